@@ -1,0 +1,4 @@
+//! PURE: identifiers, specs, decisions and views. No async, no clock, no I/O.
+
+pub mod id;
+pub mod spec;

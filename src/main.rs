@@ -1,0 +1,2 @@
+//! The lain binary.
+fn main() {}
