@@ -3,3 +3,4 @@
 //! See `docs/architecture.md` for the trees, the data flow and the import rules.
 
 pub mod domain;
+pub mod ports;
