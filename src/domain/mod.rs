@@ -4,3 +4,4 @@ pub mod crash;
 pub mod id;
 pub mod labels;
 pub mod spec;
+pub mod view;

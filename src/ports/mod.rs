@@ -2,5 +2,6 @@
 //!
 //! Imports only `domain`. Implemented in `drivers`; called by `actors` and `web`.
 
+pub mod control;
 pub mod runtime;
 pub mod store;
