@@ -2,4 +2,5 @@
 //!
 //! See `docs/architecture.md` for the trees, the data flow and the import rules.
 
+pub mod actors;
 pub mod domain;
