@@ -3,4 +3,5 @@
 //! See `docs/architecture.md` for the trees, the data flow and the import rules.
 
 pub mod domain;
+pub mod drivers;
 pub mod ports;
