@@ -4,3 +4,4 @@
 
 pub mod docker;
 pub mod pidfd;
+pub mod simulated;
