@@ -2,5 +2,9 @@
 //!
 //! See `docs/architecture.md` for the trees, the data flow and the import rules.
 
+pub mod auth;
+pub mod config;
 pub mod domain;
+pub mod drivers;
+pub mod logging;
 pub mod ports;

@@ -3,4 +3,5 @@
 pub mod crash;
 pub mod id;
 pub mod labels;
+pub mod secret;
 pub mod spec;

@@ -2,5 +2,6 @@
 //!
 //! Imports only `domain`. Implemented in `drivers`; called by `actors` and `web`.
 
+pub mod clock;
 pub mod runtime;
 pub mod store;

@@ -1,0 +1,1 @@
+//! Configuration: built-in defaults, files, environment and flags, in that order.

@@ -1,0 +1,1 @@
+//! Logs: the events of apps, and our own tracing.
