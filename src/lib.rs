@@ -8,3 +8,4 @@ pub mod domain;
 pub mod drivers;
 pub mod logging;
 pub mod ports;
+pub mod roles;

@@ -1,1 +1,3 @@
-//! Logs: the events of apps, and our own tracing.
+//! Logs: lain's own `tracing`, and the log events of apps.
+
+pub mod tracing_setup;
