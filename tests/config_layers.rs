@@ -239,3 +239,42 @@ fn keys_that_contradict_each_other_are_refused() {
         "{backoff:?}"
     );
 }
+
+/// The files that the repository ships, by their path from its root.
+fn shipped(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+#[test]
+fn the_samples_are_right() {
+    for name in ["server", "agent", "dev"] {
+        let mut sources = Sources::isolated(Path::new("/unused"));
+        sources.files.push(FileSource {
+            path: shipped(&format!("config/{name}.sample.toml")),
+            required: true,
+        });
+        let config = Config::load(&sources).unwrap_or_else(|e| panic!("{e}"));
+        let own = config.origins().into_iter();
+        let own = own.filter(|(.., origin)| origin.to_string().contains("sample"));
+        assert!(own.count() >= 4, "{name} says nothing");
+    }
+}
+
+#[test]
+fn the_systemd_units_keep_what_the_documentation_promises() {
+    for name in ["lain", "lain-server", "lain-agent"] {
+        let path = shipped(&format!("config/systemd/{name}.service"));
+        let unit = std::fs::read_to_string(path).unwrap();
+        for promised in [
+            "Type=notify",
+            "KillMode=process",
+            "WatchdogSec=30",
+            "Restart=on-failure",
+            "StartLimitIntervalSec=0",
+            "StateDirectoryMode=0700",
+        ] {
+            let line = unit.lines().find(|line| *line == promised);
+            assert!(line.is_some(), "{name}.service lacks {promised}");
+        }
+    }
+}

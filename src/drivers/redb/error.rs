@@ -28,18 +28,18 @@ pub fn corrupt(path: &Path, reason: &dyn Display) -> StoreError {
     }
 }
 
-/// An input or output error while doing `action`.
+/// An input or output error while doing `action`, a verb, to the file.
 pub fn io(path: &Path, action: &str, error: &io::Error) -> StoreError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::DiskFull {
             path: path.display().to_string(),
         },
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => corrupt(path, error),
-        _ => failed(action, error),
+        _ => failed(&format!("{action} {}", path.display()), error),
     }
 }
 
-/// An error of the library while doing `action`.
+/// An error of the library while doing `action`, a verb, to the file.
 pub fn redb(path: &Path, action: &str, error: impl Into<::redb::Error>) -> StoreError {
     match error.into() {
         ::redb::Error::Io(e) => io(path, action, &e),
@@ -52,7 +52,7 @@ pub fn redb(path: &Path, action: &str, error: impl Into<::redb::Error>) -> Store
         | ::redb::Error::TableTypeMismatch { .. }
         | ::redb::Error::TableIsMultimap(_)
         | ::redb::Error::TableDoesNotExist(_)) => corrupt(path, &e),
-        e => failed(action, &e),
+        e => failed(&format!("{action} {}", path.display()), &e),
     }
 }
 

@@ -45,14 +45,14 @@ impl StoreFile {
             let file = Self::open_existing(path)?;
             file.check_format(path)?;
             let revision = file.revision();
-            let revision = revision.map_err(|e| error::redb(path, "read its revision", e))?;
+            let revision = revision.map_err(|e| error::redb(path, "read the revision of", e))?;
             Ok((file, revision))
         })
     }
 
     fn open_existing(path: &Path) -> Result<Self, StoreError> {
         let file = OpenOptions::new().read(true).write(true).open(path);
-        let file = file.map_err(|e| error::io(path, "open it", &e))?;
+        let file = file.map_err(|e| error::io(path, "open", &e))?;
         protect(&file, path)?;
         // The library would make a new store of an empty file, and lain would then take everything
         // that runs for unwanted.
@@ -63,7 +63,7 @@ impl StoreFile {
     }
 
     fn with_file(file: File, path: &Path) -> Result<Self, StoreError> {
-        let failed = |e| error::redb(path, "open it", e);
+        let failed = |e| error::redb(path, "open", e);
         let backend = ClaimingBackend::new(file).map_err(|e| failed(Error::from(e)))?;
         let mut builder = Builder::new();
         builder.set_cache_size(CACHE_BYTES);
@@ -75,13 +75,12 @@ impl StoreFile {
 
     fn check_format(&self, path: &Path) -> Result<(), StoreError> {
         let found = self.meta("format");
-        match found.map_err(|e| error::redb(path, "read its format", e))? {
+        match found.map_err(|e| error::redb(path, "read the format of", e))? {
             Some(FORMAT) => Ok(()),
             Some(newer) if newer > FORMAT => Err(error::failed(
-                "open it",
+                &format!("open {}", path.display()),
                 &format!(
-                    "{} has format {newer}, and this lain knows {FORMAT}; start the newer lain that wrote it",
-                    path.display()
+                    "it has format {newer}, and this lain knows {FORMAT}; start the newer lain that wrote it"
                 ),
             )),
             _ => Err(error::corrupt(
@@ -199,21 +198,19 @@ impl StoreFile {
     pub fn close(self, path: &Path) {
         // What fails here has failed before and was reported then; the next open repairs.
         let _ = error::catching(path, || {
-            self.db
-                .close()
-                .map_err(|e| error::redb(path, "close it", e))
+            self.db.close().map_err(|e| error::redb(path, "close", e))
         });
     }
 }
 
 fn exists(path: &Path) -> Result<bool, StoreError> {
     path.try_exists()
-        .map_err(|e| error::io(path, "look for it", &e))
+        .map_err(|e| error::io(path, "look for", &e))
 }
 
 /// Makes an empty store under another name and moves it into place, so that no crash leaves half a one.
 fn create(path: &Path) -> Result<(), StoreError> {
-    let failed = |e: &io::Error| error::io(path, "make it", e);
+    let failed = |e: &io::Error| error::io(path, "make", e);
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);
@@ -228,9 +225,9 @@ fn create(path: &Path) -> Result<(), StoreError> {
     let store = StoreFile::with_file(file, path)?;
     store
         .initialise()
-        .map_err(|e| error::redb(path, "make it", e))?;
+        .map_err(|e| error::redb(path, "make", e))?;
     let closed = store.db.close();
-    closed.map_err(|e| error::redb(path, "make it", e))?;
+    closed.map_err(|e| error::redb(path, "make", e))?;
     std::fs::rename(&new, path).map_err(|e| failed(&e))?;
     sync_directory(path).map_err(|e| failed(&e))
 }
@@ -257,7 +254,7 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 
 /// Takes away what others may do with the file.
 fn protect(file: &File, path: &Path) -> Result<(), StoreError> {
-    let failed = |e: &io::Error| error::io(path, "protect it", e);
+    let failed = |e: &io::Error| error::io(path, "protect", e);
     let mode = file
         .metadata()
         .map_err(|e| failed(&e))?

@@ -26,6 +26,9 @@ pub enum LockError {
     /// Another process holds it.
     #[error("held by another lain")]
     Held(Option<Owner>),
+    /// The directory cannot be made.
+    #[error("failed to make the directory {0}: {1}")]
+    Directory(PathBuf, io::Error),
     /// The lock file cannot be made or locked.
     #[error("failed to lock {0}: {1}")]
     Io(PathBuf, io::Error),
@@ -44,6 +47,10 @@ impl StoreLock {
     /// [`LockError::Held`] with the owner where it is known, [`LockError::Io`].
     pub fn acquire(store: &Path) -> Result<Self, LockError> {
         let path = lock_path(store);
+        if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(parent);
+            made.map_err(|e| LockError::Directory(parent.to_owned(), e))?;
+        }
         let file = open(&path).map_err(|e| LockError::Io(path.clone(), e))?;
         match file.try_lock() {
             Ok(()) => {}
@@ -82,9 +89,8 @@ impl LockError {
                 path: store.display().to_string(),
                 owner: owner.map_or_else(String::new, |o| describe(&o)),
             },
-            LockError::Io(path, e) => {
-                error::io(store, &format!("open the lock file {}", path.display()), &e)
-            }
+            LockError::Directory(path, e) => error::io(&path, "make the directory", &e),
+            LockError::Io(path, e) => error::io(&path, "lock", &e),
         }
     }
 }
@@ -105,12 +111,6 @@ fn lock_path(store: &Path) -> PathBuf {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(parent)?;
-    }
     OpenOptions::new()
         .read(true)
         .write(true)
