@@ -5,4 +5,8 @@
 pub mod actors;
 pub mod domain;
 pub mod drivers;
+pub mod auth;
+pub mod config;
+pub mod logging;
 pub mod ports;
+pub mod roles;

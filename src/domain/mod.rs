@@ -11,5 +11,6 @@ pub mod plan;
 mod plan_tests;
 pub mod record;
 pub mod rollout;
+pub mod secret;
 pub mod spec;
 pub mod view;

@@ -36,7 +36,7 @@ pub enum StoreError {
         path: String,
     },
     /// Anything else: nothing was changed, or it is unknown whether it was.
-    #[error("failed to {action} in the store: {reason}")]
+    #[error("the store failed to {action}: {reason}")]
     Failed {
         /// What was asked.
         action: String,
