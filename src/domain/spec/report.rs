@@ -194,28 +194,34 @@ impl<'t> Report<'t> {
 
     /// What was read with the warnings, or the errors; each in the order of the file.
     pub fn finish(mut self, spec: Option<AppSpec>) -> Result<Parsed, SpecErrors> {
-        let place = |e: &SpecError| (e.line, e.column);
-        let Some(spec) = spec.filter(|_| self.errors.is_empty()) else {
-            if self.errors.is_empty() {
-                // Whoever yields nothing reports why; without a reason a refusal is still a refusal.
-                self.error(Finding::new(
-                    SpecCode::Syntax,
-                    Place { line: 1, column: 1 },
-                    "",
-                    "the file cannot be read",
-                ));
+        match spec.filter(|_| self.errors.is_empty()) {
+            Some(spec) => {
+                self.warnings.sort_by_key(|w| (w.line, w.column));
+                Ok(Parsed {
+                    spec,
+                    warnings: self.warnings,
+                })
             }
-            self.errors.sort_by_key(place);
-            return Err(SpecErrors {
-                errors: self.errors,
-                omitted: self.omitted,
-            });
-        };
-        self.warnings.sort_by_key(place);
-        Ok(Parsed {
-            spec,
-            warnings: self.warnings,
-        })
+            None => Err(self.refused()),
+        }
+    }
+
+    /// The errors, in the order of the file.
+    pub fn refused(mut self) -> SpecErrors {
+        if self.errors.is_empty() {
+            // Whoever yields nothing reports why; a refusal without a reason is still a refusal.
+            self.error(Finding::new(
+                SpecCode::Syntax,
+                Place { line: 1, column: 1 },
+                "",
+                "the file cannot be read",
+            ));
+        }
+        self.errors.sort_by_key(|e| (e.line, e.column));
+        SpecErrors {
+            errors: self.errors,
+            omitted: self.omitted,
+        }
     }
 
     fn place_in_source(&self, severity: Severity, finding: Finding) -> SpecError {

@@ -14,7 +14,7 @@ pub(super) use names::{
 };
 pub(super) use network::{health_path, mountpoint, port_text, protocol_text, stream_port};
 pub(super) use paths::{
-    APP_DIR, absolute_or_app, backup_hook, copy_path, kept_name, log_name, secret_file, volume,
+    absolute_or_app, backup_hook, copy_path, kept_name, log_name, secret_file, volume,
 };
 pub(super) use settings::{MIN_MEMORY, command, cron, duration, expire, filter, memory, non_empty};
 

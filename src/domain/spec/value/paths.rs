@@ -4,7 +4,7 @@ use super::super::report::shown;
 use super::{Read, Wrong};
 
 /// Where an app's files are in its images; what relative paths are relative to.
-pub(in super::super) const APP_DIR: &str = "/lain/app";
+const APP_DIR: &str = "/lain/app";
 /// Where an app's log files are.
 const LOG_DIR: &str = "/lain/logs";
 /// The longest path that Linux takes.
