@@ -98,7 +98,8 @@ impl Actor for StoreKeeper {
 impl Child for StoreKeeper {
     type Args = Arc<Shared>;
 
-    async fn init(shared: Arc<Shared>, _: Birth<Self>) -> Result<Init<Self>, ExitReason> {
+    async fn init(shared: Arc<Shared>, birth: Birth<Self>) -> Result<Init<Self>, ExitReason> {
+        shared.set_tree(birth.tree());
         shared.world.load(&*shared.store).await.map_err(ExitReason::error)?;
         Ok(Init::Ready(Self { shared }))
     }

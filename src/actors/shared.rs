@@ -7,12 +7,14 @@ use crate::actors::control::render::Site;
 use crate::actors::control::world::World;
 use crate::actors::hub::EventHub;
 use crate::actors::recorder::Recorder;
-use crate::actors::supervise::Tree;
+use crate::actors::supervise::{ActorRef, Child, SupervisorRef, Tree};
 use crate::domain::id::{InstanceId, NodeName};
 use crate::domain::labels;
 use crate::ports::clock::Clock;
 use crate::ports::runtime::{ContainerStatus, EngineInfo, Runtime, RuntimeError};
 use crate::ports::store::Store;
+use actix::dev::ToEnvelope;
+use actix::{Handler, Message};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -75,8 +77,6 @@ pub struct Shared {
     pub node: NodeTable,
     /// What is kept of the past goes here.
     pub recorder: Recorder,
-    /// Paths to actors.
-    pub directory: Tree,
     /// Bounds how many containers are made or started at once.
     pub starts: Semaphore,
     /// Whether the engine answers.
@@ -85,6 +85,7 @@ pub struct Shared {
     pub started_at: chrono::DateTime<chrono::Utc>,
     /// A client for health probes: no redirects followed, no connections kept.
     pub http: reqwest::Client,
+    tree: OnceLock<Tree>,
     poke: OnceLock<Poke>,
     settled: AtomicBool,
 }
@@ -95,7 +96,6 @@ impl Shared {
         store: Arc<dyn Store>,
         runtime: Arc<dyn Runtime>,
         clock: Arc<dyn Clock>,
-        directory: Tree,
         settings: Settings,
     ) -> Arc<Self> {
         let started_at = clock.now_utc();
@@ -107,13 +107,13 @@ impl Shared {
             starts: Semaphore::new(settings.concurrent_starts.max(1)),
             engine: watch::channel(EngineState::Unknown).0,
             http: probe_client(),
+            tree: OnceLock::new(),
             poke: OnceLock::new(),
             settled: AtomicBool::new(false),
             store,
             runtime,
             clock,
             settings,
-            directory,
             started_at,
         })
     }
@@ -127,6 +127,45 @@ impl Shared {
     /// The function set by [`Shared::set_poke`].
     pub fn poke(&self) -> Poke {
         self.poke.get().cloned().unwrap_or_else(|| Arc::new(|_| {}))
+    }
+
+    /// The tree, once its first child begins; set by that child.
+    pub fn set_tree(&self, tree: &Tree) {
+        // A second incarnation of the first child finds it set.
+        let _ = self.tree.set(tree.clone());
+    }
+
+    /// The tree that these actors live in.
+    ///
+    /// # Panics
+    /// Never for an actor: the first child sets it before any other begins.
+    pub fn tree(&self) -> &Tree {
+        self.tree.get().expect("the first child of the root has set the tree")
+    }
+
+    /// The actor at a path.
+    pub fn actor<A: Child>(&self, path: &str) -> ActorRef<A> {
+        self.tree().actor(path)
+    }
+
+    /// Sends a message and forgets it. Nobody there is no error: who is started later looks for itself.
+    pub fn tell<A, M>(&self, path: &str, message: M)
+    where
+        A: Child + Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        if let Some(tree) = self.tree.get()
+            && let Err(error) = tree.actor::<A>(path).do_send(message)
+        {
+            tracing::trace!(path, %error, "message had no receiver");
+        }
+    }
+
+    /// The supervisor at a path.
+    pub fn supervisor(&self, path: &str) -> SupervisorRef {
+        self.tree().supervisor(path)
     }
 
     /// All that is wanted is known: from now on what is not wanted may be removed.

@@ -11,7 +11,6 @@ use crate::actors::shared::{EngineState, Shared};
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::ports::runtime::{ContainerStatus, EngineEvent, RuntimeError};
 use actix::prelude::*;
-use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,7 +71,7 @@ impl Engine {
 }
 
 fn check(shared: &Shared, name: &str) {
-    shared.directory.actor::<Process>(&paths::process(shared, name)).do_send(Check);
+    shared.tell::<Process, _>(&paths::process(shared, name), Check);
 }
 
 impl Handler<Reconcile> for Engine {

@@ -116,7 +116,7 @@ impl HealthWatch {
 
     fn apply(&self, verdict: Verdict, said: String, now: Duration, _: &mut Context<Self>) {
         let cell = &self.args.cell;
-        let process = || self.args.shared.directory.actor::<Process>(&paths::process(&self.args.shared, cell.name()));
+        let process = paths::process(&self.args.shared, cell.name());
         match verdict {
             Verdict::Starting => {}
             Verdict::Healthy if cell.look(|o| o.health != Health::Healthy) => {
@@ -124,10 +124,13 @@ impl HealthWatch {
                     o.health = Health::Healthy;
                     o.ready_since = Some(now);
                 });
-                process().do_send(Settle);
+                self.args.shared.tell::<Process, _>(&process, Settle);
             }
             Verdict::Healthy => {}
-            Verdict::Unhealthy => process().do_send(Unhealthy { failures: self.counter.failures(), output: said }),
+            Verdict::Unhealthy => {
+                let verdict = Unhealthy { failures: self.counter.failures(), output: said };
+                self.args.shared.tell::<Process, _>(&process, verdict);
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::actors::agent::cell::{Assignment, ContainerCell, Phase};
 use crate::actors::agent::process::{Process, Removal, RestartInPlace, Retire, put_away};
 use crate::actors::agent::{container, paths};
 use crate::actors::shared::Shared;
-use crate::actors::supervise::ApiError;
+use crate::actors::supervise::CallError;
 use crate::ports::runtime::{Resources, RuntimeError};
 use std::sync::Arc;
 
@@ -18,11 +18,11 @@ use std::sync::Arc;
 /// A sentence when the node's tree cannot take it, which is lain's own fault and passes.
 pub async fn assign(shared: &Arc<Shared>, assignment: Assignment) -> Result<Arc<ContainerCell>, String> {
     let name = assignment.container.name.clone();
-    let containers = shared.directory.supervisor(&paths::containers(shared));
+    let containers = shared.supervisor(&paths::containers(shared));
     let existing = shared.node.get(&name);
     if let Some(cell) = &existing
         && !cell.look(|o| matches!(o.phase, Phase::GaveUp(_) | Phase::Finished(_) | Phase::Stopped))
-        && shared.directory.exists(&paths::container(shared, &name))
+        && shared.tree().whereis(&paths::container(shared, &name)).is_some()
     {
         return Ok(Arc::clone(cell));
     }
@@ -38,7 +38,7 @@ pub async fn assign(shared: &Arc<Shared>, assignment: Assignment) -> Result<Arc<
     }
     shared.node.insert(Arc::clone(&cell));
     match containers.start_child(container::spec(shared, &cell)).await {
-        Ok(_) | Err(ApiError::AlreadyStarted(_)) => Ok(cell),
+        Ok(_) | Err(CallError::AlreadyStarted(_)) => Ok(cell),
         Err(error) => Err(format!("node {} cannot take {name}: {error}", shared.settings.node)),
     }
 }
@@ -48,7 +48,7 @@ pub async fn assign(shared: &Arc<Shared>, assignment: Assignment) -> Result<Arc<
 /// # Errors
 /// What the engine refused.
 pub async fn retire(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, removal: Removal) -> Result<(), RuntimeError> {
-    let process = shared.directory.actor::<Process>(&paths::process(shared, cell.name()));
+    let process = shared.actor::<Process>(&paths::process(shared, cell.name()));
     if let Ok(outcome) = process.send(Retire(removal)).await {
         outcome?;
     } else {
@@ -64,10 +64,10 @@ pub async fn retire(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, removal: Re
 
 /// Ends the actors of a container and leaves the container alone.
 pub async fn drop_actors(shared: &Arc<Shared>, cell: &Arc<ContainerCell>) {
-    let containers = shared.directory.supervisor(&paths::containers(shared));
+    let containers = shared.supervisor(&paths::containers(shared));
     // Temporary: terminated is forgotten. One that is gone already is no error.
     if let Err(error) = containers.terminate_child(paths::container_id(cell.name())).await
-        && error != ApiError::NotFound
+        && error != CallError::NotFound
     {
         tracing::debug!(container = cell.name(), %error, "container supervisor could not be ended");
     }
@@ -75,8 +75,7 @@ pub async fn drop_actors(shared: &Arc<Shared>, cell: &Arc<ContainerCell>) {
 
 /// Stops and starts a container in place, which is no crash.
 pub fn restart(shared: &Shared, cell: &ContainerCell, why: &str) {
-    let process = shared.directory.actor::<Process>(&paths::process(shared, cell.name()));
-    process.do_send(RestartInPlace(why.to_owned()));
+    shared.tell::<Process, _>(&paths::process(shared, cell.name()), RestartInPlace(why.to_owned()));
 }
 
 /// Changes CPU and memory in place.

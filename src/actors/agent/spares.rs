@@ -58,7 +58,7 @@ pub fn promote_for(shared: &Arc<Shared>, cell: &Arc<ContainerCell>) -> Option<u3
     let spare = peers.into_iter().find(|c| c.instance().no == chosen.no && c.assignment.version == chosen.version)?;
     // Frozen or not, the message goes out first: what follows is bookkeeping.
     spare.note(|o| o.role = InstanceRole::Active);
-    shared.directory.actor::<Process>(&paths::process(shared, spare.name())).do_send(Promoted);
+    shared.tell::<Process, _>(&paths::process(shared, spare.name()), Promoted);
     cell.note(|o| o.role = InstanceRole::Spare);
     shared.recorder.send(Record::Role(spare.instance().clone(), InstanceRole::Active));
     shared.recorder.send(Record::Role(cell.instance().clone(), InstanceRole::Spare));

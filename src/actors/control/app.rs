@@ -8,7 +8,7 @@ use crate::actors::control::instance::{self, Instance};
 use crate::actors::control::paths;
 use crate::actors::control::rollout::{self, Rollout};
 use crate::actors::shared::Shared;
-use crate::actors::supervise::{ApiError, ChildSpec, Flags, Strategy, SupervisorSpec};
+use crate::actors::supervise::{CallError, ChildSpec, Flags, Strategy, SupervisorSpec};
 use crate::domain::id::{AppName, InstanceId};
 use crate::domain::record::keys;
 use crate::ports::store::Change;
@@ -65,13 +65,13 @@ fn instance_spec(shared: &Arc<Shared>, id: InstanceId) -> ChildSpec {
 /// Starts a child that may exist already, running or not.
 async fn ensure(shared: &Shared, supervisor: &str, spec: ChildSpec) -> Result<(), String> {
     let id = spec.id.clone();
-    let supervisor_ref = shared.directory.supervisor(supervisor);
+    let supervisor_ref = shared.supervisor(supervisor);
     let outcome = match supervisor_ref.start_child(spec).await {
-        Err(ApiError::AlreadyPresent) => supervisor_ref.restart_child(id.clone()).await,
+        Err(CallError::AlreadyPresent) => supervisor_ref.restart_child(id.clone()).await,
         outcome => outcome,
     };
     match outcome {
-        Ok(_) | Err(ApiError::AlreadyStarted(_) | ApiError::Running | ApiError::Restarting) => Ok(()),
+        Ok(_) | Err(CallError::AlreadyStarted(_) | CallError::Running | CallError::Restarting) => Ok(()),
         Err(error) => Err(format!("{supervisor} cannot start {id}: {error}")),
     }
 }
@@ -96,7 +96,7 @@ pub async fn ensure_instance(shared: &Arc<Shared>, id: &InstanceId) -> Result<()
 }
 
 async fn drop_child(shared: &Shared, supervisor: &str, id: String) {
-    let supervisor = shared.directory.supervisor(supervisor);
+    let supervisor = shared.supervisor(supervisor);
     // One that is gone already is what is wanted.
     if supervisor.terminate_child(id.clone()).await.is_ok() {
         let _ = supervisor.delete_child(id).await;

@@ -116,7 +116,7 @@ pub async fn carry_out(shared: &Arc<Shared>, plan: GroupPlan) {
 
 async fn carry_all(shared: &Arc<Shared>, steps: Vec<Step>) {
     let sends = steps.into_iter().map(|step| async move {
-        let instance = shared.directory.actor::<Instance>(&paths::instance(&step.instance));
+        let instance = shared.actor::<Instance>(&paths::instance(&step.instance));
         let name = step.instance.clone();
         match instance.send(Carry(step)).await {
             Ok(Ok(())) => {}

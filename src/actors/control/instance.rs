@@ -148,8 +148,7 @@ impl Instance {
             && self.last_crash.as_deref() != Some(crash.id.as_str())
         {
             self.last_crash = Some(crash.id.to_string());
-            let rollout = self.shared.directory.actor::<Rollout>(&paths::rollout(&self.id.app));
-            rollout.do_send(InstanceCrashed(self.id.clone()));
+            self.shared.tell::<Rollout, _>(&paths::rollout(&self.id.app), InstanceCrashed(self.id.clone()));
         }
         match phase {
             Phase::GaveUp(reason) if self.carrying.is_none() && self.retry.is_none() => self.give_up(reason, ctx),

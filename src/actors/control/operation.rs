@@ -252,7 +252,7 @@ async fn roll_back(shared: &Arc<Shared>, change: &Change) -> Result<(), StoreErr
     shared.hub.emit(Event::new("rollback_started", Level::Error, text).app(&change.app).operation(&id));
     shared.store.transact(Vec::new(), vec![store::Change::Put(format!("{}{id}", keys::OPERATIONS), encode(&operation)?)]).await?;
     shared.world.put_operation(operation);
-    shared.directory.actor::<Rollout>(&paths::rollout(&change.app)).do_send(Begin);
+    shared.tell::<Rollout, _>(&paths::rollout(&change.app), Begin);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use crate::domain::id::InstanceId;
 use crate::domain::labels;
 use crate::domain::record::Release;
 use crate::domain::spec::model::{Port, Probe, ProcSpec, Protocol, VolumeSpec};
+use crate::domain::spec;
 use crate::ports::runtime::{ContainerSpec, Mount, PublishedPort, Resources};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -92,7 +93,7 @@ pub fn container(
         .map(|&(container, host_port)| PublishedPort { container, host_ip: IpAddr::V4(Ipv4Addr::LOCALHOST), host_port })
         .collect();
     let mut dns_search = proc.dns_search.clone();
-    dns_search.push(format!("{}.lain", app_domain(id)));
+    dns_search.push(format!("{}.lain", spec::app_domain(&id.app)));
     Ok(ContainerSpec {
         name: container_name(id, counters),
         labels: container_labels(site, proc, id, counters, &spec_hash(proc, &image)),
@@ -109,11 +110,6 @@ pub fn container(
         dns_search,
         image,
     })
-}
-
-/// LAIN's app domain: the app's name with its dotted parts reversed.
-pub fn app_domain(id: &InstanceId) -> String {
-    id.app.as_str().rsplit('.').collect::<Vec<_>>().join(".")
 }
 
 fn environment(
@@ -204,62 +200,36 @@ fn mounts(site: &Site, proc: &ProcSpec, id: &InstanceId) -> Vec<Mount> {
 /// A hash of everything that needs a new container when it changes; what can be changed in place, and what
 /// lain does from outside (counts, health, restarts, schedules), is left out.
 pub fn spec_hash(proc: &ProcSpec, image: &str) -> String {
-    let parts = serde_json::json!([
-        image,
-        proc.entrypoint,
-        proc.cmd,
-        proc.user,
-        proc.workdir,
-        proc.env,
-        proc.ports,
-        proc.stream_ports,
-        proc.volumes.iter().map(|v| &v.path).collect::<Vec<_>>(),
-        proc.cloud_volumes,
-        proc.secret_files,
-        proc.labels,
-        proc.dns_search,
-        proc.service_name,
-        proc.mountpoint,
-        proc.https_only,
-        proc.logs,
-    ]);
-    hex::encode(&Sha256::digest(parts.to_string().as_bytes())[..8])
+    let both = format!("{} {image}", spec::content_hash(proc));
+    hex::encode(&Sha256::digest(both.as_bytes())[..8])
 }
 
 /// Why a proc needs new containers, field by field; empty when it does not.
 pub fn container_changes(old: (&ProcSpec, &str), new: (&ProcSpec, &str)) -> Vec<String> {
     let mut changes = Vec::new();
-    let ((a, old_image), (b, new_image)) = (old, new);
-    if old_image != new_image {
-        changes.push(format!("image: {old_image} → {new_image}"));
+    if old.1 != new.1 {
+        changes.push(format!("image: {} → {}", old.1, new.1));
     }
-    let words = |w: &Option<Vec<String>>| w.as_ref().map_or("(image's)".to_owned(), |w| shell_words::join(w));
-    let mut text = |key: &str, old: String, new: String| {
-        if old != new {
-            changes.push(format!("{key}: {old} → {new}"));
+    let others = spec::requires_new_container(old.0, new.0);
+    changes.extend(others.into_iter().filter(|d| d.field != "image").map(|diff| match diff.field.as_str() {
+        "cmd" | "entrypoint" | "user" | "workdir" => {
+            format!("{}: {} → {}", diff.field, plain(&diff.old), plain(&diff.new))
         }
-    };
-    text("entrypoint", words(&a.entrypoint), words(&b.entrypoint));
-    text("cmd", words(&a.cmd), words(&b.cmd));
-    text("user", a.user.clone(), b.user.clone());
-    text("workdir", a.workdir.clone(), b.workdir.clone());
-    // Values of variables may be secrets: only the names are shown.
-    let mut changed = |key: &str, differs: bool| {
-        if differs {
-            changes.push(format!("{key} changed"));
-        }
-    };
-    changed("env", a.env != b.env);
-    changed("port", exposed(a) != exposed(b));
-    let paths = |p: &ProcSpec| p.volumes.iter().map(|v| v.path.clone()).collect::<Vec<_>>();
-    changed("volumes", paths(a) != paths(b) || a.cloud_volumes != b.cloud_volumes);
-    changed("secret_files", a.secret_files != b.secret_files);
-    changed("labels", a.labels != b.labels);
-    changed("dns_search", a.dns_search != b.dns_search);
-    changed("mountpoint", a.mountpoint != b.mountpoint || a.https_only != b.https_only);
-    changed("service_name", a.service_name != b.service_name);
-    changed("logs", a.logs != b.logs);
+        // Values of variables and labels may be secrets: only the key is shown.
+        field => format!("{field} changed"),
+    }));
     changes
+}
+
+/// A value as a person would write it.
+fn plain(value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match value {
+        Value::Null => "(the image's)".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(words) => shell_words::join(words.iter().filter_map(Value::as_str)),
+        other => other.to_string(),
+    }
 }
 
 /// The first free host ports of a range for the given container ports, starting at a place that depends on

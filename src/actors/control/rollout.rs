@@ -109,8 +109,9 @@ impl Rollout {
     }
 
     fn supersede(&mut self, by: &OperationId, ctx: &mut Context<Self>) {
+        let now = self.now();
         let actions = match &mut self.running {
-            Some(r) => r.machine.on(rollout::Event::Cancel(format!("operation {by} took its place")), self.now()),
+            Some(r) => r.machine.on(rollout::Event::Cancel(format!("operation {by} took its place")), now),
             None => Vec::new(),
         };
         self.act(actions, ctx);
@@ -243,7 +244,7 @@ async fn carry_step(shared: &Arc<Shared>, step: Step) -> Result<(), Failure> {
         app::ensure_instance(shared, &step.instance).await?;
     }
     for attempt in 1..=ATTEMPTS {
-        let instance = shared.directory.actor::<Instance>(&paths::instance(&step.instance));
+        let instance = shared.actor::<Instance>(&paths::instance(&step.instance));
         match instance.send(Carry(step.clone())).await {
             Ok(Ok(())) => break,
             Ok(Err(failure)) => return Err(failure),

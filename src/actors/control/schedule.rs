@@ -92,7 +92,7 @@ impl Schedule {
                 return;
             }
             match cron::on_due(schedule.overlap, running, self.waiting.contains(&key)) {
-                Due::Start => self.start(key, proc, now, ctx),
+                Due::Start => self.begin(key, proc, now, ctx),
                 Due::Skip => self.skip(&key, at, "the run before has not ended"),
                 Due::Wait => {
                     self.waiting.insert(key);
@@ -100,7 +100,7 @@ impl Schedule {
                 Due::Replace => self.replace(key, proc, now, ctx),
             }
         } else if running == 0 && self.waiting.remove(&key) {
-            self.start(key, proc, now, ctx);
+            self.begin(key, proc, now, ctx);
         }
     }
 
@@ -130,7 +130,7 @@ impl Schedule {
         self.shared.recorder.send(Record::Runs(key.0.clone(), key.1.clone(), runs));
     }
 
-    fn start(&self, key: Key, proc: ProcSpec, now: DateTime<Utc>, ctx: &mut Context<Self>) {
+    fn begin(&self, key: Key, proc: ProcSpec, now: DateTime<Utc>, ctx: &mut Context<Self>) {
         let busy: HashSet<u32> = self.running(&key, &proc).iter().map(|id| id.no).collect();
         let no = (1..).find(|n| !busy.contains(n)).unwrap_or(1);
         let id = InstanceId { app: key.0.clone(), proc_type: proc.proc_type, proc: proc.name.clone(), no };
@@ -158,7 +158,7 @@ impl Schedule {
         };
         ctx.spawn(work.into_actor(self).map(move |(), actor, ctx| {
             actor.end_run(&key, "failed", "replaced by the next run");
-            actor.start(key, proc, now, ctx);
+            actor.begin(key, proc, now, ctx);
         }));
     }
 

@@ -90,7 +90,7 @@ impl Handle {
     /// Degraded instances need not wait for their time.
     fn retry_now(&self, chosen: &[&Placement]) {
         for placement in chosen.iter().filter(|p| p.gave_up > 0) {
-            self.shared.directory.actor::<Instance>(&paths::instance(&placement.instance)).do_send(RetryNow);
+            self.shared.tell::<Instance, _>(&paths::instance(&placement.instance), RetryNow);
         }
     }
 
@@ -105,7 +105,7 @@ impl Handle {
         }
         let app = AppName::new(operation.app.clone()).map_err(|e| ControlError::Internal(e.to_string()))?;
         let why = format!("cancelled by {}", caller.name);
-        let rollout = self.shared.directory.actor::<Rollout>(&paths::rollout(&app));
+        let rollout = self.shared.actor::<Rollout>(&paths::rollout(&app));
         rollout.send(Cancel(why)).await.map_err(|e| ControlError::Unavailable(e.to_string()))?;
         crate::ports::control::Control::operation(self, id).await
     }

@@ -246,7 +246,7 @@ impl Handle {
     pub(super) async fn hand_over(&self, name: &AppName, operation: OperationView) -> Result<(), ControlError> {
         app::ensure_app(&self.shared, name).await.map_err(ControlError::Unavailable)?;
         tracing::info!(app = %name, op = operation.id, kind = operation.kind, "operation accepted");
-        self.shared.directory.actor::<Rollout>(&paths::rollout(name)).do_send(Begin);
+        self.shared.tell::<Rollout, _>(&paths::rollout(name), Begin);
         Ok(())
     }
 }
