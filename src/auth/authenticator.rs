@@ -5,18 +5,16 @@
 //! what another server writes to the same store.
 
 use crate::auth::private_file;
+use crate::auth::record::{AuthError, NewToken, Record, TokenInfo};
 use crate::auth::scope::{Principal, Scope};
 use crate::auth::token::{Token, TokenHash, TokenId};
 use crate::ports::clock::Clock;
-use crate::ports::store::{Change, Compare, Outcome, Store, StoreError, WatchEvent};
-use chrono::{DateTime, Utc};
+use crate::ports::store::{Change, Compare, Outcome, Store, WatchEvent};
 use futures_util::StreamExt;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 /// Where the records are in the store.
 pub const STORE_PREFIX: &str = "auth/tokens/";
@@ -26,89 +24,6 @@ pub const ADMIN_TOKEN_FILE: &str = "admin.token";
 const ADMIN_NAME: &str = "admin";
 /// Records read at a time.
 const PAGE: usize = 1000;
-
-/// Why a request was not let in, or a token not made.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum AuthError {
-    /// No token came with the request.
-    #[error("no token given; send `Authorization: Bearer <token>`, or log in with `lain login`")]
-    Missing,
-    /// What came is no token of lain.
-    #[error("that is not a token of lain; one begins with lain_")]
-    Malformed,
-    /// No such token, or it was revoked.
-    #[error("the token is not valid here; it was revoked, or belongs to another lain")]
-    Unknown,
-    /// Its time is over.
-    #[error("token {name} expired at {at}; ask an administrator for a new one")]
-    Expired {
-        /// The token's name.
-        name: String,
-        /// When it did.
-        at: DateTime<Utc>,
-    },
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A record in the store cannot be read.
-    #[error("the record of token {id} cannot be read: {reason}; revoke it and make another")]
-    Record {
-        /// The key in the store.
-        id: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The token could not be made or written.
-    #[error("failed to write the token to {path}: {reason}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The operating system gave no randomness.
-    #[error("the operating system gives no random numbers: {0}")]
-    Randomness(String),
-}
-
-/// What is stored of a token.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Record {
-    hash: TokenHash,
-    #[serde(flatten)]
-    info: TokenInfo,
-}
-
-/// What may be shown of a token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenInfo {
-    /// Finds it.
-    pub id: TokenId,
-    /// Who or what it is for.
-    pub name: String,
-    /// What it allows.
-    pub scopes: Vec<Scope>,
-    /// When it was made.
-    pub created: DateTime<Utc>,
-    /// When it stops being valid.
-    pub expires: Option<DateTime<Utc>>,
-    /// The last four characters of its secret.
-    pub last_four: String,
-    /// It was made by lain itself for the data directory's `admin.token`.
-    #[serde(default)]
-    pub local_admin: bool,
-}
-
-/// What a new token shall be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewToken {
-    /// Who or what it is for.
-    pub name: String,
-    /// What it allows.
-    pub scopes: Vec<Scope>,
-    /// How long it lives; `None`: for ever.
-    pub lifetime: Option<Duration>,
-}
 
 /// Checks tokens, and makes and revokes them.
 pub struct Authenticator {
@@ -301,8 +216,7 @@ impl Authenticator {
             hash: token.hash(),
             info: info.clone(),
         };
-        let json =
-            serde_json::to_vec(&record).map_err(|e| record_error(token.id().as_str(), &e))?;
+        let json = record.to_json()?;
         let mut changes: Vec<_> = revoke.iter().map(|id| Change::Delete(key(id))).collect();
         changes.push(Change::Put(key(token.id()), json));
         let new = vec![Compare::Absent(key(token.id()))];
@@ -327,7 +241,7 @@ impl Authenticator {
             after = page.last().map(|entry| entry.key.clone());
             let full = page.len() == PAGE;
             for entry in page {
-                match read_record(&entry.key, &entry.value) {
+                match Record::from_json(id_of(&entry.key), &entry.value) {
                     Ok(record) => drop(all.insert(record.info.id.clone(), record)),
                     Err(e) => tracing::error!(error = %e, "token left out"),
                 }
@@ -343,13 +257,12 @@ impl Authenticator {
     fn take_over(&self, event: WatchEvent) {
         let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
         match event {
-            WatchEvent::Put(entry) => match read_record(&entry.key, &entry.value) {
+            WatchEvent::Put(entry) => match Record::from_json(id_of(&entry.key), &entry.value) {
                 Ok(record) => drop(records.insert(record.info.id.clone(), record)),
                 Err(e) => tracing::error!(error = %e, "token left out"),
             },
             WatchEvent::Deleted(key, _) => {
-                let id = key.strip_prefix(STORE_PREFIX).and_then(TokenId::parse);
-                if let Some(id) = id {
+                if let Some(id) = TokenId::parse(id_of(&key)) {
                     records.remove(&id);
                 }
             }
@@ -362,19 +275,15 @@ fn generate() -> Result<Token, AuthError> {
     Token::generate().map_err(|e| AuthError::Randomness(e.to_string()))
 }
 
+/// The id in a key of the store.
+fn id_of(key: &str) -> &str {
+    key.strip_prefix(STORE_PREFIX).unwrap_or(key)
+}
+
 fn key(id: &TokenId) -> String {
     format!("{STORE_PREFIX}{id}")
 }
 
-fn read_record(key: &str, value: &[u8]) -> Result<Record, AuthError> {
-    let id = key.strip_prefix(STORE_PREFIX).unwrap_or(key);
-    serde_json::from_slice(value).map_err(|e| record_error(id, &e))
-}
-
-/// Says the kind of error only: serde's text would quote the record.
-fn record_error(id: &str, error: &serde_json::Error) -> AuthError {
-    AuthError::Record {
-        id: id.to_owned(),
-        reason: format!("{:?} error at column {}", error.classify(), error.column()),
-    }
-}
+#[cfg(test)]
+#[path = "authenticator_tests.rs"]
+mod tests;

@@ -6,10 +6,12 @@
 pub mod authenticator;
 pub mod endpoint;
 pub mod private_file;
+pub mod record;
 pub mod scope;
 pub mod token;
 
-pub use authenticator::{AuthError, Authenticator, NewToken, TokenInfo};
+pub use authenticator::Authenticator;
 pub use endpoint::{Announced, Endpoint};
+pub use record::{AuthError, NewToken, TokenInfo};
 pub use scope::{Access, Principal, Scope};
 pub use token::{Token, TokenId};

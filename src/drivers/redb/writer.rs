@@ -8,10 +8,11 @@ use crate::drivers::redb::{Shared, error};
 use crate::drivers::transaction::Applied;
 use crate::ports::store::{Change, Compare, Outcome, StoreError};
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// At most so many transactions share a commit, so that the first of them does not wait for long.
@@ -20,6 +21,8 @@ const MAX_BATCH: usize = 512;
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How often a file that could not be reopened is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How soon a full disk is tried again when no space has become free.
+const RETRY_FULL: Duration = Duration::from_millis(250);
 
 /// What the writer is asked for.
 #[derive(Debug)]
@@ -47,12 +50,28 @@ pub struct Writer {
     shared: Arc<Shared>,
     /// The revision of the last durable commit.
     revision: u64,
+    /// Set while the disk was full at the last attempt.
+    full: Option<FullDisk>,
+}
+
+/// When and how the disk was found full.
+#[derive(Debug)]
+struct FullDisk {
+    since: Instant,
+    /// Bytes that were available then.
+    available: u64,
+    /// How long transactions are refused without another attempt.
+    pause: Duration,
 }
 
 impl Writer {
     /// A writer for a file that stands at `revision`.
     pub fn new(shared: Arc<Shared>, revision: u64) -> Self {
-        Self { shared, revision }
+        Self {
+            shared,
+            revision,
+            full: None,
+        }
     }
 
     /// Works until the last sender is gone, then closes the file.
@@ -63,8 +82,9 @@ impl Writer {
                 self.transact(batch);
             }
         }
-        let closed = Err(error::failed("read", &"it is closed"));
-        self.replace(closed);
+        let file = &self.shared.file;
+        let mut file = file.write().unwrap_or_else(PoisonError::into_inner);
+        close(&mut file, &self.shared.path);
     }
 
     /// Fills `waiting` with all transactions that have arrived; `false` at the end.
@@ -114,11 +134,13 @@ impl Writer {
 
     /// Commits a batch; on failure the file is as it was, or the error says that this is unknown.
     fn commit(&mut self, batch: &[Transaction]) -> Result<Vec<Outcome>, StoreError> {
+        self.refuse_while_full()?;
         if self.worth_reopening() {
             self.reopen();
         }
         let attempt = self.attempt(batch);
         let results = attempt.map_err(|why| self.recover(why))?;
+        self.full = None;
         let mut events = Vec::new();
         let mut outcomes = Vec::with_capacity(results.len());
         for applied in results {
@@ -146,9 +168,17 @@ impl Writer {
 
     /// After a failed commit: reopens the file, and looks whether the commit is in it after all.
     fn recover(&mut self, why: StoreError) -> StoreError {
-        let before = self.revision;
+        let (before, started) = (self.revision, Instant::now());
         if self.is_open() {
             self.reopen();
+        }
+        if matches!(why, StoreError::DiskFull { .. }) {
+            self.full = Some(FullDisk {
+                since: Instant::now(),
+                available: self.available(),
+                // However long a reopening takes, most of the time goes to something else.
+                pause: RETRY_FULL.max(started.elapsed() * 4),
+            });
         }
         if self.revision == before {
             return why;
@@ -159,6 +189,26 @@ impl Writer {
                 "it is unknown whether the change is durable, look before repeating it ({why})"
             ),
         )
+    }
+
+    /// An attempt on a full disk costs a reopening; without more space it would only fail again.
+    fn refuse_while_full(&self) -> Result<(), StoreError> {
+        match &self.full {
+            Some(full)
+                if full.since.elapsed() < full.pause && self.available() <= full.available =>
+            {
+                Err(StoreError::DiskFull {
+                    path: self.shared.path.display().to_string(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Bytes that the file system has for us; 0 when it does not say.
+    fn available(&self) -> u64 {
+        let directory = self.shared.path.parent().unwrap_or(Path::new("."));
+        rustix::fs::statvfs(directory).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize))
     }
 
     /// Reopens the file when it does not answer.
@@ -181,35 +231,28 @@ impl Writer {
         .map(drop)
     }
 
-    /// Closes the file and opens it again. Where its revision is not the one that was known, the
-    /// watchers are told that they have lost changes.
+    /// Closes the file and opens it again, while readers wait. Where its revision is not the one
+    /// that was known, the watchers are told that they have lost changes.
     fn reopen(&mut self) {
-        self.replace(Err(error::failed("read", &"it is being reopened")));
-        let path = &self.shared.path;
-        match StoreFile::open(path) {
-            Ok((file, revision)) => {
+        let shared = Arc::clone(&self.shared);
+        let path = &shared.path;
+        let mut file = shared.file.write().unwrap_or_else(PoisonError::into_inner);
+        close(&mut file, path);
+        *file = match StoreFile::open(path) {
+            Ok((reopened, revision)) => {
                 tracing::warn!(store = %path.display(), revision, "store reopened after a failure");
                 if revision != self.revision {
                     self.revision = revision;
-                    self.shared.revision.store(revision, Ordering::Release);
-                    self.shared.history.reset(revision);
+                    shared.revision.store(revision, Ordering::Release);
+                    shared.history.reset(revision);
                 }
-                self.replace(Ok(file));
+                Ok(reopened)
             }
             Err(why) => {
                 tracing::error!(store = %path.display(), error = %why, "store cannot be reopened");
-                self.replace(Err(why));
+                Err(why)
             }
-        }
-    }
-
-    /// Puts another file in place, closing the one that was open.
-    fn replace(&self, with: Result<StoreFile, StoreError>) {
-        let shared = &self.shared;
-        let mut file = shared.file.write().unwrap_or_else(PoisonError::into_inner);
-        if let Ok(old) = std::mem::replace(&mut *file, with) {
-            old.close(&shared.path);
-        }
+        };
     }
 
     fn is_open(&self) -> bool {
@@ -222,6 +265,14 @@ impl Writer {
         let file = &self.shared.file;
         let file = file.read().unwrap_or_else(PoisonError::into_inner);
         matches!(&*file, Err(why) if !matches!(why, StoreError::Corrupt { .. }))
+    }
+}
+
+/// Closes a file that is open.
+fn close(file: &mut Result<StoreFile, StoreError>, path: &Path) {
+    let closed = error::failed("read", &"it is closed");
+    if let Ok(open) = std::mem::replace(file, Err(closed)) {
+        open.close(path);
     }
 }
 
