@@ -2,5 +2,6 @@
 //!
 //! See `docs/architecture.md` for the trees, the data flow and the import rules.
 
+pub mod cli;
 pub mod domain;
 pub mod ports;
