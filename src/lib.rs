@@ -3,6 +3,7 @@
 //! See `docs/architecture.md` for the trees, the data flow and the import rules.
 
 pub mod actors;
+pub mod cli;
 pub mod domain;
 pub mod drivers;
 pub mod auth;
