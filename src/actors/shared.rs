@@ -214,6 +214,8 @@ fn probe_client() -> reqwest::Client {
 pub struct NodeTable {
     cells: RwLock<HashMap<String, Arc<ContainerCell>>>,
     found: Mutex<HashMap<String, ContainerStatus>>,
+    /// Held while a container is assigned.
+    pub assigning: tokio::sync::Mutex<()>,
 }
 
 impl NodeTable {

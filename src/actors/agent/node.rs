@@ -18,6 +18,8 @@ use std::sync::Arc;
 /// A sentence when the node's tree cannot take it, which is lain's own fault and passes.
 pub async fn assign(shared: &Arc<Shared>, assignment: Assignment) -> Result<Arc<ContainerCell>, String> {
     let name = assignment.container.name.clone();
+    // One at a time: whoever asks second for the same container finds the first one's cell and actors.
+    let _turn = shared.node.assigning.lock().await;
     let containers = shared.supervisor(&paths::containers(shared));
     let existing = shared.node.get(&name);
     if let Some(cell) = &existing
