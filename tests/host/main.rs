@@ -88,7 +88,7 @@ async fn a_proc_that_keeps_failing_is_degraded_alone_and_recovers() {
             (view.state == AppState::Degraded).then_some(view)
         })
         .await;
-    assert!(view.reason.as_deref().unwrap().contains("shop"), "{view:?}");
+    assert!(view.reason.as_deref().unwrap().contains("worker.mail"), "{view:?}");
     assert_eq!(host.instance("shop.web.web.i1").await.started_at, bystander);
     host.machine.engine.set_behaviour("shop:1", Behaviour::default());
     host.runs("shop").await;

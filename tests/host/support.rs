@@ -13,7 +13,7 @@ use lain::domain::view::{
 };
 use lain::drivers::memory::MemoryStore;
 use lain::drivers::simulated::{Handle as Engine, Simulated};
-use lain::ports::clock::SystemClock;
+use lain::ports::clock::Clock;
 use lain::ports::control::{Caller, Control, ControlError, Precondition, Selector};
 use lain::ports::store::Store;
 use std::sync::Arc;
@@ -42,12 +42,31 @@ pub struct Machine {
     pub runtime: Arc<Simulated>,
     pub engine: Engine,
     pub store: Arc<MemoryStore>,
+    pub clock: VirtualClock,
+}
+
+/// Clocks that go with tokio's, paused or not.
+#[derive(Clone)]
+pub struct VirtualClock {
+    base: chrono::DateTime<Utc>,
+    origin: tokio::time::Instant,
+}
+
+impl Clock for VirtualClock {
+    fn now_utc(&self) -> chrono::DateTime<Utc> {
+        self.base + self.origin.elapsed()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.origin.elapsed()
+    }
 }
 
 impl Machine {
     pub fn new() -> Self {
         let runtime = Arc::new(Simulated::new(Utc::now()));
-        Self { engine: runtime.handle(), runtime, store: Arc::new(MemoryStore::new()) }
+        let clock = VirtualClock { base: Utc::now(), origin: tokio::time::Instant::now() };
+        Self { engine: runtime.handle(), runtime, store: Arc::new(MemoryStore::new()), clock }
     }
 
     /// Starts a lain on this machine.
@@ -73,7 +92,7 @@ impl Machine {
             data_dir: std::env::temp_dir(),
         };
         let store: Arc<dyn Store> = self.store.clone();
-        let shared = Shared::new(store, self.runtime.clone(), Arc::new(SystemClock::new()), settings);
+        let shared = Shared::new(store, self.runtime.clone(), Arc::new(self.clock.clone()), settings);
         let tree = root::start(&shared, || ChildSpec::worker::<NoWeb>("web", ())).await.expect("the tree starts");
         shared.settle();
         Host { machine: self.clone(), handle: Handle::new(Arc::clone(&shared)), shared, tree }

@@ -2,7 +2,7 @@
 //!
 //! Every step is idempotent and may be cancelled at any await: whoever repeats it finds what was done.
 
-use crate::actors::agent::cell::{Assignment, ContainerCell, Phase};
+use crate::actors::agent::cell::{Assignment, ContainerCell, Observed, Phase};
 use crate::actors::agent::node;
 use crate::actors::agent::process::Removal;
 use crate::actors::control::render::{self, Counters};
@@ -17,6 +17,10 @@ use crate::domain::view::PlanAction;
 use crate::ports::store::Change;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long an instance without a health check has to run before it counts as up.
+const STEADY: Duration = Duration::from_secs(1);
 
 /// Why a step failed.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,7 +125,7 @@ pub async fn create(shared: &Arc<Shared>, id: &InstanceId, fresh: bool) -> Resul
         shared.recorder.send(Record::Placement(id.clone(), Touch::GaveUp(0)));
     }
     let cell = node::assign(shared, assignment(shared, &record, &placement, fresh)?).await?;
-    wait_ready(&cell).await
+    wait_steady(&cell, Duration::ZERO).await
 }
 
 async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
@@ -146,17 +150,14 @@ async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
             return Ok(());
         }
         let cell = node::assign(shared, assignment(shared, &record, &placement, false)?).await?;
-        wait_ready(&cell).await?;
-        tokio::time::sleep(proc.setup_time).await;
-        return Ok(());
+        return wait_steady(&cell, proc.setup_time).await;
     }
     let cell = node::assign(shared, assignment(shared, &record, &placement, false)?).await?;
-    if let Err(failure) = wait_ready(&cell).await {
+    if let Err(failure) = wait_steady(&cell, proc.setup_time).await {
         // The old one still serves; the new one goes.
         let _ = node::retire(shared, &cell, Removal::Remove).await;
         return Err(failure);
     }
-    tokio::time::sleep(proc.setup_time).await;
     commit(shared, &placement).await?;
     retire_all(shared, &old).await
 }
@@ -205,7 +206,7 @@ async fn restart(shared: &Arc<Shared>, id: &InstanceId) -> Result<(), Failure> {
             break;
         }
     }
-    wait_ready(&cell).await
+    wait_steady(&cell, Duration::ZERO).await
 }
 
 async fn put_away(shared: &Arc<Shared>, id: &InstanceId, removal: Removal) -> Result<(), Failure> {
@@ -213,6 +214,31 @@ async fn put_away(shared: &Arc<Shared>, id: &InstanceId, removal: Removal) -> Re
         node::retire(shared, &cell, removal).await.map_err(|e| e.to_string())?;
     }
     Ok(())
+}
+
+/// Resolves once the container has been ready for `setup_time` without a break. Where no health check says
+/// more than "it runs", it has to run for a moment: what crashes at once has never been ready.
+///
+/// # Errors
+/// As [`wait_ready`].
+async fn wait_steady(cell: &ContainerCell, setup_time: Duration) -> Result<(), Failure> {
+    let steady = match cell.assignment.health {
+        Some(_) => setup_time,
+        None => setup_time.max(STEADY),
+    };
+    loop {
+        wait_ready(cell).await?;
+        let run = |o: &Observed| (o.started_at, matches!(o.phase, Phase::Finished(_)));
+        let (started, finished) = cell.look(run);
+        if steady.is_zero() || finished {
+            return Ok(());
+        }
+        tokio::time::sleep(steady).await;
+        let (now, finished) = cell.look(run);
+        if finished || (now == started && cell.look(Observed::is_ready)) {
+            return Ok(());
+        }
+    }
 }
 
 /// Resolves once the container is ready, or ended well.
