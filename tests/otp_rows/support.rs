@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use lain::actors::supervise::{
-    Birth, Child, ChildSpec, Cleanup, Context, ExitReason, Init, LifecycleEvent, Observer, Pid,
-    Progress, Report, Tree,
+    Birth, CallError, Child, ChildSpec, ChildState, Cleanup, Context, Counts, EventKind,
+    ExitReason, Flags, Init, LifecycleEvent, Observer, Pid, Progress, Report, ReportContext,
+    Started, Strategy, SupervisorRef, SupervisorSpec, Tree,
 };
 
 /// Runs a test in an actix system whose clock jumps over waiting times.
@@ -31,6 +32,7 @@ pub enum Begin {
     Fail(ExitReason),
     Panic,
     Hang(Duration),
+    HangThenFail(Duration),
     Inform(u32),
 }
 
@@ -116,11 +118,20 @@ impl Stage {
 
     /// The template of instances; each is started as `i<number>`.
     pub fn template(&self) -> ChildSpec {
+        self.template_of(Stopping::AtOnce)
+    }
+
+    /// The same, whose instances do not stop when asked.
+    pub fn deaf_template(&self) -> ChildSpec {
+        self.template_of(Stopping::Deaf)
+    }
+
+    fn template_of(&self, stopping: Stopping) -> ChildSpec {
         let stage = self.clone();
         ChildSpec::template::<Actor, u32, _>("template", move |number| Part {
             id: format!("i{number}"),
             stage: stage.clone(),
-            stopping: Stopping::AtOnce,
+            stopping,
         })
     }
 }
@@ -154,6 +165,10 @@ impl Child for Actor {
             Begin::Hang(time) => {
                 tokio::time::sleep(time).await;
                 Ok(Init::Ready(Self { part }))
+            }
+            Begin::HangThenFail(time) => {
+                tokio::time::sleep(time).await;
+                Err(boom())
             }
             Begin::Inform(number) => Ok(Init::ReadyWith(Self { part }, Arc::new(number))),
         }
@@ -255,26 +270,181 @@ impl Observer for Watcher {
     }
 }
 
+/// A tree whose root watches one supervisor, `s`, that it never restarts.
+pub struct Rig {
+    pub tree: Tree,
+    pub s: SupervisorRef,
+    pub stage: Stage,
+    pub watcher: Watcher,
+}
+
+impl Rig {
+    /// Starts `s` with these flags and children, which must go well.
+    pub async fn start(flags: Flags, children: impl FnOnce(&Stage) -> Vec<ChildSpec>) -> Self {
+        let stage = Stage::default();
+        let children = children(&stage);
+        let (rig, started) = Self::try_start(stage, SupervisorSpec { flags, children }).await;
+        started.expect("s starts");
+        rig
+    }
+
+    /// Starts `s` and tells how that went.
+    pub async fn try_start(
+        stage: Stage,
+        spec: SupervisorSpec,
+    ) -> (Self, Result<Started, CallError>) {
+        Self::try_start_child(stage, ChildSpec::supervisor("s", spec)).await
+    }
+
+    /// Starts `s` from any specification and tells how that went.
+    pub async fn try_start_child(stage: Stage, s: ChildSpec) -> (Self, Result<Started, CallError>) {
+        let watcher = Watcher::default();
+        let root = SupervisorSpec::new(Flags::default());
+        let tree = Tree::builder()
+            .observer(watcher.clone())
+            .start(root)
+            .await
+            .expect("the root starts");
+        let started = tree.root().start_child(s.temporary()).await;
+        let s = tree.supervisor("s");
+        (
+            Self {
+                tree,
+                s,
+                stage,
+                watcher,
+            },
+            started,
+        )
+    }
+
+    /// How `s` ended, if it has.
+    pub fn exit(&self) -> Option<ExitReason> {
+        self.ends("s").pop()
+    }
+
+    /// How the processes at a path ended, in order.
+    pub fn ends(&self, path: &str) -> Vec<ExitReason> {
+        let end = |event: LifecycleEvent| match event.kind {
+            EventKind::Exited { reason } | EventKind::Stopped { reason } => Some(reason),
+            _ => None,
+        };
+        self.watcher
+            .events()
+            .into_iter()
+            .filter(|event| &*event.path == path)
+            .filter_map(end)
+            .collect()
+    }
+
+    /// The parent of `s` asks it to end.
+    pub async fn shut_down(&self) -> ExitReason {
+        self.tree
+            .root()
+            .terminate_child("s")
+            .await
+            .expect("the root answers");
+        self.exit().expect("s has ended")
+    }
+
+    pub fn pid(&self, id: &str) -> Pid {
+        self.running(id).unwrap_or_else(|| panic!("{id} runs"))
+    }
+
+    pub fn running(&self, id: &str) -> Option<Pid> {
+        self.tree.whereis(&format!("s/{id}"))
+    }
+
+    pub async fn crash(&self, id: &str) {
+        let told = self.s.actor::<Actor>(id).do_send(Crash);
+        assert_eq!(told, Ok(()), "{id} runs");
+        settle().await;
+    }
+
+    pub async fn end(&self, id: &str, reason: ExitReason) {
+        let told = self.s.actor::<Actor>(id).do_send(End(reason));
+        assert_eq!(told, Ok(()), "{id} runs");
+        settle().await;
+    }
+
+    pub async fn kill(&self, id: &str) {
+        assert!(self.tree.kill(&format!("s/{id}")), "{id} runs");
+        settle().await;
+    }
+
+    /// Specs, active, supervisors, workers.
+    pub async fn counts(&self) -> (usize, usize, usize, usize) {
+        let Counts {
+            specs,
+            active,
+            supervisors,
+            workers,
+        } = self.s.count_children().await.expect("s answers");
+        (specs, active, supervisors, workers)
+    }
+
+    /// Ids and states, newest first.
+    pub async fn listed(&self) -> Vec<(String, ChildState)> {
+        let children = self.s.which_children().await.expect("s answers");
+        children
+            .into_iter()
+            .map(|child| {
+                (
+                    child.id.map_or_else(String::new, |id| id.to_string()),
+                    child.state,
+                )
+            })
+            .collect()
+    }
+
+    /// Ids, newest first.
+    pub async fn ids(&self) -> Vec<String> {
+        self.listed().await.into_iter().map(|(id, _)| id).collect()
+    }
+
+    pub async fn state(&self, id: &str) -> Option<ChildState> {
+        self.listed()
+            .await
+            .into_iter()
+            .find(|(listed, _)| listed == id)
+            .map(|(_, state)| state)
+    }
+
+    /// The instances of a template: id in the tree and pid, oldest first.
+    pub fn instances(&self) -> Vec<(String, Pid)> {
+        let tree = self.tree.snapshot("s", 1).expect("s is there");
+        tree.children
+            .into_iter()
+            .filter_map(|child| Some((child.id.to_string(), child.pid?)))
+            .collect()
+    }
+
+    /// Contexts of the reports so far.
+    pub fn contexts(&self) -> Vec<ReportContext> {
+        self.watcher
+            .reports()
+            .into_iter()
+            .map(|report| report.context)
+            .collect()
+    }
+}
+
+/// Flags with an intensity within five seconds.
+pub fn flags(strategy: Strategy, intensity: u32) -> Flags {
+    Flags::new(strategy).intensity(intensity, Duration::from_secs(5))
+}
+
+/// The error of a call that must fail.
+pub fn error<T: std::fmt::Debug>(result: Result<T, CallError>) -> CallError {
+    result.expect_err("the call fails")
+}
+
+/// A made-up crash.
+pub fn boom() -> ExitReason {
+    ExitReason::error("boom")
+}
+
 /// Waits until every task has come to rest.
 pub async fn settle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
-}
-
-/// Tells a worker to end with this reason and waits for what follows.
-pub async fn end(tree: &Tree, path: &str, reason: ExitReason) {
-    let told = tree.actor::<Actor>(path).do_send(End(reason));
-    assert_eq!(told, Ok(()), "{path} runs");
-    settle().await;
-}
-
-/// Makes a worker panic and waits for what follows.
-pub async fn crash(tree: &Tree, path: &str) {
-    let told = tree.actor::<Actor>(path).do_send(Crash);
-    assert_eq!(told, Ok(()), "{path} runs");
-    settle().await;
-}
-
-/// The process at a path that must run.
-pub fn pid(tree: &Tree, path: &str) -> Pid {
-    tree.whereis(path).unwrap_or_else(|| panic!("{path} runs"))
 }

@@ -4,7 +4,7 @@
 //! the pid of that child; the watchdog reads both without asking anybody.
 
 use std::cell::OnceCell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::cell::Cell;
@@ -18,6 +18,23 @@ pub(crate) struct Worker {
     pub(crate) turn: AtomicU64,
     /// The child that is being polled.
     pub(crate) pid: AtomicU64,
+    given_up: AtomicBool,
+}
+
+impl Worker {
+    /// Whether a handler on it was found stuck, and its children replaced elsewhere.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+    }
+}
+
+/// The number of the present thread.
+pub(crate) fn current_id() -> u32 {
+    CURRENT.with(|current| current.get_or_init(register).id)
 }
 
 static WORKERS: Mutex<Vec<std::sync::Weak<Worker>>> = Mutex::new(Vec::new());
@@ -36,6 +53,7 @@ fn register() -> Arc<Worker> {
             .to_owned(),
         turn: AtomicU64::new(0),
         pid: AtomicU64::new(0),
+        given_up: AtomicBool::new(false),
     });
     let mut workers = lock(&WORKERS);
     workers.retain(|worker| worker.strong_count() > 0);

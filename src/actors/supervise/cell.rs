@@ -54,7 +54,6 @@ pub(crate) struct Cell {
 
 /// Counters with one writer, the child's task.
 pub(crate) struct Stats {
-    pub(crate) born: u64,
     pub(crate) handled: AtomicU64,
     /// Since when the message in hand is in hand; 0 when idle.
     pub(crate) busy_since: AtomicU64,
@@ -85,7 +84,6 @@ impl Cell {
             finished: AtomicBool::new(false),
             arbiter: AtomicU32::new(0),
             stats: Stats {
-                born: clock::nanos(),
                 handled: AtomicU64::new(0),
                 busy_since: AtomicU64::new(0),
                 message: Mutex::new(""),
@@ -191,7 +189,7 @@ impl Cell {
     }
 
     /// The options of its start.
-    pub(crate) fn start(&self) -> Option<Start> {
+    pub(crate) fn start(&self) -> Start {
         self.node.spec().start.clone()
     }
 }

@@ -96,7 +96,7 @@ pub enum EventKind {
         /// What it was doing.
         info: Arc<StuckInfo>,
     },
-    /// A stuck child's handler returned after all; it was dropped.
+    /// An arbiter that was given up came back; this child, left behind on it, was dropped.
     Unstuck,
     /// Its supervisor forgot it.
     Removed,

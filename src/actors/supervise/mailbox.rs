@@ -104,8 +104,6 @@ where
 pub(crate) trait Probe: Send + Sync {
     /// How many messages wait, and for how long the oldest is known to.
     fn probe(&self) -> (usize, Duration);
-    /// Closes it.
-    fn shut(&self);
     /// The mailbox itself, to be recognised by its type.
     fn any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
@@ -130,10 +128,6 @@ where
             .front()
             .map_or(Duration::ZERO, |(_, seen)| clock::since(*seen));
         (inbox.seen.len(), age)
-    }
-
-    fn shut(&self) {
-        super::panics::discard(self.close());
     }
 
     fn any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -64,10 +64,12 @@ pub mod machine;
 mod mailbox;
 mod node;
 mod panics;
+pub mod raw;
 mod reason;
 mod refs;
 mod report;
 mod shell;
+mod snapshot;
 mod spec;
 mod start;
 mod stats;
@@ -75,6 +77,7 @@ mod supervisor;
 mod sync;
 mod task;
 mod tree;
+mod watchdog;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,6 +92,7 @@ pub use self::node::{PastRestart, State};
 pub use self::reason::{ExitReason, Info, PanicInfo, StuckInfo};
 pub use self::refs::{ActorRef, RefError, Started, SupervisorRef};
 pub use self::report::{Context as ReportContext, Limits, Offender, Progress, Report, Who};
+pub use self::snapshot::{Awaiting, Crash, Current, Supervises, TreeNode, Work};
 pub use self::spec::{
     AutoShutdown, Backoff, ChildBudget, ChildId, ChildSpec, ChildType, FlagError, Flags, InitError,
     OnExhausted, Restart, Shutdown, SpecError, Strategy, check_childspecs, check_init,

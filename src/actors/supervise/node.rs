@@ -11,12 +11,13 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::cell::Cell;
+use super::machine::Budget;
 use super::mailbox::Probe;
 use super::reason::ExitReason;
 use super::spec::{ChildId, ChildSpec, ChildType, Flags};
 use super::supervisor::Shared;
 use super::sync::lock;
-use super::{Pid, Start};
+use super::{Pid, Start, panics};
 
 /// How many restarts a place remembers.
 const HISTORY: usize = 32;
@@ -69,9 +70,8 @@ pub(crate) struct Live {
     pub(crate) since: Duration,
     /// Its rank in start order.
     pub(crate) position: u64,
-    /// Of a supervisor.
-    pub(crate) flags: Option<Flags>,
-    pub(crate) restarts_in_window: usize,
+    /// Of a supervisor: its flags, and the restarts that count against them.
+    pub(crate) supervises: Option<Box<(Flags, Budget)>>,
     /// Of a supervisor: the child whose start or stop it waits for, and since when.
     pub(crate) awaiting: Option<(ChildId, Duration)>,
 }
@@ -126,8 +126,7 @@ impl Node {
             due: None,
             since: super::clock::now(),
             position,
-            flags: None,
-            restarts_in_window: 0,
+            supervises: None,
             awaiting: None,
         };
         Arc::new(Self {
@@ -178,7 +177,7 @@ impl Node {
             (live.state, live.since, live.due) = (State::Starting, now, None);
             live.cell.replace(cell.clone())
         });
-        drop(old);
+        panics::discard(old);
     }
 
     /// The incarnation of `cell` can be addressed from now on, unless it is outdated.
@@ -190,7 +189,7 @@ impl Node {
             }
             _ => Some(target),
         });
-        drop(old);
+        panics::discard(old);
     }
 
     /// Who lives here.
@@ -208,7 +207,8 @@ impl Node {
                 if keep { None } else { live.target.take() },
             )
         });
-        drop(old);
+        // A kept mailbox may go here, and with it messages whose destructors are not ours.
+        panics::discard(old);
     }
 
     /// Remembers an end that a restart may follow.
@@ -230,13 +230,19 @@ impl Node {
         });
     }
 
+    /// The places below, in start order.
     pub(crate) fn children(&self) -> Vec<Arc<Node>> {
-        let Some(children) = self.children.get() else {
-            return Vec::new();
-        };
-        let mut nodes: Vec<_> = lock(children).values().cloned().collect();
+        let mut nodes = self.any_children();
         nodes.sort_by_cached_key(|node| node.with(|live| live.position));
         nodes
+    }
+
+    /// The places below, in any order.
+    pub(crate) fn any_children(&self) -> Vec<Arc<Node>> {
+        let children = self.children.get();
+        children.map_or_else(Vec::new, |children| {
+            lock(children).values().cloned().collect()
+        })
     }
 
     pub(crate) fn child_count(&self) -> usize {

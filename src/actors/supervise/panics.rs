@@ -5,11 +5,11 @@
 //! go to the previous hook untouched.
 
 use std::any::Any;
-use std::backtrace::{Backtrace, BacktraceStatus};
+use std::backtrace::Backtrace;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -36,6 +36,15 @@ thread_local! {
 }
 
 static LAST_BACKTRACE: AtomicU64 = AtomicU64::new(0);
+
+/// Whether backtraces are taken; off by default, since naming the frames of one
+/// holds its arbiter up for milliseconds.
+static BACKTRACES: AtomicBool = AtomicBool::new(false);
+
+/// Takes backtraces from now on, at a limited rate.
+pub(crate) fn take_backtraces() {
+    BACKTRACES.store(true, Ordering::Relaxed);
+}
 
 /// Installs the hook; later calls do nothing.
 pub(crate) fn install_hook() {
@@ -70,12 +79,11 @@ fn backtrace() -> Option<String> {
     let now = clock::nanos();
     let last = LAST_BACKTRACE.load(Ordering::Relaxed);
     let too_soon = last != 0 && Duration::from_nanos(now.saturating_sub(last)) < BACKTRACE_EVERY;
-    if too_soon || std::env::var_os("RUST_BACKTRACE").is_none_or(|value| value == "0") {
+    if too_soon || !BACKTRACES.load(Ordering::Relaxed) {
         return None;
     }
     LAST_BACKTRACE.store(now, Ordering::Relaxed);
-    let trace = Backtrace::capture();
-    (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string())
+    Some(Backtrace::force_capture().to_string())
 }
 
 struct Depth;

@@ -119,7 +119,7 @@ pub struct PanicInfo {
     pub location: Option<String>,
     /// Type of the message in hand, or the phase (`init`, `started`, `terminate`, `drop`, `task`).
     pub message_type: Cow<'static, str>,
-    /// A backtrace, taken at a limited rate and only when `RUST_BACKTRACE` asks for one.
+    /// A backtrace, if the tree takes them ([`super::TreeBuilder::backtraces`]): at most one a second.
     pub backtrace: Option<String>,
 }
 

@@ -315,8 +315,10 @@ impl SupervisorRef {
     /// # Errors
     /// [`CallError::NotFound`] for a live process that is not an instance of it.
     pub async fn terminate_pid(&self, pid: Pid) -> CallResult<()> {
-        let alive = self.tree.is_alive(pid);
-        self.done(Request::TerminatePid(pid, alive)).await
+        match self.call(Request::TerminatePid(pid)).await? {
+            Reply::Stranger if self.tree.is_alive(pid) => Err(CallError::NotFound),
+            _ => Ok(()),
+        }
     }
 
     /// Starts a child that is known and does not run.
@@ -413,11 +415,7 @@ impl SupervisorRef {
     /// [`CallError::NoProc`] when there is none.
     pub fn callback(&self) -> CallResult<&'static str> {
         let shared = self.shared()?;
-        shared
-            .cell
-            .start()
-            .map(|start| start.name())
-            .ok_or(CallError::NoProc)
+        Ok(shared.cell.start().name())
     }
 
     async fn started(&self, request: Request<Shell>) -> CallResult<Started> {

@@ -9,9 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use super::cell::{Cell, Parent};
 use super::child::Extra;
-use super::clock;
 use super::events::{EventKind, LifecycleEvent};
-use super::machine::{Effect, Event, Incarnation, Key, Note, Report as Facts, Why};
+use super::machine::{Budget, Effect, Event, Incarnation, Key, Note, Report as Facts, Why};
 use super::node::{Node, State};
 use super::panics;
 use super::reason::ExitReason;
@@ -19,6 +18,7 @@ use super::report::{Context, Offender, Progress, Report, Who};
 use super::spec::{ChildId, ChildSpec, InitError, Strategy};
 use super::start::Start;
 use super::supervisor::{Effects, Letter, Shared, Shell, SupervisorMachine, SupervisorSpec};
+use super::{Tree, clock};
 
 /// What the shell knows of one child.
 #[derive(Default)]
@@ -48,7 +48,9 @@ impl Core {
     ) -> Result<(), InitError> {
         let SupervisorSpec { flags, children } = spec;
         let mut machine = SupervisorMachine::new(flags, children, shared.cell.pid.as_u64())?;
-        shared.node().with(|live| live.flags = Some(flags));
+        shared
+            .node()
+            .with(|live| live.supervises = Some(Box::new((flags, Budget::default()))));
         let mut effects = std::mem::take(&mut self.effects);
         machine.boot(clock::now(), &mut effects);
         self.machine = Some(machine);
@@ -64,6 +66,11 @@ impl Core {
         let mut effects = std::mem::take(&mut self.effects);
         machine.handle(event, clock::now(), &mut effects);
         self.perform(shared, effects);
+    }
+
+    /// Whether the initial children are known.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.machine.is_some()
     }
 
     pub(crate) fn deadline(&self) -> Option<Duration> {
@@ -119,7 +126,16 @@ impl Core {
             Effect::Note(key, note) => self.note(shared, key, note),
             Effect::Report(facts) => self.report(shared, facts),
             Effect::Ready => shared.cell.acknowledge(None),
-            Effect::Flags(flags) => shared.node().with(|live| live.flags = Some(flags)),
+            Effect::Flags(flags) => shared.node().with(|live| {
+                if let Some(supervises) = live.supervises.as_deref_mut() {
+                    supervises.0 = flags;
+                }
+            }),
+            Effect::Spent => shared.node().with(|live| {
+                if let Some((flags, window)) = live.supervises.as_deref_mut() {
+                    window.spend(clock::now(), flags.intensity, flags.period);
+                }
+            }),
             Effect::Exit(reason) => self.exit = Some(reason),
         }
     }
@@ -202,12 +218,7 @@ impl Core {
             }
             Note::Exited(reason) => {
                 (place.cell, place.ended) = (None, now);
-                let keep = !reason.is_clean()
-                    && node
-                        .spec()
-                        .start
-                        .as_ref()
-                        .is_some_and(|start| start.keep_mailbox);
+                let keep = !reason.is_clean() && node.spec().start.keep_mailbox;
                 node.down(State::Undefined, keep, now);
                 node.remember(&reason);
                 told(EventKind::Exited { reason });
@@ -298,10 +309,6 @@ impl Core {
             took,
             attempt,
         });
-        if let Some(machine) = &self.machine {
-            let used = machine.restarts_in_window(now);
-            shared.node().with(|live| live.restarts_in_window = used);
-        }
     }
 
     /// Shows which child a stop or start is waiting for.
@@ -388,7 +395,7 @@ fn offender(spec: &ChildSpec<Start>, who: Who) -> Offender {
     Offender {
         who,
         id: spec.id.clone(),
-        start: spec.start.as_ref().map_or("undefined", Start::name).into(),
+        start: spec.start.name().into(),
         restart: spec.restart,
         significant: spec.significant,
         shutdown: spec.shutdown,
@@ -414,13 +421,18 @@ fn event(
 }
 
 /// Tells the observers about a child; nothing is built when there are none.
-pub(crate) fn tell(
-    shared: &Shared,
+fn tell(shared: &Shared, node: &Node, cell: Option<&Arc<Cell>>, kind: impl FnOnce() -> EventKind) {
+    tell_of(&shared.tree, node, cell, kind);
+}
+
+/// As the supervisor of a child would, for the watchdog and the child's own task.
+pub(crate) fn tell_of(
+    tree: &Tree,
     node: &Node,
     cell: Option<&Arc<Cell>>,
     kind: impl FnOnce() -> EventKind,
 ) {
-    if !shared.tree.observers().any() {
+    if !tree.observers().any() {
         return;
     }
     let event = LifecycleEvent {
@@ -433,8 +445,5 @@ pub(crate) fn tell(
             kind(),
         )
     };
-    shared
-        .tree
-        .observers()
-        .tell(|observer| observer.event(&event));
+    tree.observers().tell(|observer| observer.event(&event));
 }

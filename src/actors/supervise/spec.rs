@@ -250,9 +250,8 @@ pub enum OnExhausted {
 pub struct ChildSpec<F = super::Start> {
     /// Unique within the supervisor; ignored for a template.
     pub id: ChildId,
-    /// What the shell starts. `None` only in what `get_childspec` tells of a
-    /// temporary child, whose arguments are not kept (rule 14).
-    pub start: Option<F>,
+    /// What the shell starts. The arguments of temporary children are not kept (rule 14).
+    pub start: F,
     /// When it is restarted.
     pub restart: Restart,
     /// Whether its own end may end the supervisor.
@@ -274,7 +273,7 @@ impl<F> ChildSpec<F> {
     pub fn new(id: impl Into<ChildId>, child_type: ChildType, start: F) -> Self {
         Self {
             id: id.into(),
-            start: Some(start),
+            start,
             restart: Restart::default(),
             significant: false,
             shutdown: Shutdown::default_for(child_type),
@@ -335,11 +334,8 @@ impl<F> ChildSpec<F> {
     ///
     /// # Errors
     /// [`SpecError::BadCombination`] for a significant permanent child, or a
-    /// significant one where the mode is `never`; [`SpecError::MissingStart`].
+    /// significant one where the mode is `never`.
     pub fn check(&self, auto_shutdown: Option<AutoShutdown>) -> Result<(), SpecError> {
-        if self.start.is_none() {
-            return Err(SpecError::MissingStart);
-        }
         if self.significant && self.restart == Restart::Permanent {
             return Err(SpecError::BadCombination(
                 "significant with restart permanent".into(),

@@ -4,11 +4,11 @@ use std::any::type_name;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::ArbiterHandle;
 
-use super::Tree;
 use super::cell::{Cell, Life};
 use super::child::{Birth, Child, Extra, Init};
 use super::mailbox::Mailbox;
@@ -17,6 +17,7 @@ use super::panics;
 use super::reason::ExitReason;
 use super::spec::{ChildId, ChildSpec, ChildType};
 use super::task::{ActorTask, InitFuture, Options};
+use super::{Tree, arbiter, watchdog};
 
 /// Where a child runs.
 #[derive(Debug, Clone, Default)]
@@ -73,6 +74,16 @@ impl Start {
         }
     }
 
+    /// The same for the reader, but without its arguments and unable to start.
+    pub(crate) fn without_arguments(&self) -> Self {
+        let factory = Arc::new(Forgotten(self.name()));
+        Self {
+            factory,
+            placement: Placement::Inherit,
+            ..*self
+        }
+    }
+
     /// The name of what is started, for reports.
     pub fn name(&self) -> &'static str {
         self.factory.name()
@@ -80,6 +91,10 @@ impl Start {
 
     /// Starts a life where its placement says.
     pub(crate) fn begin(&self, cell: Arc<Cell>, tree: Tree, extra: Option<Extra>) {
+        if let Some(limit) = self.stuck_after {
+            watchdog::heed(limit);
+        }
+        cell.arbiter.store(arbiter::current_id(), Ordering::Relaxed);
         let life = Life::new(cell);
         let mut delivery = Delivery {
             life,
@@ -121,6 +136,20 @@ impl fmt::Debug for Start {
 impl PartialEq for Start {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.factory, &other.factory)
+    }
+}
+
+/// What is left of the start of a temporary child (rule 14).
+struct Forgotten(&'static str);
+
+impl Factory for Forgotten {
+    fn deliver(&self, delivery: Delivery) {
+        let reason = "its arguments were not kept, since it is temporary";
+        delivery.life.cell.finish(ExitReason::Error(reason.into()));
+    }
+
+    fn name(&self) -> &'static str {
+        self.0
     }
 }
 
@@ -238,6 +267,14 @@ impl ChildSpec<Start> {
         )
     }
 
+    /// The modules shown for it: those named, or what is started.
+    pub fn module_names(&self) -> Vec<String> {
+        match &self.modules {
+            Some(modules) => modules.to_vec(),
+            None => vec![self.start.name().to_owned()],
+        }
+    }
+
     /// Sets where it runs.
     pub fn placement(mut self, placement: Placement) -> Self {
         self.with_start(|start| start.placement = placement);
@@ -259,8 +296,6 @@ impl ChildSpec<Start> {
     }
 
     fn with_start(&mut self, change: impl FnOnce(&mut Start)) {
-        if let Some(start) = self.start.as_mut() {
-            change(start);
-        }
+        change(&mut self.start);
     }
 }

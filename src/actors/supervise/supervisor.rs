@@ -5,6 +5,7 @@
 //! that it needs is in [`Shared`], so that another arbiter can take it over
 //! when its own is blocked. It decides nothing.
 
+use std::any::type_name;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,6 +38,10 @@ impl Payload for Shell {
     type Start = Start;
     type Extra = Extra;
     type Caller = oneshot::Sender<Answer>;
+
+    fn forget(start: &Start) -> Start {
+        start.without_arguments()
+    }
 }
 
 /// What a supervisor starts with.
@@ -84,30 +89,41 @@ type InitFuture = Pin<Box<dyn Future<Output = Result<SupervisorInit, ExitReason>
 /// The callback behind a supervisor; evaluated at each start and at each reload.
 pub(crate) type InitCallback = Arc<dyn Fn() -> InitFuture + Send + Sync>;
 
-struct SupervisorFactory {
-    init: InitCallback,
+struct SupervisorFactory<F> {
+    init: F,
     name: &'static str,
 }
 
-impl Factory for SupervisorFactory {
+impl<F> Factory for SupervisorFactory<F>
+where
+    F: Fn(Option<Extra>) -> InitCallback + Send + Sync,
+{
     fn deliver(&self, delivery: Delivery) {
         let Delivery {
             life,
             tree,
+            extra,
             dedicated,
             ..
         } = delivery;
-        let shared = Shared::new(life.cell.clone(), tree, self.init.clone());
-        life.cell
-            .node
-            .publish(&life.cell, Target::Supervisor(shared.clone()));
-        match panics::contain(|| (self.init)()) {
-            Ok(init) => drop(actix::spawn(SupervisorTask::new(
-                life,
-                shared,
-                Some(init),
-                dedicated,
-            ))),
+        let begun = panics::contain(|| {
+            let callback = (self.init)(extra);
+            let init = callback();
+            (callback, init)
+        });
+        match begun {
+            Ok((callback, init)) => {
+                let shared = Shared::new(life.cell.clone(), tree, callback);
+                life.cell
+                    .node
+                    .publish(&life.cell, Target::Supervisor(shared.clone()));
+                drop(actix::spawn(SupervisorTask::new(
+                    life,
+                    shared,
+                    Some(init),
+                    dedicated,
+                )));
+            }
             Err(payload) => life.cell.finish(panics::describe(payload, "init")),
         }
     }
@@ -130,10 +146,42 @@ impl ChildSpec<Start> {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<SupervisorInit, ExitReason>> + 'static,
     {
-        let init: InitCallback = Arc::new(move || Box::pin(init()) as InitFuture);
+        let callback: InitCallback = Arc::new(move || Box::pin(init()) as InitFuture);
+        let init = move |_: Option<Extra>| callback.clone();
         let start = Start::new(SupervisorFactory {
             init,
-            name: std::any::type_name::<F>(),
+            name: type_name::<F>(),
+        });
+        Self::new(id, ChildType::Supervisor, start)
+    }
+
+    /// The template of a simple_one_for_one supervisor whose instances are
+    /// supervisors, made from what `start_instance` was given.
+    pub fn supervisor_template<X, F>(id: impl Into<super::ChildId>, spec: F) -> Self
+    where
+        X: Send + Sync + 'static,
+        F: Fn(&X) -> SupervisorSpec + Send + Sync + 'static,
+    {
+        let spec = Arc::new(spec);
+        let init = move |extra: Option<Extra>| -> InitCallback {
+            let spec = spec.clone();
+            Arc::new(move || {
+                let made = extra
+                    .as_ref()
+                    .and_then(|extra| extra.downcast_ref::<X>())
+                    .map(&*spec);
+                let wrong = || {
+                    let wanted = type_name::<X>();
+                    ExitReason::Error(format!("an instance needs arguments of type {wanted}"))
+                };
+                Box::pin(std::future::ready(
+                    made.map(SupervisorInit::Run).ok_or_else(wrong),
+                ))
+            })
+        };
+        let start = Start::new(SupervisorFactory {
+            init,
+            name: type_name::<F>(),
         });
         Self::new(id, ChildType::Supervisor, start)
     }
@@ -205,6 +253,12 @@ impl Shared {
         &self.cell.node
     }
 
+    /// The supervisor was given up together with its arbiter.
+    pub(crate) fn orphan(&self) {
+        self.close(&ExitReason::Killed);
+        self.node().clear_children();
+    }
+
     fn take_letters(&self) -> Vec<Letter> {
         std::mem::take(&mut lock(&self.inbox).letters)
     }
@@ -238,6 +292,26 @@ impl Shared {
             }
         }
     }
+}
+
+/// Lets another arbiter go on with a supervisor whose own is blocked; false when
+/// it is the supervisor itself that is stuck, or has not begun.
+pub(crate) fn move_to(shared: &Arc<Shared>, arbiter: &actix::ArbiterHandle) -> bool {
+    let core = match shared.core.try_lock() {
+        Ok(core) => core,
+        Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(std::sync::TryLockError::WouldBlock) => return false,
+    };
+    if !core.has_begun() || shared.cell.is_finished() {
+        return false;
+    }
+    shared.term.fetch_add(1, Ordering::AcqRel);
+    drop(core);
+    let shared = shared.clone();
+    arbiter.spawn_fn(move || {
+        let life = Life::new(shared.cell.clone());
+        drop(actix::spawn(SupervisorTask::new(life, shared, None, None)));
+    })
 }
 
 impl Parent for Shared {
@@ -281,33 +355,52 @@ impl SupervisorTask {
 
     fn run(&mut self, task: &mut TaskContext<'_>) -> Poll<ExitReason> {
         let shared = self.shared.clone();
+        let mut core = lock(&shared.core);
+        // Looked at under the lock: whoever takes over changes it under the lock.
+        if self.is_outdated() {
+            return Poll::Pending;
+        }
         shared.cell.waker.register(task.waker());
         if shared.cell.is_killed() {
             return Poll::Ready(ExitReason::Killed);
         }
-        let mut core = lock(&shared.core);
-        if let Some(init) = self.init.as_mut() {
-            if let Some(reason) = shared.cell.take_stop() {
-                return Poll::Ready(reason);
-            }
-            let Poll::Ready(made) = init.as_mut().poll(task) else {
-                return Poll::Pending;
-            };
-            self.init = None;
-            match made {
+        if self.init.is_some() {
+            match self.run_init(&mut core, task) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
                 Err(reason) => return Poll::Ready(reason),
-                Ok(SupervisorInit::Ignore) => {
-                    shared.cell.ignore();
-                    return Poll::Ready(ExitReason::Normal);
-                }
-                Ok(SupervisorInit::Run(spec)) => {
-                    if let Err(error) = core.boot(&shared, spec) {
-                        return Poll::Ready(error.into());
-                    }
-                }
             }
         }
         self.serve(&mut core, task)
+    }
+
+    /// Evaluates the init callback and begins to start the children; true once it has.
+    fn run_init(
+        &mut self,
+        core: &mut Core,
+        task: &mut TaskContext<'_>,
+    ) -> Result<bool, ExitReason> {
+        let shared = self.shared.clone();
+        if let Some(reason) = shared.cell.take_stop() {
+            return Err(reason);
+        }
+        let Some(init) = self.init.as_mut() else {
+            return Ok(true);
+        };
+        let Poll::Ready(made) = init.as_mut().poll(task) else {
+            return Ok(false);
+        };
+        self.init = None;
+        match made? {
+            SupervisorInit::Ignore => {
+                shared.cell.ignore();
+                Err(ExitReason::Normal)
+            }
+            SupervisorInit::Run(spec) => {
+                core.boot(&shared, spec)?;
+                Ok(true)
+            }
+        }
     }
 
     fn serve(&mut self, core: &mut Core, task: &mut TaskContext<'_>) -> Poll<ExitReason> {

@@ -16,6 +16,7 @@ use super::arbiter;
 use super::cell::{Cell, Life};
 use super::child::{Child, Cleanup, Init};
 use super::context::{Context, Flow, Item};
+use super::events::EventKind;
 use super::mailbox::Mailbox;
 use super::panics;
 use super::reason::{ExitReason, Info};
@@ -363,6 +364,7 @@ impl<A: Child> ActorTask<A> {
             &mut self.ctx.items,
         ]
         .map(std::mem::take);
+        let abandoned = self.cell().is_abandoned();
         let crashes = [
             panics::discard(self.actor.take()),
             panics::discard(items),
@@ -372,6 +374,12 @@ impl<A: Child> ActorTask<A> {
             if reason.is_clean() {
                 reason = crash;
             }
+        }
+        if abandoned {
+            let cell = &self.life.cell;
+            super::shell::tell_of(&self.ctx.tree, &cell.node, Some(cell), || {
+                EventKind::Unstuck
+            });
         }
         self.life.cell.finish(reason);
     }

@@ -1,8 +1,9 @@
 //! A running supervision tree: starting it, finding its actors, stopping it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use actix::ArbiterHandle;
 use tokio::sync::watch;
 
 use super::cell::{Cell, Notice, Parent};
@@ -12,10 +13,11 @@ use super::machine::StartResult;
 use super::node::Node;
 use super::reason::ExitReason;
 use super::refs::{ActorRef, SupervisorRef};
+use super::snapshot::{self, TreeNode};
 use super::spec::ChildSpec;
 use super::supervisor::{SupervisorInit, SupervisorSpec};
 use super::sync::lock;
-use super::{Pid, panics};
+use super::{Pid, panics, watchdog};
 
 /// How long a handler may run without returning before it counts as stuck.
 pub const STUCK_AFTER: Duration = Duration::from_secs(10);
@@ -46,6 +48,13 @@ impl TreeBuilder {
         self
     }
 
+    /// Takes a backtrace of panics, at most one a second; naming its frames holds
+    /// the arbiter up for milliseconds. Once on, it is on for the whole program.
+    pub fn backtraces(self) -> Self {
+        panics::take_backtraces();
+        self
+    }
+
     /// Starts the tree on the present arbiter; returns when all initial children run.
     ///
     /// # Errors
@@ -71,9 +80,7 @@ impl TreeBuilder {
 
     async fn start_with(self, spec: ChildSpec) -> Result<Tree, ExitReason> {
         panics::install_hook();
-        let Some(start) = spec.start.clone() else {
-            return Err(ExitReason::NoProc);
-        };
+        let start = spec.start.clone();
         let root = Node::root(self.name.as_str().into(), Arc::new(spec));
         let (state, mut watched) = watch::channel(Life::Starting);
         let guardian = Arc::new(Guardian { state });
@@ -83,8 +90,14 @@ impl TreeBuilder {
             stuck_after: self.stuck_after,
             watched: watched.clone(),
             cell: Mutex::new(None),
+            system: actix::System::try_current(),
+            spares: Mutex::new(Vec::new()),
         };
         let tree = Tree(Arc::new(inner));
+        if let Some(limit) = self.stuck_after {
+            watchdog::heed(limit);
+        }
+        watchdog::watch(&tree);
         let cell = Cell::new(root.clone(), super::machine::Key::ROOT, 1, guardian);
         *lock(&tree.0.cell) = Some(cell.clone());
         root.starting(&cell, super::clock::now());
@@ -129,13 +142,24 @@ impl Parent for Guardian {
     }
 }
 
-struct Inner {
+pub(crate) struct Inner {
     root: Arc<Node>,
     observers: Observers,
-    #[expect(dead_code, reason = "read by the watchdog")]
     stuck_after: Option<Duration>,
     watched: watch::Receiver<Life>,
     cell: Mutex<Option<Arc<Cell>>>,
+    /// The actix system to which new arbiters belong.
+    system: Option<actix::System>,
+    /// Arbiters that took over from blocked ones.
+    spares: Mutex<Vec<ArbiterHandle>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        for spare in lock(&self.spares).iter() {
+            spare.stop();
+        }
+    }
 }
 
 /// A running supervision tree. Cheap to clone, and usable from any thread.
@@ -215,20 +239,68 @@ impl Tree {
         }
     }
 
+    /// The tree as it is now: the place at `path` and `depth` levels below it.
+    /// Waits for no actor. `None` when there is no such place.
+    pub fn snapshot(&self, path: &str, depth: usize) -> Option<TreeNode> {
+        Some(snapshot::of(&self.find(path)?, depth))
+    }
+
     /// Whether a process of this identity is alive anywhere in the tree.
     pub fn is_alive(&self, pid: Pid) -> bool {
-        fn search(node: &Arc<Node>, pid: Pid) -> bool {
-            node.current_pid() == Some(pid)
-                || node.children().iter().any(|child| search(child, pid))
+        self.cell_of(pid).is_some()
+    }
+
+    /// The life of this identity.
+    pub(crate) fn cell_of(&self, pid: Pid) -> Option<Arc<Cell>> {
+        fn search(node: &Arc<Node>, pid: Pid) -> Option<Arc<Cell>> {
+            let cell = node
+                .with(|live| live.cell.clone())
+                .filter(|cell| cell.pid == pid);
+            cell.or_else(|| {
+                node.any_children()
+                    .iter()
+                    .find_map(|child| search(child, pid))
+            })
         }
         search(&self.0.root, pid)
+    }
+
+    /// A new arbiter in place of a blocked one; none outside of an actix system.
+    pub(crate) fn spare_arbiter(&self) -> Option<ArbiterHandle> {
+        actix::System::set_current(self.0.system.clone()?);
+        match actix::Arbiter::try_new() {
+            Ok(arbiter) => {
+                lock(&self.0.spares).push(arbiter.handle());
+                Some(arbiter.handle())
+            }
+            Err(error) => {
+                tracing::error!("cannot start a thread in place of a blocked one: {error}");
+                None
+            }
+        }
     }
 
     pub(crate) fn find(&self, path: &str) -> Option<Arc<Node>> {
         self.0.root.find(path)
     }
 
+    pub(crate) fn root_node(&self) -> &Arc<Node> {
+        &self.0.root
+    }
+
+    pub(crate) fn stuck_after(&self) -> Option<Duration> {
+        self.0.stuck_after
+    }
+
     pub(crate) fn observers(&self) -> &Observers {
         &self.0.observers
+    }
+
+    pub(crate) fn downgrade(&self) -> Weak<Inner> {
+        Arc::downgrade(&self.0)
+    }
+
+    pub(crate) fn from_inner(inner: Arc<Inner>) -> Self {
+        Self(inner)
     }
 }

@@ -1,7 +1,8 @@
 //! The restart budget: how many restarts a supervisor bears within its period.
 //!
-//! A ring of at most `intensity + 1` times, so that its cost does not grow with
-//! the window. Times are whole seconds of a monotonic clock, as in OTP (rule 7).
+//! Times are whole seconds of a monotonic clock, as in OTP (rule 7), kept as a
+//! ring of seconds with their counts: its size is bounded by the period and its
+//! cost does not grow with the number of restarts.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,7 +10,9 @@ use std::time::Duration;
 /// The restarts that still count.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Budget {
-    seconds: VecDeque<u64>,
+    /// Second and restarts within it, oldest first.
+    ring: VecDeque<(u64, u32)>,
+    total: usize,
 }
 
 impl Budget {
@@ -17,24 +20,29 @@ impl Budget {
     pub(crate) fn spend(&mut self, now: Duration, intensity: u32, period: Duration) -> bool {
         let now = now.as_secs();
         self.prune(now, period);
-        self.seconds.push_back(now);
-        self.seconds.len() <= intensity as usize
+        match self.ring.back_mut() {
+            Some((second, count)) if *second == now => *count += 1,
+            _ => self.ring.push_back((now, 1)),
+        }
+        self.total += 1;
+        self.total <= intensity as usize
     }
 
     /// How many restarts count at `now`.
     pub(crate) fn used(&self, now: Duration, period: Duration) -> usize {
         let oldest = now.as_secs().saturating_sub(period.as_secs());
-        self.seconds
-            .iter()
-            .filter(|second| **second >= oldest)
-            .count()
+        let counted = self.ring.iter().filter(|(second, _)| *second >= oldest);
+        counted.map(|(_, count)| *count as usize).sum()
     }
 
     /// Drops what is older than the period; an entry exactly that old still counts.
     fn prune(&mut self, now: u64, period: Duration) {
         let oldest = now.saturating_sub(period.as_secs());
-        while self.seconds.front().is_some_and(|second| *second < oldest) {
-            self.seconds.pop_front();
+        while let Some((second, count)) = self.ring.front()
+            && *second < oldest
+        {
+            self.total -= *count as usize;
+            self.ring.pop_front();
         }
     }
 }
@@ -74,8 +82,20 @@ mod tests {
     fn used_tells_without_counting() {
         let mut budget = Budget::default();
         budget.spend(at(1.0), 9, PERIOD);
+        budget.spend(at(1.9), 9, PERIOD);
         budget.spend(at(4.0), 9, PERIOD);
-        assert_eq!(budget.used(at(6.0), PERIOD), 2);
+        assert_eq!(budget.used(at(6.0), PERIOD), 3);
         assert_eq!(budget.used(at(7.0), PERIOD), 1);
+    }
+
+    #[test]
+    fn a_busy_second_is_one_entry() {
+        let mut budget = Budget::default();
+        for _ in 0..10_000 {
+            assert!(budget.spend(at(3.0), 10_000, PERIOD));
+        }
+        assert_eq!(budget.ring.len(), 1);
+        assert!(!budget.spend(at(8.0), 10_000, PERIOD));
+        assert!(budget.spend(at(9.0), 10_000, PERIOD));
     }
 }

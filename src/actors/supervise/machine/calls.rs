@@ -20,8 +20,8 @@ pub enum Request<P: Payload> {
     StartInstance(Option<P::Extra>),
     /// Stop a child; a temporary one is forgotten.
     Terminate(ChildId),
-    /// Stop an instance; whether the pid is alive decides the answer when it is not ours.
-    TerminatePid(Pid, bool),
+    /// Stop an instance of the template.
+    TerminatePid(Pid),
     /// Start a child that does not run.
     Restart(ChildId),
     /// Forget a child that does not run.
@@ -45,6 +45,8 @@ pub enum Reply<P: Payload> {
     Started(Option<Pid>, Option<Info>),
     /// Done.
     Done,
+    /// The pid is no instance: an error if it is alive, nothing to do if not.
+    Stranger,
     /// The children, newest first.
     Children(Vec<ChildInfo>),
     /// Their counts.
@@ -145,10 +147,10 @@ impl<P: Payload> Machine<P> {
                 Some(key) => return self.terminate(caller, *key),
                 None => Err(CallError::NotFound),
             },
-            Request::TerminatePid(pid, alive) => match self.pids.get(&pid) {
+            Request::TerminatePid(pid) => match self.pids.get(&pid) {
                 Some(key) => return self.terminate(caller, *key),
-                None if alive || !simple => Err(CallError::NotFound),
-                None => Ok(Reply::Done),
+                None if simple => Ok(Reply::Stranger),
+                None => Err(CallError::NotFound),
             },
             Request::Restart(id) if !simple => match self.restartable(&id) {
                 Ok(key) => {
@@ -245,7 +247,7 @@ impl<P: Payload> Machine<P> {
             StartResult::Ok(pid, info) => {
                 self.mark_up(key, pid, Why::Asked, now, out);
                 if !known {
-                    self.drop_arguments(key);
+                    self.drop_arguments(key, out);
                 }
                 Ok(Reply::Started(Some(pid), info))
             }
@@ -278,7 +280,7 @@ impl<P: Payload> Machine<P> {
     }
 
     /// The arguments of a temporary child are not kept (rule 14).
-    fn drop_arguments(&mut self, key: Key) {
+    fn drop_arguments(&mut self, key: Key, out: &mut Vec<Effect<P>>) {
         let simple = self.is_simple();
         let Some(slot) = self.children.get_mut(key) else {
             return;
@@ -288,10 +290,12 @@ impl<P: Payload> Machine<P> {
         }
         slot.extra = None;
         if !simple {
+            let start = P::forget(&slot.spec.start);
             slot.spec = Arc::new(ChildSpec {
-                start: None,
+                start,
                 ..(*slot.spec).clone()
             });
+            out.push(Effect::Note(key, Note::Respecified(slot.spec.clone())));
         }
     }
 

@@ -31,7 +31,7 @@ pub use self::calls::{CallError, ChildInfo, Counts, Reply, Request};
 pub use self::ordered::Key;
 pub use self::slot::ChildState;
 
-use self::budget::Budget;
+pub(crate) use self::budget::Budget;
 use self::operation::{Op, Wait};
 use self::ordered::Ordered;
 use self::slot::Slot;
@@ -51,6 +51,8 @@ pub trait Payload {
     type Extra: Clone + Debug;
     /// Whom to answer.
     type Caller: Debug;
+    /// The start without its arguments, for a child that is never started again.
+    fn forget(start: &Self::Start) -> Self::Start;
 }
 
 /// What the supervisor is told.
@@ -122,8 +124,10 @@ pub enum Effect<P: Payload> {
     Report(Report<P>),
     /// All initial children run: the supervisor's own start is complete.
     Ready,
-    /// The supervisor's flags changed, or its budget was spent from.
+    /// The supervisor's flags changed.
     Flags(Flags),
+    /// A restart was counted against the supervisor's budget.
+    Spent,
     /// The supervisor ends with this reason. Nothing follows.
     Exit(ExitReason),
 }
@@ -289,11 +293,6 @@ impl<P: Payload> Machine<P> {
     /// The flags in force.
     pub fn flags(&self) -> &Flags {
         &self.flags
-    }
-
-    /// How many restarts count against the budget at `now`.
-    pub fn restarts_in_window(&self, now: Duration) -> usize {
-        self.budget.used(now, self.flags.period)
     }
 
     /// The child whose start or stop is awaited.

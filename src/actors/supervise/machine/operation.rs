@@ -197,9 +197,7 @@ impl<P: Payload> Machine<P> {
         let Some(slot) = self.children.get_mut(key) else {
             return;
         };
-        let Some(start) = slot.spec.start.clone() else {
-            return;
-        };
+        let start = slot.spec.start.clone();
         self.last_incarnation += 1;
         slot.incarnation = self.last_incarnation;
         slot.dead = None;

@@ -7,7 +7,7 @@ use super::operation::{Op, Then};
 use super::{ChildState, Effect, Incarnation, Key, Machine, Message, Note, Payload, Why};
 use crate::actors::supervise::reason::ExitReason;
 use crate::actors::supervise::report::Context;
-use crate::actors::supervise::spec::{AutoShutdown, OnExhausted, Restart, Strategy};
+use crate::actors::supervise::spec::{AutoShutdown, Flags, OnExhausted, Restart, Strategy};
 
 /// The reason of the report when a budget is spent.
 const SPENT: &str = "reached_max_restart_intensity";
@@ -88,7 +88,7 @@ impl<P: Payload> Machine<P> {
 
     /// One restart attempt: it costs budget, then follows the strategy.
     fn attempt(&mut self, key: Key, now: Duration, out: &mut Vec<Effect<P>>) {
-        match self.spend(key, now) {
+        match self.spend(key, now, out) {
             Ok(()) => self.restart_by_strategy(key),
             Err(OnExhausted::Escalate) => {
                 self.report(Context::Shutdown, ExitReason::error(SPENT), key, out);
@@ -101,7 +101,12 @@ impl<P: Payload> Machine<P> {
         }
     }
 
-    fn spend(&mut self, key: Key, now: Duration) -> Result<(), OnExhausted> {
+    fn spend(
+        &mut self,
+        key: Key,
+        now: Duration,
+        out: &mut Vec<Effect<P>>,
+    ) -> Result<(), OnExhausted> {
         if let Some(slot) = self.children.get_mut(key)
             && let (Some(rule), Some(own)) = (slot.spec.budget, slot.own_budget.as_mut())
         {
@@ -111,10 +116,11 @@ impl<P: Payload> Machine<P> {
                 Err(rule.then)
             };
         }
-        match self
-            .budget
-            .spend(now, self.flags.intensity, self.flags.period)
-        {
+        out.push(Effect::Spent);
+        let Flags {
+            intensity, period, ..
+        } = self.flags;
+        match self.budget.spend(now, intensity, period) {
             true => Ok(()),
             false => Err(OnExhausted::Escalate),
         }
