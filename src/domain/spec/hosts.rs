@@ -95,3 +95,63 @@ pub fn mountpoints(app: &AppName, proc: &ProcSpec, domains: &[String]) -> Vec<Mo
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::spec::parse;
+
+    fn name(text: &str) -> AppName {
+        AppName::new(text).expect("an app name")
+    }
+
+    fn hosts(app: &str, section: &str, domains: &[&str]) -> Vec<String> {
+        let text = format!("appname: a\n{section}: {{image: b}}\n");
+        let text = if section.contains('{') {
+            format!("appname: a\n{section}\n")
+        } else {
+            text
+        };
+        let parsed = parse(&text, "f").unwrap_or_else(|e| panic!("{text}\n{e}"));
+        let domains: Vec<String> = domains.iter().map(|d| (*d).to_owned()).collect();
+        let all = mountpoints(&name(app), &parsed.spec.procs[0], &domains);
+        all.iter().map(Mountpoint::to_string).collect()
+    }
+
+    #[test]
+    fn dotted_names_are_reversed() {
+        assert_eq!(app_domain(&name("hello")), "hello");
+        assert_eq!(
+            app_domain(&name("resource.redis.shop")),
+            "shop.redis.resource"
+        );
+    }
+
+    #[test]
+    fn the_proc_named_web_has_the_default_hosts() {
+        assert_eq!(
+            hosts("hello", "web", &["lain.local"]),
+            ["hello.lain.local", "hello.lain"]
+        );
+        assert_eq!(
+            hosts("Hello", "web", &["a.b", "lain", "a.b"]),
+            ["hello.a.b", "hello.lain"]
+        );
+        assert_eq!(hosts("resource.r.c", "web", &[]), ["c.r.resource.lain"]);
+    }
+
+    #[test]
+    fn entries_are_expanded_as_lain_did() {
+        let web = "web: {image: b, mountpoint: [x.com, x.com/p/, /q, /]}";
+        let own = ["x.com", "x.com/p", "hello.d/q", "hello.lain/q"];
+        let with_defaults: Vec<&str> = own.into_iter().chain(["hello.d", "hello.lain"]).collect();
+        assert_eq!(hosts("hello", web, &["d"]), with_defaults);
+        let other = "web.y: {image: b, mountpoint: [x.com, x.com/p/, /q, /]}";
+        assert_eq!(hosts("hello", other, &["d"]), own);
+    }
+
+    #[test]
+    fn only_web_procs_are_reachable() {
+        assert!(hosts("hello", "worker", &["d"]).is_empty());
+    }
+}

@@ -137,6 +137,12 @@ impl Finding {
         self
     }
 
+    /// What was probably meant, where that can be told.
+    pub fn suggest_if(mut self, suggestion: Option<String>) -> Self {
+        self.suggestion = suggestion.or(self.suggestion);
+        self
+    }
+
     /// The other place of a duplicate or conflict.
     pub fn other(mut self, other: Place) -> Self {
         self.other = Some(other);
@@ -176,6 +182,12 @@ impl<'t> Report<'t> {
 
     /// Adds a reason to refuse the file.
     pub fn error(&mut self, finding: Finding) {
+        // What cannot be filled in cannot be right in any other way either.
+        let place = (finding.place.line, finding.place.column);
+        let broken = |e: &SpecError| e.code == SpecCode::Template && (e.line, e.column) == place;
+        if self.errors.iter().any(broken) {
+            return;
+        }
         if self.errors.len() < MAX_REPORTED {
             let error = self.place_in_source(Severity::Error, finding);
             self.errors.push(error);

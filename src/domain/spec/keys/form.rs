@@ -3,7 +3,7 @@
 //! The pattern is for the JSON Schema and may accept more than the check, never less; a test
 //! holds the two against each other.
 
-use crate::domain::spec::value::{self, Read};
+use crate::domain::spec::value::{self, Read, Wrong};
 
 /// A form of text.
 #[derive(Debug)]
@@ -14,8 +14,18 @@ pub struct Form {
     pub pattern: Option<&'static str>,
     /// Texts that are accepted, for the docs, the schema and the tests.
     pub examples: &'static [&'static str],
+    rule: fn(&str) -> Read<()>,
+}
+
+impl Form {
     /// Says what is wrong with a text.
-    pub(in crate::domain::spec) check: fn(&str) -> Read<()>,
+    pub(in crate::domain::spec) fn check(&self, text: &str) -> Read<()> {
+        match text.chars().position(|c| c == '\0') {
+            // The kernel takes it for the end of a text, so it can be in no argument, path or variable.
+            Some(offset) => Err(Wrong::form("it contains a NUL character").at(offset)),
+            None => (self.rule)(text),
+        }
+    }
 }
 
 macro_rules! forms {
@@ -24,12 +34,12 @@ macro_rules! forms {
             expected: $expected,
             pattern: $pattern,
             examples: &$examples,
-            check: |text| $check(text).map(drop),
+            rule: |text| $check(text).map(drop),
         };)*
 
         /// Every form, for the tests.
         #[cfg(test)]
-        pub(in crate::domain::spec) static ALL: &[(&str, &Form)] = &[$((stringify!($name), &$name)),*];
+        pub(in crate::domain::spec) static ALL_FORMS: &[(&str, &Form)] = &[$((stringify!($name), &$name)),*];
     };
 }
 
@@ -66,7 +76,7 @@ forms! {
     PORT_KEY: "a port number", Some("^[1-9][0-9]{0,4}$"), ["80"], |text: &str| value::port_text(&format!("{text}:tcp"));
     PROTOCOL: "type:tcp or type:udp", Some("^type:(tcp|udp)$"), ["type:udp"], value::protocol_text;
     STREAM_PORT: "SRC, SRC:DST, SRC:DST/tcp or SRC:DST/udp, SRC from 9500 to 10000", Some("^[1-9][0-9]{3,4}(:[1-9][0-9]{0,4})?(/(tcp|udp))?$"), ["9500", "9600:53/udp"], value::stream_port;
-    MOUNTPOINT: "HOST, HOST/PATH or /PATH", Some("^[^\\s:?#]+(/\\S*)?$"), ["icinga.lain.local", "www.example.com/api", "/web", "/"], value::mountpoint;
+    MOUNTPOINT: "HOST, HOST/PATH or /PATH", Some("^[^\\s:?#/]*(/\\S*)?$"), ["icinga.lain.local", "www.example.com/api", "/web", "/"], value::mountpoint;
     HEALTH_PATH: "a path that starts with /, or empty for none", Some("^(/\\S*)?$"), ["/api/ping", ""], |text: &str| if text.is_empty() { Ok(String::new()) } else { value::health_path(text) };
     PROBE_PATH: "a path that starts with /", Some("^/\\S*$"), ["/healthz?full=1"], value::health_path;
     PREPARE_VERSION: "a version of letters and digits", Some("^[A-Za-z0-9]{1,64}$"), ["redis20160510"], value::prepare_version;

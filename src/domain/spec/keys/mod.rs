@@ -9,6 +9,8 @@ mod health;
 mod procs;
 mod top;
 
+#[cfg(test)]
+pub(super) use form::ALL_FORMS;
 pub use form::Form;
 pub(super) use form::{DURATION, MEMORY};
 pub(super) use procs::{PROC, SERVICE, SERVICE_PORTAL, TYPED};

@@ -8,7 +8,7 @@ use super::super::model::{
 use super::super::report::{Path, Report};
 use super::super::value;
 use super::super::yaml::Node;
-use super::read::{duration, items, nodes, number, text, texts, unique};
+use super::read::{duration, items, nodes, number, text, text_or_number, texts, unique};
 use std::collections::{BTreeMap, HashMap};
 
 /// The app; `None` without a usable name.
@@ -56,10 +56,7 @@ fn prepare(build: &Node, node: &Node) -> PrepareSpec {
             build_arg: Vec::new(),
         };
     }
-    let version = node
-        .get("version")
-        .and_then(Node::scalar)
-        .map(|scalar| scalar.text.clone());
+    let version = text_or_number(node, "version");
     PrepareSpec {
         version,
         script: texts(node, "script"),
@@ -82,8 +79,12 @@ fn release(body: &Node) -> Option<ReleaseSpec> {
 /// One item: a path, a number that is a path, or both ends.
 fn copy_item(node: &Node) -> Option<CopySpec> {
     let path = |text: &str| value::copy_path(text).ok();
-    if let Some(scalar) = node.scalar() {
-        let both = path(&scalar.text)?;
+    if let Some(written) = node
+        .int()
+        .map(|n| n.to_string())
+        .or_else(|| node.text().map(str::to_owned))
+    {
+        let both = path(&written)?;
         return Some(CopySpec {
             src: both.clone(),
             dest: both,

@@ -27,7 +27,7 @@ pub(super) fn lower(root: &Node, report: &mut Report<'_>) -> Option<AppSpec> {
         specs.push(proc::lower(one, report));
         rules::check_proc(one, specs.last()?, report);
     }
-    rules::check_procs(&declared, &specs, report);
+    rules::check_procs(&declared, report);
     check_app(root, &declared, report);
     let spec = app::lower(root, specs)?;
     (!report.failed()).then_some(spec)

@@ -10,7 +10,7 @@ use super::super::value;
 use super::super::yaml::Node;
 use super::health;
 use super::procs::Declared;
-use super::read::{command, duration, flag, items, nodes, number, text};
+use super::read::{command, duration, flag, items, nodes, number, text, text_or_number};
 use crate::domain::id::ProcType;
 use std::time::Duration;
 
@@ -39,10 +39,7 @@ pub(super) fn lower(declared: &Declared<'_>, report: &mut Report<'_>) -> ProcSpe
         image: text(body, "image").map(str::to_owned),
         entrypoint: command(body, "entrypoint"),
         cmd: command(body, "cmd"),
-        user: body
-            .get("user")
-            .and_then(Node::scalar)
-            .map_or_else(String::new, |user| user.text.clone()),
+        user: text_or_number(body, "user").unwrap_or_default(),
         workdir: text(body, "workdir")
             .or_else(|| text(body, "working_dir"))
             .unwrap_or("")
@@ -208,11 +205,11 @@ fn volumes(declared: &Declared<'_>, report: &mut Report<'_>) -> Vec<VolumeSpec> 
         let Ok(path) = value::volume(&entry.key) else {
             continue;
         };
-        let mut policy = |key: &str| {
-            let body = entry.node.get(key)?;
+        let mut policy = |policy: &str| {
+            let body = entry.node.get(policy)?;
             backup(body, report, |report_key| {
                 declared.with_path(|path| {
-                    format!("{path}.volumes[{index}].{}.{key}.{report_key}", entry.key)
+                    format!("{path}.{key}[{index}].{}.{policy}.{report_key}", entry.key)
                 })
             })
         };

@@ -15,6 +15,14 @@ pub(super) fn text<'n>(body: &'n Node, key: &str) -> Option<&'n str> {
     body.get(key).and_then(Node::text)
 }
 
+/// The text of a key that takes numbers too; a number in its plain form.
+pub(super) fn text_or_number(body: &Node, key: &str) -> Option<String> {
+    let node = body.get(key)?;
+    node.int()
+        .map(|number| number.to_string())
+        .or_else(|| node.text().map(str::to_owned))
+}
+
 /// The number of a key, where it is one within `u32`.
 pub(super) fn number(body: &Node, key: &str) -> Option<u32> {
     body.get(key)

@@ -67,6 +67,3 @@ impl Wrong {
 
 /// A value's meaning, or what is wrong with it.
 pub(super) type Read<T> = Result<T, Wrong>;
-
-#[cfg(test)]
-mod tests;

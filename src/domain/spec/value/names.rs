@@ -111,9 +111,6 @@ pub(in super::super) fn env_variable(text: &str) -> Read<EnvVar> {
     {
         return Err(Wrong::form(format!("the name {:?} contains a blank", shown(name))).at(offset));
     }
-    if value.contains('\0') {
-        return Err(Wrong::form("the value contains a NUL character"));
-    }
     Ok(EnvVar {
         name: name.to_owned(),
         value: value.to_owned(),

@@ -69,6 +69,9 @@ fn syntax_error(error: &ScanError, text: &str) -> Finding {
     let place = place(error.marker());
     let line = text.split('\n').nth(place.line as usize - 1).unwrap_or("");
     let info = error.info();
+    if info.contains("recursion limit") {
+        return too_deep(place);
+    }
     let finding = Finding::new(
         SpecCode::Syntax,
         place,
@@ -85,6 +88,11 @@ fn syntax_error(error: &ScanError, text: &str) -> Finding {
     } else {
         finding
     }
+}
+
+fn too_deep(place: Place) -> Finding {
+    let message = format!("nested more than {MAX_DEPTH} levels deep");
+    Finding::new(SpecCode::TooComplex, place, Path::root(), message)
 }
 
 fn place(marker: &Marker) -> Place {
@@ -218,13 +226,7 @@ impl Builder {
         if depth <= MAX_DEPTH {
             return Ok(());
         }
-        let message = format!("nested more than {MAX_DEPTH} levels deep");
-        Err(Box::new(Finding::new(
-            SpecCode::TooComplex,
-            place,
-            Path::root(),
-            message,
-        )))
+        Err(Box::new(too_deep(place)))
     }
 
     fn close(&mut self, report: &mut Report<'_>) -> Step {
@@ -314,36 +316,63 @@ impl Builder {
             FrameKind::Map {
                 key: slot @ None, ..
             } => *slot = Some(as_key(node)?),
-            FrameKind::Map { entries, seen, key } => {
-                let Some(Key {
-                    text,
-                    quoted,
-                    place,
-                    width,
-                }) = key.take()
-                else {
-                    return Ok(());
-                };
-                if let Some(first) = seen.get(&text) {
-                    let message = format!("key {:?} is given twice", shown(&text));
-                    let finding =
-                        Finding::new(SpecCode::DuplicateKey, place, shown(&text), message);
-                    report.error(finding.width(width).other(*first));
-                } else {
-                    seen.insert(text.clone(), place);
-                    let mut node = node;
-                    point_at_key(&mut node, place, width);
-                    entries.push(Entry {
-                        key: text,
-                        quoted,
-                        place,
-                        width,
-                        node,
-                    });
+            FrameKind::Map { key, .. } => {
+                if let Some(key) = key.take() {
+                    self.place_entry(key, node, report);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Adds an entry to the innermost mapping, unless its key is there already.
+    fn place_entry(&mut self, key: Key, mut node: Node, report: &mut Report<'_>) {
+        let Some(FrameKind::Map { entries, seen, .. }) = self.stack.last_mut().map(|f| &mut f.kind)
+        else {
+            return;
+        };
+        if let Some(first) = seen.get(&key.text).copied() {
+            let message = format!("key `{}` is given twice", shown(&key.text));
+            let path = self.path(&key.text);
+            let finding = Finding::new(SpecCode::DuplicateKey, key.place, path, message);
+            return report.error(finding.width(key.width).other(first));
+        }
+        seen.insert(key.text.clone(), key.place);
+        point_at_key(&mut node, key.place, key.width);
+        let Key {
+            text,
+            quoted,
+            place,
+            width,
+        } = key;
+        entries.push(Entry {
+            key: text,
+            quoted,
+            place,
+            width,
+            node,
+        });
+    }
+
+    /// The path of a key of the innermost mapping.
+    fn path(&self, last: &str) -> String {
+        let outer = self.stack.iter().rev().skip(1).rev();
+        let mut path = String::new();
+        for frame in outer {
+            match &frame.kind {
+                FrameKind::List(items) => path.push_str(&format!("[{}]", items.len())),
+                FrameKind::Map { key, .. } => {
+                    let key = key.as_ref().map_or(String::new(), |key| shown(&key.text));
+                    path.push_str(if path.is_empty() { "" } else { "." });
+                    path.push_str(&key);
+                }
+            }
+        }
+        if path.is_empty() {
+            shown(last)
+        } else {
+            format!("{path}.{}", shown(last))
+        }
     }
 
     /// Carries out `<<`: its mapping's entries are added where the key is not given already.
