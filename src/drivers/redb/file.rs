@@ -7,7 +7,7 @@ use crate::drivers::redb::backend::ClaimingBackend;
 use crate::drivers::redb::error;
 use crate::drivers::transaction::{Applied, Tree, apply};
 use crate::ports::store::{Change, Compare, Entry, StoreError};
-use ::redb::{AccessGuard, StorageError, Table, TableDefinition};
+use ::redb::{AccessGuard, StorageBackend, StorageError, Table, TableDefinition};
 use ::redb::{Builder, Database, Durability, Error, ReadableDatabase, ReadableTable};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
@@ -25,6 +25,10 @@ const FORMAT: u64 = 1;
 const HEADER: usize = 16;
 /// The page cache. The desired state of a large host is a few MiB; the system caches the rest.
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
+/// A file below this size is never compacted.
+const WASTE_BYTES: u64 = 1024 * 1024;
+/// A file this many times larger than what is stored in it is compacted when it is opened.
+const WASTE_FACTOR: u64 = 4;
 
 /// An open store file.
 #[derive(Debug)]
@@ -50,6 +54,39 @@ impl StoreFile {
         })
     }
 
+    /// Opens `path` as [`StoreFile::open`] does, and gives back what its past has left unused.
+    ///
+    /// # Errors
+    /// As [`super::RedbStore::open`].
+    pub fn open_compacted(path: &Path) -> Result<(Self, u64), StoreError> {
+        let (mut file, revision) = Self::open(path)?;
+        let compacted = error::catching(path, || {
+            let compacted = file.compact_if_wasteful(path);
+            compacted.map_err(|e| error::redb(path, "compact", e))
+        });
+        match compacted {
+            Ok(()) => Ok((file, revision)),
+            // The content is safe; a failed attempt only leaves the open file unusable.
+            Err(why) => {
+                tracing::warn!(store = %path.display(), error = %why, "store not compacted");
+                file.close(path);
+                Self::open(path)
+            }
+        }
+    }
+
+    fn compact_if_wasteful(&mut self, path: &Path) -> Result<(), Error> {
+        let write = self.db.begin_write()?;
+        let stats = write.stats()?;
+        write.abort()?;
+        let used = stats.stored_bytes() + stats.metadata_bytes();
+        let size = std::fs::metadata(path)?.len();
+        if size > WASTE_BYTES && size / WASTE_FACTOR > used {
+            self.db.compact()?;
+        }
+        Ok(())
+    }
+
     fn open_existing(path: &Path) -> Result<Self, StoreError> {
         let file = OpenOptions::new().read(true).write(true).open(path);
         let file = file.map_err(|e| error::io(path, "open", &e))?;
@@ -63,13 +100,17 @@ impl StoreFile {
     }
 
     fn with_file(file: File, path: &Path) -> Result<Self, StoreError> {
-        let failed = |e| error::redb(path, "open", e);
-        let backend = ClaimingBackend::new(file).map_err(|e| failed(Error::from(e)))?;
+        let backend = ClaimingBackend::new(file);
+        let backend = backend.map_err(|e| error::redb(path, "open", e))?;
+        Self::with_backend(backend, path)
+    }
+
+    fn with_backend(backend: impl StorageBackend, path: &Path) -> Result<Self, StoreError> {
         let mut builder = Builder::new();
         builder.set_cache_size(CACHE_BYTES);
         builder.set_check_integrity_on_open(true);
         let db = builder.create_with_backend(backend);
-        let db = db.map_err(|e| failed(Error::from(e)))?;
+        let db = db.map_err(|e| error::redb(path, "open", e))?;
         Ok(Self { db })
     }
 
@@ -355,3 +396,7 @@ fn after_prefix(prefix: &str) -> Option<Vec<u8>> {
     *end.last_mut()? += 1;
     Some(end)
 }
+
+#[cfg(test)]
+#[path = "power_loss_tests.rs"]
+mod power_loss_tests;
