@@ -1,5 +1,10 @@
 //! The configuration as an operator meets it: layers, origins, and every error with its place.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test, and what helps it, fails by panicking"
+)]
+
 use lain::config::{Config, DEFAULTS, FileSource, Flag, KEYS, Sources};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

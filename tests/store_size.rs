@@ -1,6 +1,11 @@
 //! The file does not grow without bound: what is overwritten or deleted is used again, and a file
 //! that has become mostly empty gives its space back when it is opened.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test, and what helps it, fails by panicking"
+)]
+
 use lain::drivers::redb::RedbStore;
 use lain::ports::store::{Change, Entry, Store};
 

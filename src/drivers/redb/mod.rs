@@ -1,8 +1,9 @@
 //! The embedded store: one `redb` file, written by one thread, read by many.
 //!
 //! Made by the roles; the actors see only [`Store`]. Transactions that wait at the same moment
-//! share one commit and so one `fsync` (group commit); a call returns after that `fsync`. Reads see
-//! the last commit and never wait for a write. Files are 0600, a directory made here is 0700.
+//! share one commit and so one `fsync` (group commit); a call returns after that `fsync`, and a
+//! caller that goes away before does not undo its change. Reads see the last commit and never wait
+//! for a write. Files are 0600, a directory made here is 0700.
 //!
 //! # Failure
 //! Every open verifies every page's checksum, so a damaged file is refused rather than believed.
@@ -13,6 +14,7 @@ mod backend;
 mod error;
 mod file;
 mod lock;
+mod tables;
 mod writer;
 
 pub use lock::{LockError, Owner, StoreLock};

@@ -2,7 +2,8 @@
 //! Whatever part that is, every acknowledged transaction is there and no other is there by half.
 
 use super::*;
-use crate::ports::store::WatchEvent;
+use crate::drivers::redb::tables::ENTRIES;
+use crate::ports::store::{Change, Compare, Entry, WatchEvent};
 use std::sync::{Arc, Mutex};
 
 /// What the operating system holds: what is surely on the disk, and what may or may not be.
