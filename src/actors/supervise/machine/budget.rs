@@ -1,0 +1,81 @@
+//! The restart budget: how many restarts a supervisor bears within its period.
+//!
+//! A ring of at most `intensity + 1` times, so that its cost does not grow with
+//! the window. Times are whole seconds of a monotonic clock, as in OTP (rule 7).
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// The restarts that still count.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Budget {
+    seconds: VecDeque<u64>,
+}
+
+impl Budget {
+    /// Counts a restart attempt at `now`; false when that is one too many.
+    pub(crate) fn spend(&mut self, now: Duration, intensity: u32, period: Duration) -> bool {
+        let now = now.as_secs();
+        self.prune(now, period);
+        self.seconds.push_back(now);
+        self.seconds.len() <= intensity as usize
+    }
+
+    /// How many restarts count at `now`.
+    pub(crate) fn used(&self, now: Duration, period: Duration) -> usize {
+        let oldest = now.as_secs().saturating_sub(period.as_secs());
+        self.seconds
+            .iter()
+            .filter(|second| **second >= oldest)
+            .count()
+    }
+
+    /// Drops what is older than the period; an entry exactly that old still counts.
+    fn prune(&mut self, now: u64, period: Duration) {
+        let oldest = now.saturating_sub(period.as_secs());
+        while self.seconds.front().is_some_and(|second| *second < oldest) {
+            self.seconds.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PERIOD: Duration = Duration::from_secs(5);
+
+    fn at(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    #[test]
+    fn zero_intensity_bears_nothing() {
+        assert!(!Budget::default().spend(at(0.0), 0, PERIOD));
+    }
+
+    #[test]
+    fn an_entry_exactly_one_period_old_counts() {
+        let mut budget = Budget::default();
+        assert!(budget.spend(at(0.9), 1, PERIOD));
+        assert!(
+            !budget.spend(at(5.1), 1, PERIOD),
+            "second 0 is 5 s before second 5"
+        );
+        let mut budget = Budget::default();
+        assert!(budget.spend(at(0.9), 1, PERIOD));
+        assert!(
+            budget.spend(at(6.0), 1, PERIOD),
+            "second 0 is 6 s before second 6"
+        );
+    }
+
+    #[test]
+    fn used_tells_without_counting() {
+        let mut budget = Budget::default();
+        budget.spend(at(1.0), 9, PERIOD);
+        budget.spend(at(4.0), 9, PERIOD);
+        assert_eq!(budget.used(at(6.0), PERIOD), 2);
+        assert_eq!(budget.used(at(7.0), PERIOD), 1);
+    }
+}
