@@ -1,5 +1,10 @@
 //! The configuration as an operator meets it: layers, origins, and every error with its place.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test, and what helps it, fails by panicking"
+)]
+
 use lain::config::{Config, DEFAULTS, FileSource, Flag, KEYS, Sources};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -276,5 +281,24 @@ fn the_systemd_units_keep_what_the_documentation_promises() {
             let line = unit.lines().find(|line| *line == promised);
             assert!(line.is_some(), "{name}.service lacks {promised}");
         }
+    }
+}
+
+#[test]
+fn the_documentation_has_every_key_with_its_default() {
+    let text = std::fs::read_to_string(shipped("docs/configuration.md")).unwrap();
+    let mut sources = Sources::isolated(Path::new("/unused"));
+    sources.flags.clear();
+    sources.facts.root = true;
+    for (key, value, origin) in Config::load(&sources).unwrap().origins() {
+        assert_eq!(origin.to_string(), "built-in", "{key}");
+        let auto = matches!(key, "server.data_dir" | "node.name" | "engine.docker_host");
+        let default = match value.as_str() {
+            "" => "empty".to_owned(),
+            _ if auto => "`auto`".to_owned(),
+            value => format!("`{value}`"),
+        };
+        let row = format!("| `{key}` | {default} | ");
+        assert!(text.contains(&row), "docs/configuration.md lacks {row}");
     }
 }

@@ -1,5 +1,10 @@
 //! One suite of what every store must do, run over the embedded and the in-memory one.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test, and what helps it, fails by panicking"
+)]
+
 use futures_util::{FutureExt, StreamExt};
 use lain::drivers::memory::MemoryStore;
 use lain::drivers::redb::RedbStore;

@@ -1,6 +1,11 @@
 //! A process that writes is killed at random moments: nothing that it was told is durable is lost,
 //! no transaction is half there, and the lock goes with the process.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test, and what helps it, fails by panicking"
+)]
+
 use lain::drivers::redb::RedbStore;
 use lain::ports::store::{Change, Outcome, Store, StoreError};
 use std::collections::BTreeMap;

@@ -1,6 +1,11 @@
 //! Damaged store files: each is refused with what to do, or gives exactly what was written; none
 //! panics, and none is taken for an empty store.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test, and what helps it, fails by panicking"
+)]
+
 use lain::drivers::redb::RedbStore;
 use lain::ports::store::{Change, Entry, Store, StoreError};
 use std::path::{Path, PathBuf};

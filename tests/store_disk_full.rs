@@ -4,6 +4,11 @@
 //! The disk is a small tmpfs in a mount namespace of a child process, so that it is gone with the
 //! child, however the test ends.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test, and what helps it, fails by panicking"
+)]
+
 use futures_util::{FutureExt, StreamExt};
 use lain::drivers::redb::RedbStore;
 use lain::ports::store::{Change, Outcome, Store, StoreError, WatchEvent};

@@ -1,6 +1,11 @@
 //! Random transactions against both stores and a plain model: what is read, refused, counted and
 //! told to watchers must be the same, also across reopening the file.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test, and what helps it, fails by panicking"
+)]
+
 use futures_util::{FutureExt, StreamExt};
 use lain::drivers::memory::MemoryStore;
 use lain::drivers::redb::RedbStore;

@@ -63,7 +63,7 @@ async fn a_token_lets_in_until_it_is_revoked_also_after_a_restart() {
         (principal.name.as_str(), principal.scopes),
         ("ci", vec![app])
     );
-    assert_eq!(fixture.auth.list(), [info.clone()]);
+    assert_eq!(fixture.auth.list(), std::slice::from_ref(&info));
 
     assert!(fixture.auth.revoke(&info.id).await.unwrap());
     assert!(!fixture.auth.revoke(&info.id).await.unwrap());

