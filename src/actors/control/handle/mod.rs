@@ -31,12 +31,13 @@ use std::sync::Arc;
 /// The control host.
 pub struct Handle {
     shared: Arc<Shared>,
+    rates: tree::Rates,
 }
 
 impl Handle {
     /// A handle on the actors that share this environment.
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, rates: tree::Rates::default() }
     }
 
     /// Keeps what was asked for, by whom, and how it went.
