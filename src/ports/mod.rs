@@ -2,6 +2,7 @@
 //!
 //! Imports only `domain`. Implemented in `drivers`; called by `actors` and `web`.
 
+pub mod auth;
 pub mod control;
 pub mod runtime;
 pub mod store;
