@@ -11,3 +11,4 @@ pub mod config;
 pub mod logging;
 pub mod ports;
 pub mod roles;
+pub mod web;
