@@ -76,6 +76,7 @@ impl Machine {
             domain: "lain.local".to_owned(),
             volumes: "/tmp/lain-test-volumes".to_owned(),
             cpus: 4,
+            publish: std::net::Ipv4Addr::LOCALHOST.into(),
             registry: String::new(),
         };
         let settings = Settings {
