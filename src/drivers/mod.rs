@@ -4,4 +4,6 @@
 
 pub mod docker;
 pub mod pidfd;
+pub mod process;
+mod signal;
 pub mod simulated;
