@@ -21,7 +21,7 @@ pub fn run(options: DevOptions) -> Result<()> {
     let keep = options.keep;
     let ready_file = options.ready_file.clone();
     let sources = Sources::of_process(options.config.clone(), flags(&options));
-    let config = Config::load(&sources).map_err(|e| CliError::invalid(e.to_string()))?;
+    let config = Config::load(&sources).map_err(|e| CliError::new(crate::cli::error::Exit::Invalid, e.to_string()))?;
     let _log = tracing_setup::init(&config.log).map_err(|e| CliError::failed(e.to_string()))?;
     actix_rt::System::new().block_on(async move {
         let host = host::start("dev", &config).await.map_err(|e| CliError::failed(e.to_string()))?;
