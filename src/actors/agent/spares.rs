@@ -35,16 +35,13 @@ pub fn choose(mut candidates: Vec<Candidate>) -> Option<Candidate> {
     candidates.into_iter().next()
 }
 
-fn same_proc(a: &InstanceId, b: &InstanceId) -> bool {
-    a.app == b.app && a.proc_type == b.proc_type && a.proc == b.proc && a.no != b.no
-}
-
 /// Lets a spare take over from `cell`, which has just died or is about to be stopped. Returns its number.
 pub fn promote_for(shared: &Arc<Shared>, cell: &Arc<ContainerCell>) -> Option<u32> {
     if cell.look(|o| o.role) != InstanceRole::Active {
         return None;
     }
-    let peers: Vec<_> = shared.node.all().into_iter().filter(|c| same_proc(c.instance(), cell.instance())).collect();
+    let mut peers = shared.node.of_proc(cell.instance());
+    peers.retain(|c| c.instance() != cell.instance());
     let ready = peers.iter().filter(|c| c.look(|o| o.role == InstanceRole::Spare && o.is_ready()));
     let chosen = choose(
         ready
