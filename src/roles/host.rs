@@ -165,6 +165,7 @@ fn settings(role: &'static str, config: &Config, owner: String) -> Settings {
         recovered_after: config.supervision.healthy_after,
         crashes_kept: usize::try_from(config.crashes.keep_per_proc).unwrap_or(usize::MAX).saturating_mul(100),
         concurrent_starts: usize::try_from(config.engine.parallel_starts).unwrap_or(1),
+        freeze_spares: config.engine.freeze_spares,
         data_dir: config.server.data_dir.clone(),
     }
 }

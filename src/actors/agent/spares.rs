@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// Whether idle spares are frozen on this engine.
 pub fn may_freeze(shared: &Shared) -> bool {
-    matches!(&*shared.engine.borrow(), EngineState::Up(info) if info.can_pause)
+    shared.settings.freeze_spares && matches!(&*shared.engine.borrow(), EngineState::Up(info) if info.can_pause)
 }
 
 /// A spare as promotion sees it.
