@@ -11,6 +11,7 @@ pub mod checks;
 pub mod client;
 pub mod complete;
 pub mod completion;
+pub mod config;
 pub mod confirm;
 pub mod connection;
 pub mod crashes;
@@ -36,10 +37,12 @@ pub mod ps;
 pub mod reference;
 pub mod run;
 pub mod scale;
+pub mod schema;
 pub mod session;
 pub mod sse;
 pub mod tree;
 pub mod undeploy;
+pub mod validate;
 pub mod version;
 pub mod watch;
 
@@ -76,6 +79,8 @@ pub struct Cli {
 )]
 pub enum Command {
     Dev(daemon::DevOptions),
+    Validate(validate::ValidateArgs),
+    Schema(schema::SchemaArgs),
     Deploy(deploy::DeployArgs),
     Undeploy(undeploy::UndeployArgs),
     Ps(ps::PsArgs),
@@ -97,6 +102,7 @@ pub enum Command {
     Node(node::NodeArgs),
     Audit(audit::AuditArgs),
     Doctor(doctor::DoctorArgs),
+    Config(config::ConfigArgs),
     Completion(completion::CompletionArgs),
     /// Show the version of this binary and of the server
     Version,
@@ -156,14 +162,14 @@ fn dispatch(cli: Cli, roles: Roles) -> Result<Exit> {
         global,
         command: verb,
     } = cli;
+    let screen = session::screen(&global);
     match verb {
         Command::Dev(options) => (roles.dev)(options).map(|()| Exit::Ok),
-        Command::Completion(args) => {
-            completion::run(&args, &session::screen(&global)).map(|()| Exit::Ok)
-        }
-        Command::Man(args) => {
-            man::run(&args, command(), &session::screen(&global)).map(|()| Exit::Ok)
-        }
+        Command::Validate(args) => validate::run(&args, &screen),
+        Command::Schema(_) => schema::run(&screen).map(|()| Exit::Ok),
+        Command::Config(args) => config::run(args, &screen).map(|()| Exit::Ok),
+        Command::Completion(args) => completion::run(&args, &screen).map(|()| Exit::Ok),
+        Command::Man(args) => man::run(&args, command(), &screen).map(|()| Exit::Ok),
         verb => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -213,6 +219,9 @@ async fn remote(verb: Command, global: &Global) -> Result<Exit> {
         Command::Audit(args) => audit::run(args, &session).await,
         // Handled before a server was looked for.
         Command::Dev(_)
+        | Command::Validate(_)
+        | Command::Schema(_)
+        | Command::Config(_)
         | Command::Completion(_)
         | Command::Man(_)
         | Command::Doctor(_)

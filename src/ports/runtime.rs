@@ -398,7 +398,10 @@ pub trait Runtime: Send + Sync + 'static {
         &self,
         spec: &ContainerSpec,
         request: ExecRequest,
-    ) -> Result<ExecSession, RuntimeError>;
+    ) -> Result<ExecSession, RuntimeError> {
+        let _ = (spec, request);
+        Err(RuntimeError::Unsupported { runtime: "this", action: "run one-off containers" })
+    }
 
     /// Runs a command inside a running container.
     async fn exec(
