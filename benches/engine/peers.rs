@@ -37,9 +37,10 @@ impl<'a> Bare<'a> {
         // The engine is asked beforehand to answer when the container has ended: nothing is quicker.
         let waiting = self.docker.begin_call("POST", &format!("/containers/{}/wait?condition=not-running", self.name), "");
         std::thread::sleep(Duration::from_millis(20));
-        measure(self.docker, &self.name, self.port, move || {
+        let (docker, start) = (self.docker, format!("/containers/{}/start", self.name));
+        measure(docker, &self.name, self.port, move || {
             finish_call(waiting);
-            self.docker.call("POST", &format!("/containers/{}/start", self.name), "");
+            docker.call("POST", &start, "");
         })
     }
 

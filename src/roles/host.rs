@@ -73,7 +73,8 @@ pub struct Host {
 pub async fn start(role: &'static str, config: &Config) -> Result<Host, HostError> {
     let data_dir = config.server.data_dir.clone();
     make_data_dir(&data_dir).map_err(|reason| HostError::DataDir { path: data_dir.clone(), reason })?;
-    let store: Arc<dyn Store> = Arc::new(RedbStore::open(data_dir.join(STORE_FILE))?);
+    let embedded = Arc::new(RedbStore::open(data_dir.join(STORE_FILE))?);
+    let store: Arc<dyn Store> = embedded.clone();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let authenticator = Arc::new(Authenticator::open(Arc::clone(&store), Arc::clone(&clock), config.auth.enabled).await?);
     let token_file = authenticator.ensure_admin_token(&data_dir).await?;
@@ -92,6 +93,8 @@ pub async fn start(role: &'static str, config: &Config) -> Result<Host, HostErro
     let tree = tree.await.map_err(|reason| HostError::Tree(plain(&reason)))?;
     shared.settle();
     let url = bound.get().map(|addr| format!("http://{addr}")).unwrap_or_default();
+    // Whoever starts a second lain on this data is told where the first one serves.
+    embedded.note_url(&url)?;
     let announced = announce(&url, &token_file, &data_dir, &shared).map_err(HostError::Announce)?;
     Ok(Host { shared, tree, url, token_file, _announced: announced })
 }

@@ -9,7 +9,6 @@ use crate::actors::agent::process::{Process, Promoted};
 use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::Record;
 use crate::actors::shared::{EngineState, Shared};
-use crate::domain::id::InstanceId;
 use crate::domain::view::InstanceRole;
 use std::sync::Arc;
 
