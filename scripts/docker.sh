@@ -84,7 +84,12 @@ recorded() {
   [ -s "$1" ] && read -r pid born < "$1" || return 1
   stat=$(cat "/proc/$pid/stat" 2> /dev/null) || return 1
   stat=${stat##*) }
-  [ "$(echo "$stat" | cut -d' ' -f20)" = "$born" ] && echo "$pid"
+  [[ $stat != [ZX]* ]] && [ "$(echo "$stat" | cut -d' ' -f20)" = "$born" ] && echo "$pid"
+}
+
+# Whether PID is a process that was started for DIR.
+ours() {
+  [ -n "${1:-}" ] && tr '\0' '\n' 2> /dev/null < "/proc/$1/cmdline" | grep -qF "$dir/exec/"
 }
 
 record() { # PID FILE
@@ -105,13 +110,13 @@ make_bridge() {
   local seed n subnet
   seed=$(echo "$dir" | cksum | cut -d' ' -f1)
   bridge=lain$(printf '%08x' "$seed")
-  echo "$bridge" > "$dir/bridge"
-  ip link show "$bridge" > /dev/null 2>&1 && return
+  [ -s "$dir/bridge" ] && ip link show "$bridge" > /dev/null 2>&1 && return
   for ((n = 0; n < 104; n++)); do
     subnet=172.$((18 + (seed + n) / 8 % 13)).$(((seed + n) % 8 * 32))
     # A taken subnet shows as a route, or as the address of an interface that is down.
     ip -4 -o addr show | grep -qF " $subnet." && continue
     ip -4 route show | grep -qF "$subnet." && continue
+    echo "$bridge $subnet" > "$dir/bridge"
     ip link add "$bridge" type bridge
     ip addr add "$subnet.1/24" dev "$bridge"
     ip link set "$bridge" up
@@ -156,8 +161,9 @@ start_own() {
   remember_network
   make_bridge
   rm -f "$socket" "$dir/engine.pid"
-  # A stale pid file of containerd may name a process of today: dockerd would wait for it.
-  rm -f "$dir/exec/containerd/containerd.pid"
+  # A stale pid file of containerd may name a process of today: dockerd would wait for it. A
+  # containerd that outlived its dockerd is taken over.
+  ours "$(cat "$dir/exec/containerd/containerd.pid" 2> /dev/null)" || rm -f "$dir/exec/containerd/containerd.pid"
   # shellcheck disable=SC2046  # no flag or one
   setsid dockerd -H "unix://$socket" $(cgroup_flags) --data-root "$dir/data" --exec-root "$dir/exec" \
     --pidfile "$dir/engine.pid" --bridge "$bridge" "${flags[@]}" \
@@ -220,10 +226,10 @@ restore_network() {
   policy=$(sed -n 's/^policy=//p' "$dir/network.before")
   rm -f "$dir/network.before"
   command -v iptables > /dev/null || return 0
-  # Rules that name our bridge are ours in any case.
+  # Rules that name our bridge or an address behind it are ours in any case.
   if [ -n "$bridge" ]; then
     for t in filter nat; do
-      iptables -w -t $t -S 2> /dev/null | grep -- " $bridge\b" | sed 's/^-A/-D/' |
+      iptables -w -t $t -S 2> /dev/null | sed -nE "/ ($bridge|$subnet\.[0-9./]+) /s/^-A/-D/p" |
         while read -r rule; do
           # shellcheck disable=SC2086  # a rule is several words
           iptables -w -t $t $rule 2> /dev/null || true
@@ -246,8 +252,21 @@ restore_network() {
   fi
 }
 
+# What outlives a dockerd that was killed or lets containers live: its containers (all below our
+# control group), their shims, its containerd.
+end_leftovers() {
+  local pid proc
+  [ -z "$bridge" ] || find /sys/fs/cgroup -path "*/$bridge/*" -name cgroup.procs 2> /dev/null |
+    while read -r proc; do
+      while read -r pid; do kill -KILL "$pid" 2> /dev/null || true; done < "$proc" || true
+    done
+  for proc in $(pidof containerd-shim-runc-v2 containerd 2> /dev/null); do
+    if ours "$proc"; then kill -KILL "$proc" 2> /dev/null || true; fi
+  done
+}
+
 stop() {
-  local pid i bridge=
+  local pid i bridge= subnet=
   [ -d "$dir" ] || return 0
   need_root "stop Docker Engine"
   if pid=$(recorded "$dir/dockerd.pid"); then
@@ -259,7 +278,8 @@ stop() {
     recorded "$dir/dockerd.pid" > /dev/null && die "dockerd (pid $pid) does not end; see $dir/dockerd.log"
   fi
   rm -f "$dir/dockerd.pid" "$dir/engine.pid" "$socket"
-  [ ! -e "$dir/bridge" ] || read -r bridge < "$dir/bridge"
+  [ ! -e "$dir/bridge" ] || read -r bridge subnet < "$dir/bridge"
+  end_leftovers
   restore_network
   [ -z "$bridge" ] || ip link del "$bridge" 2> /dev/null || true
   rm -f "$dir/bridge"

@@ -17,25 +17,25 @@ const OUTPUT: &str = "Output";
 #[derive(Debug, Clone, Default, Args)]
 pub struct Global {
     /// Address of the server [env: LAIN_SERVER] [default: what `lain dev` on this machine wrote, else http://127.0.0.1:7419]
-    #[arg(long, global = true, value_name = "URL", help_heading = CONNECTION)]
+    #[arg(long, global = true, value_name = "URL", help_heading = CONNECTION, hide_short_help = true)]
     pub server: Option<String>,
     /// Context of ~/.config/lain/config.toml to use [env: LAIN_CONTEXT]
-    #[arg(long, global = true, value_name = "NAME", help_heading = CONNECTION, conflicts_with = "server")]
+    #[arg(long, global = true, value_name = "NAME", help_heading = CONNECTION, hide_short_help = true, conflicts_with = "server")]
     pub context: Option<String>,
     /// File that holds the token [env: LAIN_TOKEN_FILE, or LAIN_TOKEN for the token itself]
-    #[arg(long, global = true, value_name = "FILE", help_heading = CONNECTION, value_hint = clap::ValueHint::FilePath)]
+    #[arg(long, global = true, value_name = "FILE", help_heading = CONNECTION, hide_short_help = true, value_hint = clap::ValueHint::FilePath)]
     pub token_file: Option<PathBuf>,
     /// How results are printed
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, hide_possible_values = true, value_name = "table|wide|json|yaml|name", help_heading = OUTPUT)]
     pub output: Format,
     /// No progress and no hints on stderr
-    #[arg(short, long, global = true, help_heading = OUTPUT)]
+    #[arg(short, long, global = true, hide_short_help = true, help_heading = OUTPUT)]
     pub quiet: bool,
     /// Show each request on stderr
-    #[arg(short, long, global = true, help_heading = OUTPUT, conflicts_with = "quiet")]
+    #[arg(short, long, global = true, hide_short_help = true, help_heading = OUTPUT, conflicts_with = "quiet")]
     pub verbose: bool,
     /// No colours [env: NO_COLOR]
-    #[arg(long, global = true, help_heading = OUTPUT)]
+    #[arg(long, global = true, hide_short_help = true, help_heading = OUTPUT)]
     pub no_color: bool,
 }
 
@@ -61,15 +61,16 @@ pub struct AppArg {
 /// Which procs and instances of an app.
 #[derive(Debug, Clone, Args)]
 pub struct Selection {
+    /// Which app.
     #[command(flatten)]
     pub app: AppArg,
-    /// Proc [default: all of the app]
+    /// Proc, as its name or <type>.<name>
     #[arg(value_name = "PROC", value_parser = proc_name, add = ArgValueCompleter::new(complete::procs))]
     pub positional: Option<ProcName>,
     /// The same as PROC
     #[arg(short, long = "proc", value_name = "PROC", value_parser = proc_name, conflicts_with = "positional", add = ArgValueCompleter::new(complete::procs))]
     pub proc: Option<ProcName>,
-    /// Instance number, from 1 [default: all of the proc]
+    /// Instance number, from 1
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub instance: Option<u32>,
 }

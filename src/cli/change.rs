@@ -132,12 +132,9 @@ pub async fn follow(
     loop {
         let document = tokio::select! {
             signal = watch.next() => match signal? {
-                Signal::Event(event) => match Document::parse(event.data.as_bytes()) {
-                    Ok(document) if !event.data.is_empty() => document,
-                    // `synced` and the like carry no operation.
-                    _ => continue,
-                },
-                Signal::Lost(_) if latest.state.is_final() => continue,
+                // `synced` and the like carry no operation.
+                Signal::Event(event) if !event.name.is_empty() => continue,
+                Signal::Event(event) => session.client.parse(&event.data)?,
                 Signal::Lost(why) => {
                     progress.say(&format!("connection lost ({why}); the operation goes on, trying again"));
                     continue;

@@ -14,6 +14,7 @@ use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use tokio_tungstenite::tungstenite::Error as WsError;
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -145,10 +146,7 @@ impl Client {
     /// Where the token cannot be sent in a header.
     pub fn new(connection: Connection, screen: Screen, verbose: bool) -> Result<Self> {
         let mut headers = HeaderMap::new();
-        if let Some(token) = &connection.token {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
-                .map_err(|_| CliError::new(Exit::NotAuthenticated, "the token cannot be sent"))?;
-            value.set_sensitive(true);
+        if let Some(value) = authorization(&connection)? {
             headers.insert(reqwest::header::AUTHORIZATION, value);
         }
         let http = reqwest::Client::builder()
@@ -210,7 +208,7 @@ impl Client {
         let mut items: Vec<Document> = Vec::new();
         let mut after: Option<String> = None;
         loop {
-            let wanted = limit.map_or(PAGE, |limit| (limit - items.len()).min(PAGE));
+            let wanted = limit.map_or(PAGE, |limit| (limit - items.len()).clamp(1, PAGE));
             let page = target.clone().query("limit", wanted).maybe("after", after);
             let page = self.get(&page).await?;
             let next = page
@@ -230,12 +228,30 @@ impl Client {
         Ok((Document::page(items), views))
     }
 
+    /// Reads a list that comes as one page.
+    ///
+    /// # Errors
+    /// As [`Client::get_as`].
+    pub async fn page<T: DeserializeOwned>(&self, target: &Target) -> Result<Vec<T>> {
+        let items = self.get(target).await?.into_items();
+        items.iter().map(|item| self.view(item)).collect()
+    }
+
     /// Makes a change. The same key goes with each attempt, so that a repeated one is done once.
     ///
     /// # Errors
     /// As [`Client::get`].
     pub async fn change(&self, target: &Target, change: &Change) -> Result<Document> {
         self.exchange(target, change).await
+    }
+
+    /// Reads the object that an event of a stream carries.
+    ///
+    /// # Errors
+    /// Where it is not JSON.
+    pub fn parse(&self, data: &str) -> Result<Document> {
+        let parsed = Document::parse(data.as_bytes());
+        parsed.map_err(|error| self.misunderstood(&error.to_string()))
     }
 
     /// Reads a view from an object that the server sent.
@@ -268,6 +284,25 @@ impl Client {
             parser: Parser::default(),
             ready: VecDeque::new(),
         })
+    }
+
+    /// The header that carries the token, where there is one.
+    ///
+    /// # Errors
+    /// Where the token cannot be sent in a header.
+    pub fn authorization(&self) -> Result<Option<HeaderValue>> {
+        authorization(&self.connection)
+    }
+
+    /// What a failed WebSocket handshake means.
+    pub fn websocket_error(&self, error: WsError) -> CliError {
+        match error {
+            WsError::Http(answer) => {
+                let status = answer.status().as_u16();
+                Problem::read(status, answer.body().as_deref().unwrap_or(&[]), None).into_error()
+            }
+            error => self.silent(&error.to_string()),
+        }
     }
 
     /// The URL of a WebSocket.
@@ -361,6 +396,11 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> CliError {
+        self.silent(&cause(error))
+    }
+
+    /// No answer, and what may help, depending on where the address came from.
+    fn silent(&self, why: &str) -> CliError {
         let Connection { server, origin, .. } = &self.connection;
         let hint = match origin.as_str() {
             "the default" => {
@@ -377,7 +417,7 @@ impl Client {
         };
         CliError::new(
             Exit::Unreachable,
-            format!("{server} does not answer ({origin}): {}", cause(error)),
+            format!("{server} does not answer ({origin}): {why}"),
         )
         .hint(hint)
     }
@@ -407,6 +447,16 @@ impl Stream {
             }
         }
     }
+}
+
+fn authorization(connection: &Connection) -> Result<Option<HeaderValue>> {
+    let Some(token) = &connection.token else {
+        return Ok(None);
+    };
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
+        .map_err(|_| CliError::new(Exit::NotAuthenticated, "the token cannot be sent"))?;
+    value.set_sensitive(true);
+    Ok(Some(value))
 }
 
 fn retry_after(answer: &reqwest::Response) -> Option<u64> {

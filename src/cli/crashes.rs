@@ -23,8 +23,10 @@ use clap_complete::engine::ArgValueCompleter;
   lain crashes -a hello -p web
   lain crashes show 0198f2a1    one in full, with the last lines of output")]
 pub struct CrashesArgs {
+    /// What to do; listing if absent.
     #[command(subcommand)]
     pub verb: Option<CrashesVerb>,
+    /// What is listed.
     #[command(flatten)]
     pub list: ListArgs,
 }
@@ -198,7 +200,7 @@ pub fn tail(report: &CrashReport, count: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::crash::Exit as Ended;
+    use crate::domain::crash::{CrashCause, Exit as Ended};
 
     fn report() -> CrashReport {
         CrashReport {

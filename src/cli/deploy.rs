@@ -32,8 +32,10 @@ pub struct DeployArgs {
     /// Image for the procs that name none
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<String>,
+    /// Whether to plan only.
     #[command(flatten)]
     pub dry_run: DryRun,
+    /// How to go on once it is accepted.
     #[command(flatten)]
     pub waiting: Waiting,
 }

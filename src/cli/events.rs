@@ -28,8 +28,10 @@ use std::time::Duration;
   lain events -a hello -p web -o json -f
   lain event watch 0198f2a1         follow an operation to its end")]
 pub struct EventsArgs {
+    /// What to do; listing if absent.
     #[command(subcommand)]
     pub verb: Option<EventsVerb>,
+    /// What is listed.
     #[command(flatten)]
     pub list: ListArgs,
 }
@@ -168,7 +170,8 @@ pub async fn run(args: EventsArgs, session: &Session) -> Result<Exit> {
 async fn list(args: ListArgs, session: &Session) -> Result<Exit> {
     let target = Target::new(["events"])
         .maybe("app", args.app)
-        .maybe("kind", args.kind);
+        .maybe("kind", args.kind)
+        .maybe("level", args.level.map(Level::word));
     let filter = Filter {
         proc: args.proc.map(|proc| proc.to_string()),
         instance: args.instance,
@@ -177,18 +180,14 @@ async fn list(args: ListArgs, session: &Session) -> Result<Exit> {
         past: args.limit,
     };
     if args.follow {
-        return follow(session, target, &filter).await;
+        return follow(session, target.query("watch", true), &filter).await;
     }
     past(session, target, &filter).await
 }
 
 async fn past(session: &Session, target: Target, filter: &Filter) -> Result<Exit> {
     // The server's limit counts what is filtered out here.
-    let narrowed = *filter
-        != Filter {
-            past: filter.past,
-            ..Filter::default()
-        };
+    let narrowed = filter.proc.is_some() || filter.instance.is_some();
     let limit = if narrowed {
         1000
     } else {
@@ -277,7 +276,7 @@ fn subject(event: &EventView) -> String {
 /// # Errors
 /// Where the server refuses, does not answer at first, or stdout is closed.
 pub async fn follow(session: &Session, target: Target, filter: &Filter) -> Result<Exit> {
-    let mut watch = Watch::new(&session.client, target.query("watch", true));
+    let mut watch = Watch::new(&session.client, target);
     let mut seen = Seen::default();
     let mut past: Option<VecDeque<(Document, EventView)>> = Some(VecDeque::new());
     loop {
@@ -308,9 +307,7 @@ pub async fn follow(session: &Session, target: Target, filter: &Filter) -> Resul
             }
             continue;
         }
-        let Ok(document) = Document::parse(event.data.as_bytes()) else {
-            continue;
-        };
+        let document = session.client.parse(&event.data)?;
         let event: EventView = session.client.view(&document)?;
         if !seen.is_new(&event) || !filter.wants(&event) {
             continue;

@@ -41,7 +41,8 @@ pub struct Mistake {
 }
 
 impl Problem {
-    /// Reads the body of a refusal; of one that is no problem, its first line is kept.
+    /// Reads the body of a refusal; of one that is no problem, its first line is kept. `status` counts
+    /// where the problem names none.
     pub fn read(status: u16, body: &[u8], request_id: Option<String>) -> Self {
         let mut problem: Problem = serde_json::from_slice(body).unwrap_or_else(|_| {
             let text = String::from_utf8_lossy(body);
@@ -51,7 +52,9 @@ impl Problem {
                 ..Problem::default()
             }
         });
-        problem.status = status;
+        if problem.status == 0 {
+            problem.status = status;
+        }
         problem.request_id = problem.request_id.or(request_id);
         problem
     }

@@ -22,11 +22,22 @@ use clap::Args;
   lain ps -a shop -o wide one app, with containers and versions
   lain ps -a shop -o json | jq '.procs[].instances[].state'")]
 pub struct PsArgs {
+    /// Which app.
     #[command(flatten)]
     pub app: AppArg,
     /// All apps, also in the folder of a lain.yaml
     #[arg(long, conflicts_with = "app")]
     pub all: bool,
+}
+
+impl PsArgs {
+    /// What `lain ps --all` gives.
+    pub fn all() -> Self {
+        Self {
+            app: AppArg::default(),
+            all: true,
+        }
+    }
 }
 
 /// Shows them.

@@ -2,6 +2,7 @@
 
 use crate::cli::client::{Client, Stream, Target};
 use crate::cli::error::{Exit, Result};
+use crate::cli::problem::Problem;
 use crate::cli::sse::Event;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ pub enum Signal {
     Event(Event),
     /// The connection broke, for this reason; the watch goes on trying.
     Lost(String),
-    /// It is back; what was missed follows, or is to be read again if the stream has no ids.
+    /// It is back after it was lost. What was missed follows, or is to be read again if the stream has
+    /// no ids.
     Back,
 }
 
@@ -23,6 +25,7 @@ pub struct Watch<'c> {
     last_id: Option<String>,
     stream: Option<Stream>,
     opened: bool,
+    lost: bool,
     failures: u32,
 }
 
@@ -35,13 +38,9 @@ impl<'c> Watch<'c> {
             last_id: None,
             stream: None,
             opened: false,
+            lost: false,
             failures: 0,
         }
-    }
-
-    /// Where it reconnects to from now on; for streams that resume by a query parameter.
-    pub fn retarget(&mut self, target: Target) {
-        self.target = target;
     }
 
     /// Forgets where it was: the next connection begins anew.
@@ -53,15 +52,16 @@ impl<'c> Watch<'c> {
     /// The next signal. May be cancelled at any time without losing an event.
     ///
     /// # Errors
-    /// Where the server refuses, or does not answer the very first time.
+    /// Where the server refuses, ends the stream with a problem, or does not answer the first time.
     pub async fn next(&mut self) -> Result<Signal> {
         loop {
             if let Some(stream) = &mut self.stream {
-                return Ok(match stream.next().await {
-                    Ok(Some(event)) => self.took(event),
-                    Ok(None) => self.lost("the server ended the stream".to_owned()),
-                    Err(why) => self.lost(why),
-                });
+                match stream.next().await {
+                    Ok(Some(event)) => return self.took(event),
+                    // Streams have a longest life: the next one goes on where this one ended.
+                    Ok(None) => self.failed(),
+                    Err(why) => return Ok(self.lost(why)),
+                }
             }
             if self.opened {
                 tokio::time::sleep(pause(self.failures)).await;
@@ -73,27 +73,40 @@ impl<'c> Watch<'c> {
             {
                 Ok(stream) => {
                     self.stream = Some(stream);
-                    if std::mem::replace(&mut self.opened, true) {
+                    self.opened = true;
+                    if std::mem::take(&mut self.lost) {
                         return Ok(Signal::Back);
                     }
                 }
-                Err(error) if self.opened && error.exit == Exit::Unreachable => self.failures += 1,
+                Err(error) if self.opened && error.exit == Exit::Unreachable => match self.lost {
+                    true => self.failed(),
+                    false => return Ok(self.lost(error.message)),
+                },
                 Err(error) => return Err(error),
             }
         }
     }
 
-    fn took(&mut self, event: Event) -> Signal {
+    fn took(&mut self, event: Event) -> Result<Signal> {
         self.failures = 0;
+        if event.name == "error" {
+            self.stream = None;
+            return Err(Problem::read(500, event.data.as_bytes(), None).into_error());
+        }
         if event.id.is_some() {
             self.last_id.clone_from(&event.id);
         }
-        Signal::Event(event)
+        Ok(Signal::Event(event))
+    }
+
+    fn failed(&mut self) {
+        self.stream = None;
+        self.failures = self.failures.saturating_add(1);
     }
 
     fn lost(&mut self, why: String) -> Signal {
-        self.stream = None;
-        self.failures += 1;
+        self.failed();
+        self.lost = true;
         Signal::Lost(why)
     }
 }

@@ -8,5 +8,7 @@ pub mod history;
 pub mod memory;
 pub mod pidfd;
 pub mod redb;
+pub mod process;
+mod signal;
 pub mod simulated;
 pub mod transaction;

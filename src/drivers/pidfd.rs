@@ -6,6 +6,7 @@
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::io;
 use std::os::fd::OwnedFd;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// A process, held by a Linux pidfd (`pidfd_open(2)`): stays about this very process even when its
@@ -54,7 +55,10 @@ impl Process {
     /// # Errors
     /// When the descriptor cannot be watched, such as for want of memory.
     pub async fn ended(self) -> io::Result<()> {
-        readable(self.fd)?.readable().await.map(|_| ())
+        watched(self.fd, Interest::READABLE)?
+            .readable()
+            .await
+            .map(|_| ())
     }
 
     /// Sends a signal to this very process. One that has ended is no error.
@@ -69,7 +73,7 @@ impl Process {
     }
 }
 
-/// Watches a descriptor for becoming readable, on the runtime that calls this.
+/// Watches a descriptor, on the tokio runtime that calls this.
 ///
 /// # Errors
 /// When the descriptor cannot be watched, such as for want of memory.
@@ -77,8 +81,8 @@ impl Process {
     deprecated,
     reason = "tokio fears descriptors that close behind its back; an `OwnedFd` cannot, and the new form is `unsafe`"
 )]
-pub(super) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(fd, tokio::io::Interest::READABLE)
+pub(super) fn watched(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd, interest)
 }
 
 /// Whether a process with `pid` runs now; a zombie does not.

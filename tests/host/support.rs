@@ -76,6 +76,7 @@ impl Machine {
             domain: "lain.local".to_owned(),
             volumes: "/tmp/lain-test-volumes".to_owned(),
             cpus: 4,
+            publish: std::net::Ipv4Addr::LOCALHOST.into(),
             registry: String::new(),
         };
         let settings = Settings {
@@ -89,6 +90,7 @@ impl Machine {
             recovered_after: Duration::from_secs(30),
             crashes_kept: 1000,
             concurrent_starts: 8,
+            freeze_spares: true,
             data_dir: std::env::temp_dir(),
         };
         let store: Arc<dyn Store> = self.store.clone();

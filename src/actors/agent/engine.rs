@@ -11,6 +11,7 @@ use crate::actors::shared::{EngineState, Shared};
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::ports::runtime::{ContainerStatus, EngineEvent, RuntimeError};
 use actix::prelude::*;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,10 +61,12 @@ impl Child for Engine {
 impl Engine {
     fn event(&mut self, event: EngineEvent, ctx: &mut Context<Self>) {
         match event {
+            // Starts are mostly our own, and never call for action.
+            EngineEvent::Changed { action, .. } if matches!(action.as_str(), "create" | "start") => {}
             EngineEvent::Died { id } | EngineEvent::Changed { id, .. } => {
-                let cells = self.shared.node.all();
-                let Some(cell) = cells.into_iter().find(|c| c.look(|o| o.id.as_ref() == Some(&id))) else { return };
-                check(&self.shared, cell.name());
+                if let Some(cell) = self.shared.node.by_engine_id(&id) {
+                    check(&self.shared, cell.name());
+                }
             }
             EngineEvent::Resynchronise => ctx.notify(Reconcile),
         }
@@ -92,9 +95,10 @@ pub async fn reconcile(shared: &Arc<Shared>) {
             return;
         }
     };
+    let by_name: HashMap<&str, &ContainerStatus> = listed.iter().map(|c| (c.name.as_str(), c)).collect();
     for cell in shared.node.all() {
         use crate::ports::runtime::ContainerState::Running;
-        let status = listed.iter().find(|c| c.name == cell.name());
+        let status = by_name.get(cell.name());
         let as_seen = status.is_some_and(|s| s.state == Running);
         if !as_seen && cell.look(crate::actors::agent::cell::Observed::is_alive) {
             check(shared, cell.name());

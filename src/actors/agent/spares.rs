@@ -9,13 +9,12 @@ use crate::actors::agent::process::{Process, Promoted};
 use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::Record;
 use crate::actors::shared::{EngineState, Shared};
-use crate::domain::id::InstanceId;
 use crate::domain::view::InstanceRole;
 use std::sync::Arc;
 
 /// Whether idle spares are frozen on this engine.
 pub fn may_freeze(shared: &Shared) -> bool {
-    matches!(&*shared.engine.borrow(), EngineState::Up(info) if info.can_pause)
+    shared.settings.freeze_spares && matches!(&*shared.engine.borrow(), EngineState::Up(info) if info.can_pause)
 }
 
 /// A spare as promotion sees it.
@@ -35,16 +34,13 @@ pub fn choose(mut candidates: Vec<Candidate>) -> Option<Candidate> {
     candidates.into_iter().next()
 }
 
-fn same_proc(a: &InstanceId, b: &InstanceId) -> bool {
-    a.app == b.app && a.proc_type == b.proc_type && a.proc == b.proc && a.no != b.no
-}
-
 /// Lets a spare take over from `cell`, which has just died or is about to be stopped. Returns its number.
 pub fn promote_for(shared: &Arc<Shared>, cell: &Arc<ContainerCell>) -> Option<u32> {
     if cell.look(|o| o.role) != InstanceRole::Active {
         return None;
     }
-    let peers: Vec<_> = shared.node.all().into_iter().filter(|c| same_proc(c.instance(), cell.instance())).collect();
+    let mut peers = shared.node.of_proc(cell.instance());
+    peers.retain(|c| c.instance() != cell.instance());
     let ready = peers.iter().filter(|c| c.look(|o| o.role == InstanceRole::Spare && o.is_ready()));
     let chosen = choose(
         ready

@@ -68,7 +68,7 @@ pub fn assignment(shared: &Shared, record: &AppRecord, placement: &Placement, fr
 /// A sentence when the range is used up.
 pub fn allocate(shared: &Shared, id: &InstanceId, proc: &ProcSpec, also_taken: &HashSet<u16>) -> Result<Placement, String> {
     let range = shared.settings.port_range;
-    let taken = |port: u16| also_taken.contains(&port) || shared.world.is_port_allocated(port) || is_listening(port);
+    let taken = |port: u16| also_taken.contains(&port) || shared.world.is_port_allocated(port) || is_listening(shared, port);
     let ports = render::allocate_ports(id, &render::exposed(proc), range, taken)?;
     Ok(Placement {
         instance: id.clone(),
@@ -85,9 +85,9 @@ pub fn allocate(shared: &Shared, id: &InstanceId, proc: &ProcSpec, also_taken: &
     })
 }
 
-/// Whether somebody on this host listens on a loopback port already.
-fn is_listening(port: u16) -> bool {
-    std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)).is_err()
+/// Whether somebody on this host listens on a port already.
+fn is_listening(shared: &Shared, port: u16) -> bool {
+    std::net::TcpListener::bind((shared.settings.site.publish, port)).is_err()
 }
 
 /// Carries out one step; resolves once the instance is as the step wants it.

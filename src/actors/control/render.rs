@@ -10,7 +10,7 @@ use crate::domain::spec;
 use crate::ports::runtime::{ContainerSpec, Mount, PublishedPort, Resources};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 /// What of the node and the installation goes into a container.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct Site {
     pub volumes: String,
     /// The node's CPUs.
     pub cpus: u32,
+    /// The address of the node on which containers' ports are published.
+    pub publish: IpAddr,
     /// The registry that release images are named by; empty: none.
     pub registry: String,
 }
@@ -90,7 +92,7 @@ pub fn container(
     let image = image_of(proc, release, &site.registry)?;
     let ports = host_ports
         .iter()
-        .map(|&(container, host_port)| PublishedPort { container, host_ip: IpAddr::V4(Ipv4Addr::LOCALHOST), host_port })
+        .map(|&(container, host_port)| PublishedPort { container, host_ip: site.publish, host_port })
         .collect();
     let mut dns_search = proc.dns_search.clone();
     dns_search.push(format!("{}.lain", spec::app_domain(&id.app)));

@@ -23,6 +23,8 @@ use std::time::Duration;
 
 /// How often the progress deadline is looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// How soon a change of a step is shown; what comes within it is shown together.
+const SHOW_WITHIN: Duration = Duration::from_millis(25);
 /// How often a step is handed to its instance again when that crashes over it.
 const ATTEMPTS: u32 = 5;
 
@@ -58,6 +60,10 @@ pub struct Rollout {
     /// Work for the steps in progress, dropped when the operation ends.
     work: Vec<SpawnHandle>,
     group: group::Coordinator,
+    /// A change that is not yet shown.
+    unshown: bool,
+    /// A change that is shown and not yet kept.
+    unkept: bool,
 }
 
 /// The operation in progress.
@@ -80,7 +86,7 @@ impl Child for Rollout {
 
     async fn init(args: Args, _: Birth<Self>) -> Result<Init<Self>, ExitReason> {
         let Args { shared, app } = args;
-        Ok(Init::Ready(Self { shared, app, running: None, work: Vec::new(), group: group::Coordinator::default() }))
+        Ok(Init::Ready(Self { shared, app, running: None, work: Vec::new(), group: group::Coordinator::default(), unshown: false, unkept: false }))
     }
 }
 
@@ -156,6 +162,9 @@ impl Rollout {
             None => Vec::new(),
         };
         self.act(actions, ctx);
+        if std::mem::take(&mut self.unkept) {
+            self.keep();
+        }
     }
 
     fn act(&mut self, actions: Vec<Action>, ctx: &mut Context<Self>) {
@@ -165,7 +174,13 @@ impl Rollout {
                 Action::Finish(state, why) => self.finish(state, why, ctx),
             }
         }
-        self.publish();
+        if self.running.is_some() && !std::mem::replace(&mut self.unshown, true) {
+            ctx.run_later(SHOW_WITHIN, |actor, _| {
+                if std::mem::take(&mut actor.unshown) {
+                    actor.show();
+                }
+            });
+        }
     }
 
     fn begin_step(&mut self, index: usize, ctx: &mut Context<Self>) {
@@ -201,14 +216,21 @@ impl Rollout {
         self.act(actions, ctx);
     }
 
-    /// Shows where the operation stands, and keeps it.
-    fn publish(&mut self) {
+    /// Shows where the operation stands.
+    fn show(&mut self) {
         let Some(running) = &mut self.running else { return };
         for (shown, state) in running.view.steps.iter_mut().zip(&running.machine.states) {
             shown.state = *state;
         }
         self.shared.world.put_operation(running.view.clone());
-        self.shared.recorder.send(Record::Operation(Box::new(running.view.clone())));
+        self.unkept = true;
+    }
+
+    /// Keeps where the operation stands, for whoever reads it after a restart of lain.
+    fn keep(&self) {
+        if let Some(running) = &self.running {
+            self.shared.recorder.send(Record::Operation(Box::new(running.view.clone())));
+        }
     }
 
     fn finish(&mut self, state: OperationState, why: Option<String>, ctx: &mut Context<Self>) {
@@ -217,7 +239,9 @@ impl Rollout {
         running.view.state = state;
         running.view.ended_at = Some(now);
         running.view.error = why;
-        self.publish();
+        self.show();
+        self.keep();
+        (self.unshown, self.unkept) = (false, false);
         let Some(running) = self.running.take() else { return };
         self.drop_work(ctx);
         announce(&self.shared, &running.view);

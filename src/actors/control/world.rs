@@ -8,7 +8,7 @@ use crate::domain::view::{OperationView, RunView};
 use crate::ports::store::{Entry, Store, StoreError};
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::sync::PoisonError;
 use tokio::sync::watch;
@@ -30,11 +30,37 @@ pub struct Versioned {
 #[derive(Default)]
 struct State {
     apps: BTreeMap<AppName, Versioned>,
-    placements: BTreeMap<InstanceId, Placement>,
+    placements: BTreeMap<AppName, BTreeMap<InstanceId, Placement>>,
+    /// How many placements each host port is given to.
+    ports: HashMap<u16, u32>,
     operations: VecDeque<Arc<OperationView>>,
     runs: BTreeMap<(AppName, String), Vec<RunView>>,
     retries: BTreeMap<InstanceId, DateTime<Utc>>,
     troubles: BTreeMap<AppName, String>,
+}
+
+impl State {
+    fn put_placement(&mut self, placement: Placement) {
+        for &(_, host) in &placement.ports {
+            *self.ports.entry(host).or_default() += 1;
+        }
+        let all = self.placements.entry(placement.instance.app.clone()).or_default();
+        if let Some(before) = all.insert(placement.instance.clone(), placement) {
+            self.release(&before);
+        }
+    }
+
+    /// Gives back the host ports of a placement that is gone or replaced.
+    fn release(&mut self, placement: &Placement) {
+        for (_, host) in &placement.ports {
+            if let Some(count) = self.ports.get_mut(host) {
+                *count -= 1;
+                if *count == 0 {
+                    self.ports.remove(host);
+                }
+            }
+        }
+    }
 }
 
 /// The mirror; all its methods return at once.
@@ -100,7 +126,7 @@ impl World {
         }
         for entry in list_all(store, keys::INSTANCES).await? {
             let placement: Placement = decode(&entry)?;
-            fresh.placements.insert(placement.instance.clone(), placement);
+            fresh.put_placement(placement);
         }
         for entry in store.list_back(keys::OPERATIONS, None, OPERATIONS_KEPT).await? {
             fresh.operations.push_front(Arc::new(decode(&entry)?));
@@ -137,7 +163,9 @@ impl World {
     pub fn remove_app(&self, name: &AppName) {
         let mut state = self.write();
         state.apps.remove(name);
-        state.placements.retain(|id, _| &id.app != name);
+        for placement in state.placements.remove(name).unwrap_or_default().into_values() {
+            state.release(&placement);
+        }
         state.runs.retain(|(app, _), _| app != name);
         state.retries.retain(|id, _| &id.app != name);
         state.troubles.remove(name);
@@ -145,30 +173,31 @@ impl World {
 
     /// The placements of one app, in order.
     pub fn placements(&self, app: &AppName) -> Vec<Placement> {
-        self.read().placements.values().filter(|p| &p.instance.app == app).cloned().collect()
+        self.read().placements.get(app).map(|all| all.values().cloned().collect()).unwrap_or_default()
     }
 
     /// All placements.
     pub fn all_placements(&self) -> Vec<Placement> {
-        self.read().placements.values().cloned().collect()
+        self.read().placements.values().flat_map(BTreeMap::values).cloned().collect()
     }
 
     /// One placement.
     pub fn placement(&self, id: &InstanceId) -> Option<Placement> {
-        self.read().placements.get(id).cloned()
+        self.read().placements.get(&id.app)?.get(id).cloned()
     }
 
     /// Puts a placement that was committed.
     pub fn put_placement(&self, placement: Placement) {
-        self.write().placements.insert(placement.instance.clone(), placement);
+        self.write().put_placement(placement);
     }
 
     /// Changes a placement in memory; returns it as it is now, or nothing when it is gone.
     pub fn change_placement(&self, id: &InstanceId, change: impl FnOnce(&mut Placement)) -> Option<Placement> {
         let mut state = self.write();
-        let placement = state.placements.get_mut(id)?;
-        change(placement);
-        Some(placement.clone())
+        let mut placement = state.placements.get(&id.app)?.get(id)?.clone();
+        change(&mut placement);
+        state.put_placement(placement.clone());
+        Some(placement)
     }
 
     /// When a degraded instance is tried again; `None`: it is not waiting.
@@ -201,12 +230,16 @@ impl World {
 
     /// Forgets a placement.
     pub fn remove_placement(&self, id: &InstanceId) {
-        self.write().placements.remove(id);
+        let mut state = self.write();
+        let gone = state.placements.get_mut(&id.app).and_then(|all| all.remove(id));
+        if let Some(gone) = gone {
+            state.release(&gone);
+        }
     }
 
     /// Whether a host port is given to some instance.
     pub fn is_port_allocated(&self, port: u16) -> bool {
-        self.read().placements.values().any(|p| p.ports.iter().any(|&(_, host)| host == port))
+        self.read().ports.contains_key(&port)
     }
 
     /// The last runs of a cron or oneshot proc, newest first.

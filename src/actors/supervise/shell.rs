@@ -131,6 +131,7 @@ impl Core {
                     supervises.0 = flags;
                 }
             }),
+            Effect::Reordered(order) => self.reorder(&order),
             Effect::Spent => shared.node().with(|live| {
                 if let Some((flags, window)) = live.supervises.as_deref_mut() {
                     window.spend(clock::now(), flags.intensity, flags.period);
@@ -164,6 +165,16 @@ impl Core {
             panics::contain(|| start.begin(cell.clone(), shared.tree.clone(), extra))
         {
             cell.finish(panics::describe(payload, "init"));
+        }
+    }
+
+    fn reorder(&mut self, order: &[Key]) {
+        for key in order {
+            self.positions += 1;
+            let position = self.positions;
+            if let Some(node) = &self.place(*key).node {
+                node.with(|live| live.position = position);
+            }
         }
     }
 

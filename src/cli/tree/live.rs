@@ -2,18 +2,13 @@
 //!
 //! Every request runs beside the loop, so that a slow server never blocks a key.
 
-use super::line;
 use super::model::{ChildAction, Command, Key, Model};
-use super::{draw, target};
+use super::{draw, report, target};
 use crate::cli::client::{Change, Client, Target};
-use crate::cli::crashes;
 use crate::cli::error::{Exit, Result};
-use crate::cli::output::document::Document;
-use crate::cli::output::style::{Style, plain};
-use crate::cli::output::time;
+use crate::cli::output::style::Style;
 use crate::cli::session::Session;
 use crate::cli::watch::{Signal, Watch};
-use crate::domain::crash::CrashReport;
 use crate::domain::view::{ActorView, EventView};
 use ratatui::crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::widgets::TableState;
@@ -171,7 +166,7 @@ impl Live {
             }
             Command::Report(path) => {
                 tokio::spawn(async move {
-                    let lines = report(&client, &path).await;
+                    let lines = report::read(&client, &path).await;
                     let title = if path.is_empty() {
                         "lain".to_owned()
                     } else {
@@ -271,110 +266,4 @@ async fn act(client: &Client, action: ChildAction, path: &str) -> String {
         Ok(_) => format!("{path}: {} asked for", action.word()),
         Err(error) => format!("{path}: {}", error.message),
     }
-}
-
-/// What is known of an actor: its child specification, figures, history and crash report.
-async fn report(client: &Client, path: &str) -> Vec<String> {
-    let target = Target::new(["supervision", "actor"]).query("path", path);
-    let actor: ActorView = match client.get_as(&target).await {
-        Ok(actor) => actor,
-        Err(error) => return vec![error.message],
-    };
-    let mut lines = describe(&actor, chrono::Utc::now());
-    let crash = actor
-        .last_crash
-        .as_ref()
-        .and_then(|crash| crash.crash.as_deref());
-    if let Some(id) = crash {
-        lines.push(String::new());
-        match client
-            .get_as::<CrashReport>(&Target::new(["crashes", id]))
-            .await
-        {
-            Ok(report) => lines.extend(crashes::describe(&report)),
-            Err(error) => lines.push(error.message),
-        }
-    }
-    lines
-}
-
-/// The lines on an actor.
-pub fn describe(actor: &ActorView, now: chrono::DateTime<chrono::Utc>) -> Vec<String> {
-    let mut lines = vec![
-        format!(
-            "{} {}, {}",
-            actor.state,
-            actor.kind,
-            line::remarks(actor, now)
-        ),
-        format!(
-            "restart {}, shutdown {}{}",
-            actor.restart,
-            actor.shutdown,
-            if actor.significant {
-                ", significant"
-            } else {
-                ""
-            }
-        ),
-        format!(
-            "incarnation {}, up {}, {} restarts in all {}",
-            actor.incarnation,
-            time::since(actor.started_at, now),
-            actor.restarts,
-            line::window(actor)
-        ),
-    ];
-    if let Some(mailbox) = &actor.mailbox {
-        lines.push(format!(
-            "mailbox {} waiting, {} handled, {:.1}/s; handler p99 {} µs, max {} µs",
-            mailbox.length,
-            mailbox.handled,
-            mailbox.rate,
-            mailbox.handler_p99_us,
-            mailbox.handler_max_us
-        ));
-        if let Some(current) = &mailbox.current {
-            lines.push(format!(
-                "handling {} for {} ms",
-                plain(current),
-                mailbox.current_ms.unwrap_or(0)
-            ));
-        }
-    }
-    if let Some(crash) = &actor.last_crash {
-        lines.push("last crash:".to_owned());
-        lines.push(format!(
-            "  {} {}",
-            time::stamp(crash.at),
-            plain(&crash.reason)
-        ));
-        let message = crash
-            .message_type
-            .as_ref()
-            .map(|m| format!("  while handling {m}"));
-        let location = crash.location.as_ref().map(|place| format!("  at {place}"));
-        lines.extend(message.into_iter().chain(location));
-    }
-    if !actor.history.is_empty() {
-        lines.push("restarts, newest first:".to_owned());
-        lines.extend(actor.history.iter().map(|record| {
-            format!(
-                "  {} in {} µs: {}",
-                time::stamp(record.at),
-                record.took_us,
-                plain(&record.reason)
-            )
-        }));
-    }
-    if let Some(text) = actor
-        .detail
-        .as_ref()
-        .and_then(|detail| Document::of(detail).ok())
-    {
-        lines.push("state:".to_owned());
-        let text = crate::cli::output::yaml(&text).unwrap_or_default();
-        lines.extend(text.lines().map(|line| format!("  {}", plain(line))));
-    }
-    lines
 }

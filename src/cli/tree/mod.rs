@@ -8,6 +8,7 @@ pub mod line;
 pub mod live;
 pub mod model;
 pub mod printed;
+pub mod report;
 
 use crate::cli::args::AppArg;
 use crate::cli::client::Target;

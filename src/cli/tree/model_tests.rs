@@ -318,7 +318,7 @@ fn the_help_and_a_report() {
     let crashed = &tree.children[1].children[0].children[0].children[1];
     model.report(
         crashed.path.clone(),
-        crate::cli::tree::live::describe(crashed, now()),
+        crate::cli::tree::report::describe(crashed, now()),
     );
     insta::assert_snapshot!(screen(&mut model, 90, 16));
 }

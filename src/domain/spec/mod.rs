@@ -19,7 +19,7 @@ mod template;
 mod value;
 mod yaml;
 
-pub use diff::{Effect, FieldDiff, content_hash, requires_new_container};
+pub use diff::{Effect, FieldDiff, changes, content_hash, in_place, requires_new_container};
 pub use error::{Place, Severity, SpecCode, SpecError, SpecErrors};
 
 pub use hosts::{Mountpoint, app_domain, default_hosts, mountpoints};

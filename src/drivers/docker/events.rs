@@ -4,8 +4,9 @@
 //! [`EngineEvent::Resynchronise`]: what happened before it is unknown.
 
 use super::Docker;
+use super::error::Subject;
 use crate::domain::id::ContainerId;
-use crate::ports::runtime::EngineEvent;
+use crate::ports::runtime::{EngineEvent, RuntimeError};
 use bollard::errors::Error;
 use bollard::models::EventMessage;
 use bollard::query_parameters::EventsOptionsBuilder;
@@ -14,9 +15,13 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 /// The first pause between attempts to reach an engine that is away; doubles up to [`MAX_BACKOFF`].
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
+/// Events that wait for a listener; then the engine has to wait.
+const WAITING: usize = 64;
 /// The longest pause between attempts.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
@@ -28,7 +33,6 @@ struct Subscription {
     /// The instant, in ns since 1970 by the engine's clock, after which events are wanted.
     since: i64,
     backoff: Duration,
-    messages: Option<Messages>,
 }
 
 pub(super) fn stream(
@@ -49,50 +53,58 @@ pub(super) fn stream(
         ]),
         since: Utc::now().timestamp_nanos_opt().unwrap_or_default(),
         backoff: MIN_BACKOFF,
-        messages: None,
     };
-    stream::unfold(
-        subscription,
-        |mut s| async move { Some((s.next().await, s)) },
-    )
-    .boxed()
+    // On a task of its own: a cut is noticed even while the caller is not listening.
+    let begun = stream::once(async move {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = sender.closed() => {}
+                () = subscription.tell(&sender) => {}
+            }
+        });
+        ReceiverStream::new(receiver)
+    });
+    begun.flatten().boxed()
 }
 
 impl Subscription {
-    async fn next(&mut self) -> EngineEvent {
+    /// Tells for ever, or until nobody listens.
+    async fn tell(mut self, listener: &mpsc::Sender<EngineEvent>) {
         loop {
-            let Some(messages) = &mut self.messages else {
-                self.connect().await;
-                return EngineEvent::Resynchronise;
-            };
-            match messages.next().await {
-                Some(Ok(message)) => {
-                    self.backoff = MIN_BACKOFF;
-                    self.since = self.since.max(message.time_nano.unwrap_or_default() + 1);
-                    if let Some(event) = event(message) {
-                        return event;
-                    }
-                }
-                Some(Err(_)) | None => {
-                    self.messages = None;
-                    self.pause().await;
+            let mut messages = self.connect().await;
+            if listener.send(EngineEvent::Resynchronise).await.is_err() {
+                return;
+            }
+            while let Some(Ok(message)) = messages.next().await {
+                self.backoff = MIN_BACKOFF;
+                self.since = self.since.max(message.time_nano.unwrap_or_default() + 1);
+                if let Some(event) = event(message)
+                    && listener.send(event).await.is_err()
+                {
+                    return;
                 }
             }
+            self.pause().await;
         }
     }
 
     /// Subscribes once the engine answers. What happens between its answer and the subscription
     /// comes too, since the subscription begins at `since`.
-    async fn connect(&mut self) {
+    async fn connect(&mut self) -> Messages {
         loop {
-            match self.docker.client().get().await {
-                Ok(client) if client.ping().await.is_ok() => {
-                    self.messages = Some(self.subscribe(&client).boxed());
-                    return;
-                }
-                _ => self.pause().await,
+            if let Ok(client) = self.ping().await {
+                return self.subscribe(&client).boxed();
             }
+            self.pause().await;
         }
+    }
+
+    async fn ping(&self) -> Result<bollard::Docker, RuntimeError> {
+        let client = self.docker.client().get().await?;
+        let answer = client.ping().await;
+        answer.map_err(|e| self.docker.client().failure(e, Subject::engine("answer")))?;
+        Ok(client)
     }
 
     fn subscribe(

@@ -101,7 +101,7 @@ pub(super) async fn create(
 }
 
 /// Takes values of environment variables out of a message: the engine repeats what it refuses.
-fn redact(error: RuntimeError, env: &[(String, String)]) -> RuntimeError {
+pub(super) fn redact(error: RuntimeError, env: &[(String, String)]) -> RuntimeError {
     let clean = |reason: String| {
         let values = env
             .iter()
@@ -174,11 +174,11 @@ pub(super) async fn list(
 pub(super) async fn start(docker: &Docker, id: &ContainerId) -> Result<Started, RuntimeError> {
     let mut dead = docker.shared.dead.get(id);
     for _ in 0..START_ATTEMPTS {
-        if let Some(pid) = dead {
-            if let Some(running) = until_noticed(docker.client(), id, pid).await? {
-                docker.shared.dead.forget(id);
-                return Ok(running);
-            }
+        if let Some(pid) = dead
+            && let Some(running) = until_noticed(docker.client(), id, pid).await?
+        {
+            docker.shared.dead.forget(id);
+            return Ok(running);
         }
         let none = None::<StartContainerOptions>;
         let answer = docker
@@ -283,30 +283,63 @@ async fn wait_for_ever(client: &Client, id: &ContainerId) -> Result<(), RuntimeE
 pub(super) async fn ended(
     docker: &Docker,
     id: &ContainerId,
-    pid: Option<u32>,
+    mut pid: Option<u32>,
 ) -> Result<(), RuntimeError> {
-    if let Some(pid) = pid {
-        if ended_here(docker, id, pid).await {
-            docker.shared.dead.note(id, pid);
-            return Ok(());
+    while let Some(first) = pid {
+        match seen_here(docker, id, first).await {
+            Seen::Ended => {
+                docker.shared.dead.note(id, first);
+                return Ok(());
+            }
+            // The caller's pid may be that of an earlier run: what does the engine say?
+            Seen::NotThere => match inspect(docker.client(), id).await {
+                Ok(now) if now.pid.is_some_and(|pid| pid != first && pidfd::runs(pid)) => {
+                    pid = now.pid;
+                }
+                Err(error @ RuntimeError::NoContainer(_)) => return Err(error),
+                _ => {
+                    docker.shared.dead.note(id, first);
+                    return Ok(());
+                }
+            },
+            Seen::Nothing => break,
         }
     }
     wait_for_ever(docker.client(), id).await
 }
 
-/// Waits for the end of the container's first process by pidfd. False when that cannot be known
-/// here: the engine has other pids, or the pid is somebody else's.
-async fn ended_here(docker: &Docker, id: &ContainerId, pid: u32) -> bool {
+/// What can be told of a container's first process from here.
+enum Seen {
+    /// It ended.
+    Ended,
+    /// The engine's pids are this host's, and there is no such process, or another one has its pid.
+    NotThere,
+    /// The engine has other pids.
+    Nothing,
+}
+
+/// Waits for the end of the container's first process by pidfd.
+async fn seen_here(docker: &Docker, id: &ContainerId, pid: u32) -> Seen {
     let dead = &docker.shared.dead;
+    let elsewhere = || {
+        if dead.pids_are_ours() {
+            Seen::NotThere
+        } else {
+            Seen::Nothing
+        }
+    };
     let Ok(process) = pidfd::Process::open(pid) else {
-        return dead.pids_are_ours();
+        return elsewhere();
     };
     // Only now, with the process held: a pid that was reused before cannot pass.
     if !pidfd::is_first_of_container(pid, id.as_str()) {
-        return dead.pids_are_ours() && process.has_ended();
+        return elsewhere();
     }
     dead.pids_are_ours.store(true, Ordering::Relaxed);
-    process.ended().await.is_ok()
+    match process.ended().await {
+        Ok(()) => Seen::Ended,
+        Err(_) => Seen::Nothing,
+    }
 }
 
 pub(super) async fn exit_of(client: &Client, id: &ContainerId) -> Result<Exit, RuntimeError> {

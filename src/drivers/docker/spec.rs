@@ -16,8 +16,10 @@ use std::time::Duration;
 const CPU_PERIOD: i64 = 100_000;
 /// The kernel refuses a smaller quota, in µs.
 const MIN_CPU_QUOTA: i64 = 1_000;
-/// Docker's word for no limit in an update, where 0 means unchanged.
-const UNLIMITED: i64 = -1;
+/// Docker's word for no CPU quota in an update, where 0 means unchanged.
+const UNLIMITED_CPU: i64 = -1;
+/// No memory limit in an update: Docker refuses -1 there, so it is more than any machine has.
+const UNLIMITED_MEMORY: i64 = 1 << 62;
 
 /// What to send to make the container.
 ///
@@ -80,9 +82,9 @@ pub(super) fn update_body(resources: Resources) -> ContainerUpdateBody {
     let Limits { quota, memory } = limits(resources);
     ContainerUpdateBody {
         cpu_period: Some(CPU_PERIOD),
-        cpu_quota: Some(quota.unwrap_or(UNLIMITED)),
-        memory: Some(memory.unwrap_or(UNLIMITED)),
-        memory_swap: Some(memory.unwrap_or(UNLIMITED)),
+        cpu_quota: Some(quota.unwrap_or(UNLIMITED_CPU)),
+        memory: Some(memory.unwrap_or(UNLIMITED_MEMORY)),
+        memory_swap: Some(memory.unwrap_or(UNLIMITED_MEMORY)),
         ..ContainerUpdateBody::default()
     }
 }
@@ -226,7 +228,7 @@ mod tests {
         let update = update_body(none);
         assert_eq!(
             (update.memory, update.memory_swap, update.cpu_quota),
-            (Some(-1), Some(-1), Some(-1))
+            (Some(1 << 62), Some(1 << 62), Some(-1))
         );
         let least = update_body(Resources {
             cpu_millis: 1,

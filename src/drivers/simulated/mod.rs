@@ -16,7 +16,7 @@ pub use behaviour::{Behaviour, Chance, ExecOutcome, ImagePlace, OnTerm, Run};
 pub use handle::Handle;
 pub use world::Counters;
 
-use crate::domain::crash::{Exit, signal_name};
+use crate::domain::crash::Exit;
 use crate::domain::id::ContainerId;
 use crate::ports::runtime::{
     ContainerSpec, ContainerStatus, EngineEvent, EngineInfo, ExecControl, ExecRequest, ExecSession,
@@ -154,14 +154,6 @@ fn unreachable() -> RuntimeError {
     }
 }
 
-/// The number of a signal named as Docker names it: `SIGKILL`, `KILL` or `9`.
-fn signal_number(name: &str) -> Option<i32> {
-    let bare = name.strip_prefix("SIG").unwrap_or(name);
-    let named =
-        (1..=31).find(|n| signal_name(*n).and_then(|s| s.strip_prefix("SIG")) == Some(bare));
-    named.or_else(|| name.parse().ok().filter(|n| (1..=64).contains(n)))
-}
-
 #[async_trait]
 impl Runtime for Simulated {
     fn kind(&self) -> RuntimeKind {
@@ -253,10 +245,7 @@ impl Runtime for Simulated {
     }
 
     async fn signal(&self, id: &ContainerId, signal: &str) -> Result<(), RuntimeError> {
-        let number = signal_number(signal).ok_or_else(|| RuntimeError::Refused {
-            action: format!("signal container {id}"),
-            reason: format!("there is no signal {signal}"),
-        })?;
+        let number = crate::drivers::signal::number(signal, id)?;
         self.call(|world, now| world.signal(id, number, now)).await
     }
 

@@ -342,14 +342,6 @@ async fn a_container_that_vanishes_is_gone_for_everybody() {
     engine.create(&spec("a")).await.unwrap();
 }
 
-#[test]
-fn signals_have_names_and_numbers() {
-    assert_eq!(signal_number("SIGKILL"), Some(9));
-    assert_eq!(signal_number("TERM"), Some(15));
-    assert_eq!(signal_number("9"), Some(9));
-    assert_eq!(signal_number("NONSENSE"), None);
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_hundred_thousand_crash_and_are_noticed_one_by_one() {
     let (engine, handle) = engine();

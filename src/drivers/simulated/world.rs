@@ -56,7 +56,7 @@ pub(super) struct Container {
     /// When it ends by itself, as far as is known.
     ends_at: Option<Duration>,
     changed: Option<Arc<Notify>>,
-    lines: Option<Box<VecDeque<OutputLine>>>,
+    lines: VecDeque<OutputLine>,
     /// Lines ever printed: a follower's place.
     pub(super) printed: u64,
 }
@@ -87,8 +87,7 @@ impl Container {
     }
 
     pub(super) fn lines(&self) -> impl DoubleEndedIterator<Item = &OutputLine> + ExactSizeIterator {
-        const NONE: &VecDeque<OutputLine> = &VecDeque::new();
-        self.lines.as_deref().unwrap_or(NONE).iter()
+        self.lines.iter()
     }
 
     pub(super) fn take_start_error(&mut self) -> Option<RuntimeError> {
@@ -298,7 +297,7 @@ impl World {
             epoch: 0,
             ends_at: None,
             changed: None,
-            lines: None,
+            lines: VecDeque::new(),
             printed: 0,
         };
         self.containers.insert(number, container);
@@ -363,10 +362,10 @@ impl World {
             self.print(number, OutputStream::Stdout, line.clone(), at);
         }
         let last = behaviour.runs.len().saturating_sub(1);
-        if let Some(planned) = behaviour.runs.get(last.min(run as usize)) {
-            if let Some(lasts) = planned.lasts {
-                self.plan(at + lasts, number, Due::Ends(planned.exit()));
-            }
+        if let Some(planned) = behaviour.runs.get(last.min(run as usize))
+            && let Some(lasts) = planned.lasts
+        {
+            self.plan(at + lasts, number, Due::Ends(planned.exit()));
         }
         if let Some(chance) = behaviour.chance {
             let exit = Exit::from_code(chance.code, false, None);
@@ -530,11 +529,10 @@ impl World {
         let Some(container) = self.containers.get_mut(&number) else {
             return;
         };
-        let lines = container.lines.get_or_insert_default();
-        if lines.len() == LINES {
-            lines.pop_front();
+        if container.lines.len() == LINES {
+            container.lines.pop_front();
         }
-        lines.push_back(OutputLine { at, stream, line });
+        container.lines.push_back(OutputLine { at, stream, line });
         container.printed += 1;
         container.tell();
     }

@@ -75,6 +75,9 @@ impl<P: Payload> Machine<P> {
             }
         }
         self.children.reorder(&order);
+        out.push(Effect::Reordered(
+            self.children.iter().map(|(key, _)| key).collect(),
+        ));
     }
 }
 

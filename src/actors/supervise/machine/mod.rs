@@ -126,6 +126,8 @@ pub enum Effect<P: Payload> {
     Ready,
     /// The supervisor's flags changed.
     Flags(Flags),
+    /// The start order changed; this is the new one.
+    Reordered(Vec<Key>),
     /// A restart was counted against the supervisor's budget.
     Spent,
     /// The supervisor ends with this reason. Nothing follows.
