@@ -43,9 +43,10 @@ pub async fn get_app(api: Data<Api>, path: InPath<AppPath>) -> Result<HttpRespon
 /// The `appname` of the file must be that of the path. Sending the same file again changes nothing.
 #[utoipa::path(put, path = "/api/v1/apps/{app}",
     params(AppPath, DryRunQuery,
-        ("If-Match" = Option<String>, Header, description = "The revision to replace, `\"7\"`, or `*` for any; needed where the app exists"),
+        ("If-Match" = Option<String>, Header, description = "The revision to replace, `\"7\"`, or `*` for any; needed where the app exists", example = "*"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only create")),
-    request_body = DeployRequest,
+    request_body(content = DeployRequest, example = json!({
+        "lain_yaml": "appname: hello\nweb:\n  image: hello:1\n  num_instances: 3\n"})),
     responses(
         (status = 200, description = "Nothing to do, or a dry run", body = ChangeAnswer,
             headers(("ETag" = String, description = "The app's revision"))),
@@ -74,7 +75,7 @@ pub async fn deploy_app(
 /// Removes an app and its containers
 #[utoipa::path(delete, path = "/api/v1/apps/{app}",
     params(AppPath, DryRunQuery,
-        ("If-Match" = Option<String>, Header, description = "The revision to remove, `\"7\"`, or `*` for any; always needed")),
+        ("If-Match" = Option<String>, Header, description = "The revision to remove, `\"7\"`, or `*` for any; always needed", example = "*")),
     responses(
         (status = 200, description = "A dry run", body = ChangeAnswer),
         (status = 202, description = "Accepted, and durable; `Location` names the operation", body = ChangeAnswer,

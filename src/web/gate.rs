@@ -5,31 +5,25 @@
 
 use super::error::{Kind, Problem};
 use super::extract;
-use super::idempotency::{self, Answer, Decision, Pending};
+use super::intake::{self, Intake};
 use super::limits::Source;
 use super::observe::{host_of, refuse};
 use super::origin;
-use super::router::{Access, Body, Rules};
+use super::router::{Access, Rules};
 use super::state::{Api, Who};
 use super::unread::Unread;
 use crate::ports::auth::{Principal, TokenError};
-use actix_web::body::{BodyStream, BoxBody, MessageBody, to_bytes_limited};
+use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderName};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{Method, header};
 use actix_web::middleware::Next;
-use actix_web::web::{Bytes, Data};
-use actix_web::{Error, HttpMessage, HttpResponse, ResponseError, rt};
+use actix_web::web::Data;
+use actix_web::{Error, HttpMessage, rt};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 use tokio::task::JoinHandle;
-
-/// The header with an idempotency key.
-pub static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Marks an answer that is given again.
-pub static IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// See the module.
 ///
@@ -46,39 +40,32 @@ pub async fn gate(
         Err(problem) => return Ok(refuse(request, &problem)),
     };
     if request.method().is_safe() {
-        let unread = (admitted.access != Access::WebSocket).then(|| Unread::take(&mut request));
-        let mut response = carry_out(&api, next, request, true).await?;
-        if let Some(unread) = unread {
-            unread.go_with(response.response_mut());
-        }
-        return Ok(response);
+        return read(&api, admitted, request, &next).await;
     }
-    let pending = match prepare(admitted, &api, &mut request).await {
-        Ok(Decision::CarryOut(pending)) => Some(pending),
-        Ok(Decision::Repeat(answer)) => return Ok(repeat(request, answer)),
-        Ok(Decision::InProgress) => {
-            return Ok(refuse(request, &busy()));
-        }
-        Ok(Decision::OtherRequest) => return Ok(refuse(request, &other_request())),
-        Err(Refusal::NoKey) => None,
-        Err(Refusal::Problem(problem)) => return Ok(refuse(request, &problem)),
+    let pending = match intake::take(admitted, &api, &mut request).await {
+        Ok(Intake::CarryOut(pending)) => pending,
+        Ok(Intake::Repeat(answer)) => return Ok(intake::repeat(request, answer)),
+        Err(problem) => return Ok(refuse(request, &problem)),
     };
-    let response = carry_out(&api, next, request, false).await?;
-    Ok(remember(response, pending))
+    let answer = next.call(request);
+    // The answer is kept in the task, so also if nobody waits for it any more.
+    let kept = async move { Ok(intake::remember(answer.await?, pending)) };
+    carry_out(&api, kept, false).await
 }
 
-fn busy() -> Problem {
-    Problem::new(
-        Kind::IdempotencyInProgress,
-        "the first request with this Idempotency-Key has not been answered yet; repeat in a moment",
-    )
-}
-
-fn other_request() -> Problem {
-    Problem::new(
-        Kind::IdempotencyConflict,
-        "this Idempotency-Key was used within 24 hours for another request; use a new key for each change",
-    )
+/// Answers a GET or HEAD; a body that nobody reads goes with the answer.
+async fn read(
+    api: &Api,
+    rules: &Rules,
+    mut request: ServiceRequest,
+    next: &Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let unread = (rules.access != Access::WebSocket).then(|| Unread::take(&mut request));
+    let mut response = carry_out(api, next.call(request), true).await?;
+    if let Some(unread) = unread {
+        unread.go_with(response.response_mut());
+    }
+    Ok(response)
 }
 
 /// Everything that can be told without the body. Notes who asks in the request.
@@ -240,7 +227,7 @@ fn check_parameters(rules: &Rules, query: &str) -> Result<(), Problem> {
     }
     let known = &rules.query;
     for (name, _) in extract::pairs(query)? {
-        if !known.iter().any(|k| *k == name) {
+        if !known.contains(&name) {
             let which = if known.is_empty() {
                 "this takes none".to_owned()
             } else {
@@ -253,121 +240,15 @@ fn check_parameters(rules: &Rules, query: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Why there is no decision about a key.
-enum Refusal {
-    NoKey,
-    Problem(Problem),
-}
-
-impl From<Problem> for Refusal {
-    fn from(problem: Problem) -> Self {
-        Refusal::Problem(problem)
-    }
-}
-
-/// Reads the body of a change within its limits, puts it back, and looks its key up.
-async fn prepare(
-    rules: &Rules,
-    api: &Api,
-    request: &mut ServiceRequest,
-) -> Result<Decision, Refusal> {
-    let body = read_body(api, request).await?;
-    if rules.body == Body::None && !matches!(body.trim_ascii(), b"" | b"{}") {
-        return Err(Problem::new(Kind::MalformedBody, "this takes no body").into());
-    }
-    let key = idempotency_key(request)?;
-    let decision = match key {
-        Some(key) => {
-            let who = request
-                .extensions()
-                .get::<Who>()
-                .map(|w| w.principal.name.clone());
-            let condition = |name| {
-                let value = request.headers().get(name);
-                value.map(header::HeaderValue::as_bytes).unwrap_or_default()
-            };
-            let fingerprint = idempotency::fingerprint(&[
-                request.method().as_str().as_bytes(),
-                request.path().as_bytes(),
-                request.query_string().as_bytes(),
-                condition(header::IF_MATCH),
-                condition(header::IF_NONE_MATCH),
-                &body,
-            ]);
-            let key = (who.unwrap_or_default(), key);
-            Ok(api.answers.begin(key, fingerprint, Instant::now()))
-        }
-        None => Err(Refusal::NoKey),
-    };
-    request.set_payload(body.into());
-    decision
-}
-
-fn idempotency_key(request: &ServiceRequest) -> Result<Option<String>, Problem> {
-    let Some(value) = request.headers().get(&IDEMPOTENCY_KEY) else {
-        return Ok(None);
-    };
-    let key = value.to_str().unwrap_or_default();
-    let printable = key.bytes().all(|byte| byte.is_ascii_graphic());
-    if printable && (1..=idempotency::MAX_KEY).contains(&key.len()) {
-        return Ok(Some(key.to_owned()));
-    }
-    let detail = format!(
-        "the Idempotency-Key is 1 to {} printable ASCII characters without spaces, such as a UUID",
-        idempotency::MAX_KEY
-    );
-    Err(Problem::new(Kind::BadParameter, detail))
-}
-
-async fn read_body(api: &Api, request: &mut ServiceRequest) -> Result<Bytes, Problem> {
-    let limit = api.limits.body;
-    let too_large = || {
-        let detail = format!("the body is larger than {limit} bytes, the most that is taken");
-        Problem::new(Kind::TooLarge, detail)
-    };
-    let headers = request.headers();
-    let encoding = headers.get(header::CONTENT_ENCODING);
-    if encoding.is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        let detail = "the body has a Content-Encoding; send it as it is";
-        return Err(Problem::new(Kind::UnsupportedMediaType, detail));
-    }
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|l| l.to_str().ok());
-    let announced = announced.and_then(|l| l.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
-        return Err(too_large());
-    }
-    let mut payload = request.take_payload();
-    let whole = to_bytes_limited(BodyStream::new(&mut payload), limit);
-    let whole = tokio::time::timeout(api.limits.body_time, whole).await;
-    // What was not read goes with the refusal.
-    request.set_payload(payload);
-    match whole {
-        Ok(Ok(Ok(body))) => Ok(body),
-        Ok(Ok(Err(error))) => {
-            let detail = format!("the body did not come whole: {error}");
-            Err(Problem::new(Kind::BadRequest, detail))
-        }
-        Ok(Err(_)) => Err(too_large()),
-        Err(_) => {
-            let seconds = api.limits.body_time.as_secs_f64();
-            let detail = format!("the body did not come within {seconds} s");
-            Err(Problem::new(Kind::RequestTimeout, detail))
-        }
-    }
-}
-
 /// Runs a handler in a task of its own, which contains its panics. A change is carried out to its
 /// end even if the client goes away; a read is dropped.
 async fn carry_out(
     api: &Api,
-    next: Next<BoxBody>,
-    request: ServiceRequest,
+    answer: impl Future<Output = Result<ServiceResponse<BoxBody>, Error>> + 'static,
     droppable: bool,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let mut task = Task {
-        handle: rt::spawn(next.call(request)),
+        handle: rt::spawn(answer),
         droppable,
     };
     match tokio::time::timeout(api.limits.answer_time, &mut task.handle).await {
@@ -406,59 +287,4 @@ fn panic_text(error: tokio::task::JoinError) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic".to_owned())
-}
-
-/// Keeps the answer for repetitions of its key, unless it is one that may differ the next time.
-fn remember(
-    response: ServiceResponse<BoxBody>,
-    pending: Option<Pending>,
-) -> ServiceResponse<BoxBody> {
-    let Some(pending) = pending else {
-        return response;
-    };
-    let status = response.status();
-    let problem = response.response().extensions().get::<Problem>().cloned();
-    if let Some(problem) = problem {
-        if !status.is_server_error() {
-            pending.keep(Answer::Failed(problem));
-        }
-        return response;
-    }
-    let (request, response) = response.into_parts();
-    let (head, body) = response.into_parts();
-    match body.try_into_bytes() {
-        Ok(body) => {
-            pending.keep(Answer::Done {
-                status,
-                headers: head.headers().clone(),
-                body: body.clone(),
-            });
-            ServiceResponse::new(request, head.set_body(BoxBody::new(body)))
-        }
-        Err(body) => ServiceResponse::new(request, head.set_body(body)),
-    }
-}
-
-fn repeat(request: ServiceRequest, answer: Answer) -> ServiceResponse<BoxBody> {
-    let mut response = match answer {
-        Answer::Failed(problem) => problem.error_response(),
-        Answer::Done {
-            status,
-            headers,
-            body,
-        } => replay(status, &headers, body),
-    };
-    let replayed = header::HeaderValue::from_static("true");
-    response
-        .headers_mut()
-        .insert(IDEMPOTENCY_REPLAYED.clone(), replayed);
-    request.into_response(response)
-}
-
-fn replay(status: StatusCode, headers: &header::HeaderMap, body: Bytes) -> HttpResponse {
-    let mut response = HttpResponse::with_body(status, BoxBody::new(body));
-    for (name, value) in headers {
-        response.headers_mut().append(name.clone(), value.clone());
-    }
-    response
 }

@@ -16,6 +16,7 @@ mod extract;
 mod gate;
 mod idempotency;
 mod instances;
+mod intake;
 pub mod limits;
 mod logs;
 pub mod metrics;

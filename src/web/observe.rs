@@ -3,7 +3,7 @@
 //! Wraps the whole app, so that also what has no route passes here.
 
 use super::error::{Kind, Problem};
-use super::gate::IDEMPOTENCY_REPLAYED;
+use super::intake::IDEMPOTENCY_REPLAYED;
 use super::origin;
 use super::state::{Api, RequestId};
 use super::unread::{self, Unread};

@@ -136,6 +136,33 @@ async fn a_request_in_progress_is_not_begun_twice() {
 }
 
 #[tokio::test]
+async fn an_answer_that_nobody_waited_for_is_kept() {
+    let api = Api::with(|options| options.limits.answer_time = Duration::from_millis(300)).await;
+    api.deploy("hello").await.is(202);
+    api.control
+        .fail(Some(Fault::Slow(Duration::from_millis(600))));
+    restart(&api, "late")
+        .answer()
+        .await
+        .is_problem(503, "timeout");
+    let gone = restart(&api, "gone")
+        .timeout(Duration::from_millis(100))
+        .send();
+    assert!(
+        gone.await.is_err(),
+        "the answer came too early for this test"
+    );
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    api.control.fail(None);
+    for key in ["late", "gone"] {
+        let again = restart(&api, key).answer().await.is(202);
+        assert_eq!(again.header("idempotency-replayed"), "true", "{key}");
+    }
+    let operations = api.get("operations").await.json()["items"].clone();
+    assert_eq!(operations.as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn keys_are_short_printable_words() {
     let api = Api::start().await;
     api.deploy("hello").await.is(202);
