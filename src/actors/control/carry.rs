@@ -4,7 +4,7 @@
 
 use crate::actors::agent::cell::{Assignment, ContainerCell, Observed, Phase};
 use crate::actors::agent::node;
-use crate::actors::agent::process::Removal;
+use crate::actors::agent::put_away::Removal;
 use crate::actors::control::render::{self, Counters};
 use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
