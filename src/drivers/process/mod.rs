@@ -21,6 +21,8 @@ mod container;
 mod exec;
 mod folder;
 mod output;
+#[cfg(test)]
+mod tests;
 
 use crate::domain::crash::Exit;
 use crate::domain::id::ContainerId;
