@@ -29,7 +29,16 @@ impl Lain {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let ready = dir.path().join("ready");
         let child = Command::new(env!("CARGO_BIN_EXE_lain"))
-            .args(["dev", "--listen", "127.0.0.1:0", "--engine", "docker", "--docker-host", &docker.host, "--data-dir"])
+            .args([
+                "dev",
+                "--listen",
+                "127.0.0.1:0",
+                "--engine",
+                "docker",
+                "--docker-host",
+                &docker.host,
+                "--data-dir",
+            ])
             .arg(dir.path().join("data"))
             .arg("--ready-file")
             .arg(&ready)
@@ -38,7 +47,10 @@ impl Lain {
             .spawn()
             .expect("lain starts");
         until(|| std::fs::read_to_string(&ready).is_ok_and(|t| t.ends_with('\n')));
-        let url = std::fs::read_to_string(&ready).expect("its address").trim().to_owned();
+        let url = std::fs::read_to_string(&ready)
+            .expect("its address")
+            .trim()
+            .to_owned();
         Self { child, dir, url }
     }
 
@@ -49,7 +61,11 @@ impl Lain {
             .arg(self.dir.path().join("data/admin.token"))
             .output()
             .expect("the command line runs");
-        assert!(output.status.success(), "lain {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "lain {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -64,20 +80,38 @@ impl Lain {
     }
 
     pub fn deploy_without_waiting(&self, yaml: &str) {
-        self.cli(&["deploy", "--no-wait", "-f", &self.file(yaml).display().to_string()]);
+        self.cli(&[
+            "deploy",
+            "--no-wait",
+            "-f",
+            &self.file(yaml).display().to_string(),
+        ]);
     }
 
     fn instances(&self, app: &str) -> Vec<Value> {
         let text = self.cli(&["ps", "-a", app, "-o", "json"]);
         let app: Value = serde_json::from_str(&text).expect("json");
         let all = app["procs"].as_array().cloned().unwrap_or_default();
-        all.iter().flat_map(|p| p["instances"].as_array().cloned().unwrap_or_default()).collect()
+        all.iter()
+            .flat_map(|p| p["instances"].as_array().cloned().unwrap_or_default())
+            .collect()
     }
 
     fn place(instance: &Value) -> (String, u16) {
-        let address = instance["endpoints"][0]["address"].as_str().expect("an address");
-        let port = address.rsplit_once(':').and_then(|(_, p)| p.parse().ok()).expect("a port");
-        (instance["container"].as_str().expect("a container").to_owned(), port)
+        let address = instance["endpoints"][0]["address"]
+            .as_str()
+            .expect("an address");
+        let port = address
+            .rsplit_once(':')
+            .and_then(|(_, p)| p.parse().ok())
+            .expect("a port");
+        (
+            instance["container"]
+                .as_str()
+                .expect("a container")
+                .to_owned(),
+            port,
+        )
     }
 
     /// Name and host port of an instance's container.
@@ -99,13 +133,20 @@ impl Lain {
     }
 
     pub fn is_active(&self, app: &str, container: &str) -> bool {
-        self.instances(app).iter().any(|i| i["container"] == container && i["role"] == "active")
+        self.instances(app)
+            .iter()
+            .any(|i| i["container"] == container && i["role"] == "active")
     }
 
     pub fn until_all_answer(&self, app: &str, count: u32) {
         let mut ports = Vec::new();
         until(|| {
-            ports = self.instances(app).iter().filter(|i| i["endpoints"][0].is_object()).map(|i| Self::place(i).1).collect();
+            ports = self
+                .instances(app)
+                .iter()
+                .filter(|i| i["endpoints"][0].is_object())
+                .map(|i| Self::place(i).1)
+                .collect();
             ports.len() == usize::try_from(count).expect("few")
         });
         for port in ports {
@@ -114,17 +155,30 @@ impl Lain {
     }
 
     pub fn resident_mib(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("VmRSS");
-        line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") / 1024.0
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status
+            .lines()
+            .find_map(|l| l.strip_prefix("VmRSS:"))
+            .expect("VmRSS");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse::<f64>()
+            .expect("a number")
+            / 1024.0
     }
 
     /// The share of one core that it uses over a while.
     pub fn cpu_share(&self, over: Duration) -> f64 {
         let ticks = || -> f64 {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))
+                .expect("it runs");
             let rest = stat.rsplit_once(')').expect("stat").1;
-            rest.split_whitespace().skip(11).take(2).map(|t| t.parse::<f64>().expect("ticks")).sum()
+            rest.split_whitespace()
+                .skip(11)
+                .take(2)
+                .map(|t| t.parse::<f64>().expect("ticks"))
+                .sum()
         };
         let (before, begun) = (ticks(), Instant::now());
         std::thread::sleep(over);

@@ -16,15 +16,23 @@ use std::time::{Duration, Instant};
 use support::{Docker, Samples, http_ok, kill_container, until};
 
 fn main() {
-    let mut wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let mut wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| !a.starts_with("--"))
+        .collect();
     if wanted.iter().any(|w| w == "simulated-child") {
         simulated::child();
         return;
     }
     if wanted.is_empty() {
-        wanted = ["restart", "spare", "deploy", "idle", "simulated"].map(str::to_owned).to_vec();
+        wanted = ["restart", "spare", "deploy", "idle", "simulated"]
+            .map(str::to_owned)
+            .to_vec();
     }
-    let runs = std::env::var("LAIN_BENCH_RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(15);
+    let runs = std::env::var("LAIN_BENCH_RUNS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(15);
     if wanted.iter().any(|w| w != "simulated") {
         let docker = Docker::start();
         for name in &wanted {
@@ -34,7 +42,9 @@ fn main() {
                 "deploy" => deploy(&docker),
                 "idle" => idle(&docker),
                 "simulated" => {}
-                other => panic!("no benchmark is called {other:?}: restart, spare, deploy, idle, simulated"),
+                other => panic!(
+                    "no benchmark is called {other:?}: restart, spare, deploy, idle, simulated"
+                ),
             }
         }
     }
@@ -61,7 +71,12 @@ fn restart(docker: &Docker, runs: usize) {
         // Restart budgets and Docker's own back-off are not what is measured.
         std::thread::sleep(Duration::from_secs(10));
     }
-    let names = ["floor: start again at once", "lain", "docker run --restart=always", "Swarm, restart delay 0"];
+    let names = [
+        "floor: start again at once",
+        "lain",
+        "docker run --restart=always",
+        "Swarm, restart delay 0",
+    ];
     support::table(&names, &rows);
     lain.stop();
 }
@@ -80,7 +95,13 @@ fn spare(docker: &Docker, runs: usize) {
     println!("\n# active instance killed until its spare answers ({runs} runs each)");
     let mut rows = [(); 4].map(|()| Samples::default());
     for (row, frozen) in [(0, true), (1, false)] {
-        let lain = Lain::start_with(docker, &[("LAIN_ENGINE__FREEZE_SPARES", if frozen { "true" } else { "false" })]);
+        let lain = Lain::start_with(
+            docker,
+            &[(
+                "LAIN_ENGINE__FREEZE_SPARES",
+                if frozen { "true" } else { "false" },
+            )],
+        );
         lain.deploy(&lain::web("bench", 1, 1));
         for _ in 0..runs {
             let (active, spare) = lain.active_and_spare("bench");
@@ -98,7 +119,12 @@ fn spare(docker: &Docker, runs: usize) {
         rows[2].push(paused.thaw_to_answer());
         rows[3].push(paused.answer());
     }
-    let names = ["lain, spare frozen", "lain, spare running", "floor: thaw and answer", "floor: one answer"];
+    let names = [
+        "lain, spare frozen",
+        "lain, spare running",
+        "floor: thaw and answer",
+        "floor: one answer",
+    ];
     support::table(&names, &rows);
 }
 
@@ -117,7 +143,10 @@ fn deploy(docker: &Docker) {
         lain.stop();
         rows[2].push(Swarm::many(docker, COUNT));
     }
-    support::table(&["bare engine calls, eight at a time", "lain", "Swarm"], &rows);
+    support::table(
+        &["bare engine calls, eight at a time", "lain", "Swarm"],
+        &rows,
+    );
 }
 
 /// Memory and CPU of the lain process at rest.
@@ -125,11 +154,20 @@ fn idle(docker: &Docker) {
     println!("\n# lain at rest");
     let lain = Lain::start(docker);
     std::thread::sleep(Duration::from_secs(5));
-    println!("resident with 0 instances    {:>8.1} MiB", lain.resident_mib());
+    println!(
+        "resident with 0 instances    {:>8.1} MiB",
+        lain.resident_mib()
+    );
     lain.deploy(&lain::web("idle", 50, 0));
     std::thread::sleep(Duration::from_secs(10));
     let cpu = lain.cpu_share(Duration::from_secs(30));
-    println!("resident with 50 instances   {:>8.1} MiB", lain.resident_mib());
-    println!("CPU with 50 instances        {:>8.2} % of a core", cpu * 100.0);
+    println!(
+        "resident with 50 instances   {:>8.1} MiB",
+        lain.resident_mib()
+    );
+    println!(
+        "CPU with 50 instances        {:>8.2} % of a core",
+        cpu * 100.0
+    );
     lain.stop();
 }

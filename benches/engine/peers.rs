@@ -26,28 +26,43 @@ pub struct Bare<'a> {
 
 impl<'a> Bare<'a> {
     pub fn run(docker: &'a Docker, name: &str, port: u16) -> Self {
-        docker.call("POST", &format!("/containers/create?name={name}"), &body(Some(port)));
+        docker.call(
+            "POST",
+            &format!("/containers/create?name={name}"),
+            &body(Some(port)),
+        );
         let (code, text) = docker.call("POST", &format!("/containers/{name}/start"), "");
         assert_eq!(code, 204, "{text}");
-        Self { docker, name: name.to_owned(), port }
+        Self {
+            docker,
+            name: name.to_owned(),
+            port,
+        }
     }
 
     pub fn kill_to_answer(&mut self) -> Duration {
         until(|| http_ok(self.port));
         // The engine is asked beforehand to answer when the container has ended: nothing is quicker.
-        let waiting = self.docker.begin_call("POST", &format!("/containers/{}/wait?condition=not-running", self.name), "");
+        let waiting = self.docker.begin_call(
+            "POST",
+            &format!("/containers/{}/wait?condition=not-running", self.name),
+            "",
+        );
         std::thread::sleep(Duration::from_millis(20));
-        measure(self.docker, &self.name, self.port, move || {
+        let (docker, start) = (self.docker, format!("/containers/{}/start", self.name));
+        measure(docker, &self.name, self.port, move || {
             finish_call(waiting);
-            self.docker.call("POST", &format!("/containers/{}/start", self.name), "");
+            docker.call("POST", &start, "");
         })
     }
 
     pub fn thaw_to_answer(&mut self) -> Duration {
-        self.docker.call("POST", &format!("/containers/{}/pause", self.name), "");
+        self.docker
+            .call("POST", &format!("/containers/{}/pause", self.name), "");
         std::thread::sleep(Duration::from_millis(100));
         let begun = Instant::now();
-        self.docker.call("POST", &format!("/containers/{}/unpause", self.name), "");
+        self.docker
+            .call("POST", &format!("/containers/{}/unpause", self.name), "");
         until(|| http_ok(self.port));
         begun.elapsed()
     }
@@ -71,7 +86,11 @@ impl<'a> Bare<'a> {
                             return;
                         }
                         let port = 25_000 + u16::try_from(n).expect("few");
-                        docker.call("POST", &format!("/containers/create?name=bare{n}"), &body(Some(port)));
+                        docker.call(
+                            "POST",
+                            &format!("/containers/create?name=bare{n}"),
+                            &body(Some(port)),
+                        );
                         docker.call("POST", &format!("/containers/bare{n}/start"), "");
                     }
                 });
@@ -91,7 +110,11 @@ impl<'a> Bare<'a> {
 
 impl Drop for Bare<'_> {
     fn drop(&mut self) {
-        self.docker.call("DELETE", &format!("/containers/{}?force=true", self.name), "");
+        self.docker.call(
+            "DELETE",
+            &format!("/containers/{}?force=true", self.name),
+            "",
+        );
     }
 }
 
@@ -101,7 +124,18 @@ pub struct Restarter<'a>(&'a Docker, String, u16);
 impl<'a> Restarter<'a> {
     pub fn run(docker: &'a Docker, name: &str, port: u16) -> Self {
         let publish = format!("127.0.0.1:{port}:80");
-        docker.run(&["run", "-d", "--name", name, "--restart=always", "-m", "64m", "-p", &publish, IMAGE]);
+        docker.run(&[
+            "run",
+            "-d",
+            "--name",
+            name,
+            "--restart=always",
+            "-m",
+            "64m",
+            "-p",
+            &publish,
+            IMAGE,
+        ]);
         Self(docker, name.to_owned(), port)
     }
 
@@ -121,7 +155,14 @@ pub struct Swarm<'a>(&'a Docker, String, u16);
 
 fn join(docker: &Docker) {
     if docker.run(&["info", "-f", "{{.Swarm.LocalNodeState}}"]) != "active" {
-        docker.run(&["swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1:0"]);
+        docker.run(&[
+            "swarm",
+            "init",
+            "--advertise-addr",
+            "127.0.0.1",
+            "--listen-addr",
+            "127.0.0.1:0",
+        ]);
     }
 }
 
@@ -130,8 +171,18 @@ impl<'a> Swarm<'a> {
         join(docker);
         let publish = format!("mode=host,target=80,published={port}");
         docker.run(&[
-            "service", "create", "-d", "--name", name, "--restart-delay", delay, "--limit-memory", "64m", "--publish",
-            &publish, IMAGE,
+            "service",
+            "create",
+            "-d",
+            "--name",
+            name,
+            "--restart-delay",
+            delay,
+            "--limit-memory",
+            "64m",
+            "--publish",
+            &publish,
+            IMAGE,
         ]);
         Self(docker, name.to_owned(), port)
     }
@@ -147,7 +198,18 @@ impl<'a> Swarm<'a> {
         join(docker);
         let begun = Instant::now();
         let replicas = count.to_string();
-        docker.run(&["service", "create", "-d", "--name", "many", "--replicas", &replicas, "--limit-memory", "64m", IMAGE]);
+        docker.run(&[
+            "service",
+            "create",
+            "-d",
+            "--name",
+            "many",
+            "--replicas",
+            &replicas,
+            "--limit-memory",
+            "64m",
+            IMAGE,
+        ]);
         let mut answered = 0;
         while answered < count {
             let ids = docker.run(&["ps", "-q", "--filter", "name=many."]);
@@ -159,12 +221,19 @@ impl<'a> Swarm<'a> {
             let mut args = vec!["inspect", "-f", "{{.NetworkSettings.IPAddress}}"];
             args.extend(&ids);
             let addresses = docker.run(&args);
-            let up = addresses.lines().filter_map(|a| a.parse().ok()).filter(|ip| http_ok_at(SocketAddr::new(*ip, 80)));
+            let up = addresses
+                .lines()
+                .filter_map(|a| a.parse().ok())
+                .filter(|ip| http_ok_at(SocketAddr::new(*ip, 80)));
             answered = u32::try_from(up.count()).expect("few");
         }
         let took = begun.elapsed();
         docker.run(&["service", "rm", "many"]);
-        until(|| docker.run(&["ps", "-aq", "--filter", "name=many."]).is_empty());
+        until(|| {
+            docker
+                .run(&["ps", "-aq", "--filter", "name=many."])
+                .is_empty()
+        });
         took
     }
 }

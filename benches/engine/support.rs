@@ -17,32 +17,64 @@ pub struct Docker {
 }
 
 fn script(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("scripts")
+        .join(name)
 }
 
 impl Docker {
     pub fn start() -> Self {
-        let dir = tempfile::Builder::new().prefix("lain-bench").tempdir_in("/var/tmp").expect("a temporary folder");
+        let dir = tempfile::Builder::new()
+            .prefix("lain-bench")
+            .tempdir_in("/var/tmp")
+            .expect("a temporary folder");
         let flags = std::env::var("LAIN_BENCH_FLAGS").unwrap_or_default();
         let mut command = Command::new(script("docker.sh"));
-        command.arg("ensure").arg("--dir").arg(dir.path()).arg("--").arg("--add-runtime").arg("crun=/usr/bin/crun");
-        let output = command.args(flags.split_whitespace()).output().expect("docker.sh runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        command
+            .arg("ensure")
+            .arg("--dir")
+            .arg(dir.path())
+            .arg("--")
+            .arg("--add-runtime")
+            .arg("crun=/usr/bin/crun");
+        let output = command
+            .args(flags.split_whitespace())
+            .output()
+            .expect("docker.sh runs");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let host = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let docker = Self { dir, host };
-        let loaded = Command::new(script("make-image.sh")).arg("-l").env("DOCKER_HOST", &docker.host).status();
+        let loaded = Command::new(script("make-image.sh"))
+            .arg("-l")
+            .env("DOCKER_HOST", &docker.host)
+            .status();
         assert!(loaded.is_ok_and(|s| s.success()), "the sample image loads");
         docker
     }
 
     pub fn run(&self, args: &[&str]) -> String {
-        let output = Command::new("docker").arg("-H").arg(&self.host).args(args).output().expect("docker runs");
-        assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let output = Command::new("docker")
+            .arg("-H")
+            .arg(&self.host)
+            .args(args)
+            .output()
+            .expect("docker runs");
+        assert!(
+            output.status.success(),
+            "docker {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     pub fn pid(&self, container: &str) -> i32 {
-        self.run(&["inspect", "-f", "{{.State.Pid}}", container]).parse().expect("a pid")
+        self.run(&["inspect", "-f", "{{.State.Pid}}", container])
+            .parse()
+            .expect("a pid")
     }
 
     /// A call of the engine's API over its socket, without any client in between.
@@ -52,7 +84,8 @@ impl Docker {
     }
 
     pub fn begin_call(&self, method: &str, path: &str, body: &str) -> UnixStream {
-        let mut stream = UnixStream::connect(self.host.trim_start_matches("unix://")).expect("the engine's socket");
+        let mut stream = UnixStream::connect(self.host.trim_start_matches("unix://"))
+            .expect("the engine's socket");
         let head = format!(
             "{method} /v1.41{path} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
@@ -68,13 +101,24 @@ pub fn finish_call(stream: UnixStream) -> (u16, String) {
     reader.read_line(&mut status).expect("an answer");
     let mut rest = String::new();
     reader.read_to_string(&mut rest).expect("the rest");
-    let code = status.split(' ').nth(1).and_then(|c| c.parse().ok()).expect("a status");
-    (code, rest.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned()))
+    let code = status
+        .split(' ')
+        .nth(1)
+        .and_then(|c| c.parse().ok())
+        .expect("a status");
+    (
+        code,
+        rest.split_once("\r\n\r\n")
+            .map_or(String::new(), |(_, body)| body.to_owned()),
+    )
 }
 
 impl Drop for Docker {
     fn drop(&mut self) {
-        let _ = Command::new(script("docker.sh")).args(["stop", "--purge", "--dir"]).arg(self.dir.path()).status();
+        let _ = Command::new(script("docker.sh"))
+            .args(["stop", "--purge", "--dir"])
+            .arg(self.dir.path())
+            .status();
     }
 }
 
@@ -92,9 +136,14 @@ pub fn http_ok(port: u16) -> bool {
 }
 
 pub fn http_ok_at(address: SocketAddr) -> bool {
-    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(500)) else { return false };
+    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(500)) else {
+        return false;
+    };
     let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
-    if stream.write_all(b"GET /cgi-bin/health HTTP/1.0\r\n\r\n").is_err() {
+    if stream
+        .write_all(b"GET /cgi-bin/health HTTP/1.0\r\n\r\n")
+        .is_err()
+    {
         return false;
     }
     let mut head = [0; 12];
@@ -123,14 +172,24 @@ impl Samples {
         let mut sorted = self.0.clone();
         sorted.sort();
         let index = ((sorted.len() - 1) as f64 * share).round() as usize;
-        sorted.get(index).map_or(f64::NAN, |d| d.as_secs_f64() * 1e3)
+        sorted
+            .get(index)
+            .map_or(f64::NAN, |d| d.as_secs_f64() * 1e3)
     }
 }
 
 /// Prints rows with their ratio to the first.
 pub fn table(names: &[&str], rows: &[Samples]) {
-    println!("{:<40} {:>10} {:>10} {:>10}", "", "p50 ms", "max ms", "ratio p50");
+    println!(
+        "{:<40} {:>10} {:>10} {:>10}",
+        "", "p50 ms", "max ms", "ratio p50"
+    );
     for (name, row) in names.iter().zip(rows) {
-        println!("{name:<40} {:>10.1} {:>10.1} {:>10.2}", row.at(0.5), row.at(1.0), row.at(0.5) / rows[0].at(0.5));
+        println!(
+            "{name:<40} {:>10.1} {:>10.1} {:>10.2}",
+            row.at(0.5),
+            row.at(1.0),
+            row.at(0.5) / rows[0].at(0.5)
+        );
     }
 }

@@ -142,7 +142,9 @@ impl Shared {
     /// # Panics
     /// Never for an actor: the first child sets it before any other begins.
     pub fn tree(&self) -> &Tree {
-        self.tree.get().expect("the first child of the root has set the tree")
+        self.tree
+            .get()
+            .expect("the first child of the root has set the tree")
     }
 
     /// The actor at a path.
@@ -207,8 +209,13 @@ impl Shared {
 
 fn probe_client() -> reqwest::Client {
     // A probe asks the instance itself, never a proxy; a redirect counts as healthy, so it is not followed.
-    let builder = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0);
-    builder.redirect(reqwest::redirect::Policy::none()).build().unwrap_or_default()
+    let builder = reqwest::Client::builder()
+        .no_proxy()
+        .pool_max_idle_per_host(0);
+    builder
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap_or_default()
 }
 
 /// The containers that are to run, or still run, on this node: by name, by instance and by engine id.
@@ -248,7 +255,11 @@ impl NodeTable {
 
     /// The cell whose container has this engine id.
     pub fn by_engine_id(&self, id: &ContainerId) -> Option<Arc<ContainerCell>> {
-        self.read().by_name.values().find(|c| c.look(|o| o.id.as_ref() == Some(id))).cloned()
+        self.read()
+            .by_name
+            .values()
+            .find(|c| c.look(|o| o.id.as_ref() == Some(id)))
+            .cloned()
     }
 
     /// The cells of one instance, oldest version first: two while a new version takes over.
@@ -258,15 +269,29 @@ impl NodeTable {
 
     /// The cells of all instances of a proc.
     pub fn of_proc(&self, id: &InstanceId) -> Vec<Arc<ContainerCell>> {
-        let from = InstanceId { no: 0, ..id.clone() };
-        let to = InstanceId { no: u32::MAX, ..id.clone() };
-        self.read().by_instance.range(from..=to).flat_map(|(_, cells)| cells).cloned().collect()
+        let from = InstanceId {
+            no: 0,
+            ..id.clone()
+        };
+        let to = InstanceId {
+            no: u32::MAX,
+            ..id.clone()
+        };
+        self.read()
+            .by_instance
+            .range(from..=to)
+            .flat_map(|(_, cells)| cells)
+            .cloned()
+            .collect()
     }
 
     /// Adds a cell; one of the same name is replaced.
     pub fn insert(&self, cell: Arc<ContainerCell>) {
         let mut cells = self.write();
-        let mine = cells.by_instance.entry(cell.instance().clone()).or_default();
+        let mine = cells
+            .by_instance
+            .entry(cell.instance().clone())
+            .or_default();
         mine.retain(|c| c.name() != cell.name());
         mine.push(Arc::clone(&cell));
         mine.sort_by_key(|c| c.assignment.version);
@@ -294,6 +319,9 @@ impl NodeTable {
 
     /// A container that the engine listed at start, taken once.
     pub fn take_found(&self, name: &str) -> Option<ContainerStatus> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).remove(name)
+        self.found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name)
     }
 }

@@ -39,8 +39,15 @@ impl Actor for Engine {
         let shared = Arc::clone(&self.shared);
         ctx.spawn(async move { ask_for_ever(&shared).await }.into_actor(self));
         let events = self.shared.runtime.events(self.shared.owner_labels());
-        ctx.spawn(events.into_actor(self).map(|event, actor, ctx| actor.event(event, ctx)).finish());
-        ctx.run_interval(self.shared.settings.reconcile_every, |_, ctx| ctx.notify(Reconcile));
+        ctx.spawn(
+            events
+                .into_actor(self)
+                .map(|event, actor, ctx| actor.event(event, ctx))
+                .finish(),
+        );
+        ctx.run_interval(self.shared.settings.reconcile_every, |_, ctx| {
+            ctx.notify(Reconcile)
+        });
     }
 }
 
@@ -62,7 +69,8 @@ impl Engine {
     fn event(&mut self, event: EngineEvent, ctx: &mut Context<Self>) {
         match event {
             // Starts are mostly our own, and never call for action.
-            EngineEvent::Changed { action, .. } if matches!(action.as_str(), "create" | "start") => {}
+            EngineEvent::Changed { action, .. }
+                if matches!(action.as_str(), "create" | "start") => {}
             EngineEvent::Died { id } | EngineEvent::Changed { id, .. } => {
                 if let Some(cell) = self.shared.node.by_engine_id(&id) {
                     check(&self.shared, cell.name());
@@ -95,7 +103,8 @@ pub async fn reconcile(shared: &Arc<Shared>) {
             return;
         }
     };
-    let by_name: HashMap<&str, &ContainerStatus> = listed.iter().map(|c| (c.name.as_str(), c)).collect();
+    let by_name: HashMap<&str, &ContainerStatus> =
+        listed.iter().map(|c| (c.name.as_str(), c)).collect();
     for cell in shared.node.all() {
         use crate::ports::runtime::ContainerState::Running;
         let status = by_name.get(cell.name());
@@ -117,7 +126,10 @@ fn is_wanted(shared: &Shared, status: &ContainerStatus) -> bool {
         return true;
     }
     shared.world.all_placements().iter().any(|p| {
-        let counters = crate::actors::control::render::Counters { version: p.version, drift: p.drift };
+        let counters = crate::actors::control::render::Counters {
+            version: p.version,
+            drift: p.drift,
+        };
         crate::actors::control::render::container_name(&p.instance, counters) == status.name
     })
 }
@@ -129,10 +141,24 @@ async fn remove_orphan(shared: &Arc<Shared>, orphan: ContainerStatus) {
     }
     let outcome = shared.runtime.remove(&orphan.id).await;
     let (level, text) = match outcome {
-        Ok(()) => (Level::Info, format!("container {} is no longer wanted and was removed", orphan.name)),
-        Err(error) => (Level::Warn, format!("container {} is no longer wanted, but: {error}", orphan.name)),
+        Ok(()) => (
+            Level::Info,
+            format!(
+                "container {} is no longer wanted and was removed",
+                orphan.name
+            ),
+        ),
+        Err(error) => (
+            Level::Warn,
+            format!(
+                "container {} is no longer wanted, but: {error}",
+                orphan.name
+            ),
+        ),
     };
-    shared.hub.emit(Event::new("orphan_removed", level, text).node(&shared.settings.node));
+    shared
+        .hub
+        .emit(Event::new("orphan_removed", level, text).node(&shared.settings.node));
 }
 
 fn note_trouble(shared: &Shared, error: &RuntimeError) {
@@ -177,8 +203,16 @@ async fn ask(shared: &Shared) {
 
 fn announce(shared: &Shared) {
     let event = match &*shared.engine.borrow() {
-        EngineState::Up(info) => Event::new("engine_up", Level::Info, format!("{} answers at {}", info.version, info.endpoint)),
-        EngineState::Down(reason) => Event::new("engine_down", Level::Error, format!("the container engine is away: {reason}")),
+        EngineState::Up(info) => Event::new(
+            "engine_up",
+            Level::Info,
+            format!("{} answers at {}", info.version, info.endpoint),
+        ),
+        EngineState::Down(reason) => Event::new(
+            "engine_down",
+            Level::Error,
+            format!("the container engine is away: {reason}"),
+        ),
         EngineState::Unknown => return,
     };
     shared.hub.emit(event.node(&shared.settings.node));

@@ -86,18 +86,32 @@ impl Child for Rollout {
 
     async fn init(args: Args, _: Birth<Self>) -> Result<Init<Self>, ExitReason> {
         let Args { shared, app } = args;
-        Ok(Init::Ready(Self { shared, app, running: None, work: Vec::new(), group: group::Coordinator::default(), unshown: false, unkept: false }))
+        Ok(Init::Ready(Self {
+            shared,
+            app,
+            running: None,
+            work: Vec::new(),
+            group: group::Coordinator::default(),
+            unshown: false,
+            unkept: false,
+        }))
     }
 }
 
 impl Rollout {
     fn begin(&mut self, ctx: &mut Context<Self>) {
-        let Some(app) = self.shared.world.app(&self.app) else { return };
+        let Some(app) = self.shared.world.app(&self.app) else {
+            return;
+        };
         let Some(id) = app.record.operation.clone() else {
             // Nothing in progress: what is placed and what is desired agree, or are made to.
             return;
         };
-        if self.running.as_ref().is_some_and(|r| r.view.id == id.as_str()) {
+        if self
+            .running
+            .as_ref()
+            .is_some_and(|r| r.view.id == id.as_str())
+        {
             return;
         }
         self.supersede(&id, ctx);
@@ -107,17 +121,23 @@ impl Rollout {
         };
         let (shared, name) = (Arc::clone(&self.shared), self.app.clone());
         let work = async move { operation::prepare(&shared, &name, (*view).clone()).await };
-        let handle = ctx.spawn(work.into_actor(self).map(|prepared, actor, ctx| match prepared {
-            Ok((steps, view)) => actor.run(steps, view, ctx),
-            Err((view, reason)) => actor.refuse(view, reason, ctx),
-        }));
+        let handle = ctx.spawn(
+            work.into_actor(self)
+                .map(|prepared, actor, ctx| match prepared {
+                    Ok((steps, view)) => actor.run(steps, view, ctx),
+                    Err((view, reason)) => actor.refuse(view, reason, ctx),
+                }),
+        );
         self.work.push(handle);
     }
 
     fn supersede(&mut self, by: &OperationId, ctx: &mut Context<Self>) {
         let now = self.now();
         let actions = match &mut self.running {
-            Some(r) => r.machine.on(rollout::Event::Cancel(format!("operation {by} took its place")), now),
+            Some(r) => r.machine.on(
+                rollout::Event::Cancel(format!("operation {by} took its place")),
+                now,
+            ),
             None => Vec::new(),
         };
         self.act(actions, ctx);
@@ -135,11 +155,17 @@ impl Rollout {
     }
 
     fn run(&mut self, steps: Vec<Step>, mut view: OperationView, ctx: &mut Context<Self>) {
-        let Some(app) = self.shared.world.app(&self.app) else { return };
+        let Some(app) = self.shared.world.app(&self.app) else {
+            return;
+        };
         let record = Arc::clone(&app.record);
         let proc = |id: &InstanceId| record.proc(&id.proc);
         let parallelism = |id: &InstanceId| proc(id).map_or(1, |p| p.update.parallelism);
-        let deadline = steps.iter().filter_map(|s| proc(&s.instance)).map(|p| p.update.progress_deadline).max();
+        let deadline = steps
+            .iter()
+            .filter_map(|s| proc(&s.instance))
+            .map(|p| p.update.progress_deadline)
+            .max();
         let batches = batches(&steps, parallelism);
         let machine = Machine::new(steps, batches, deadline.unwrap_or(Duration::from_secs(300)));
         view.state = OperationState::Running;
@@ -152,7 +178,10 @@ impl Rollout {
     fn refuse(&mut self, view: OperationView, reason: String, ctx: &mut Context<Self>) {
         let machine = Machine::new(Vec::new(), Vec::new(), TICK);
         self.running = Some(Running { machine, view });
-        self.act(vec![Action::Finish(OperationState::Failed, Some(reason))], ctx);
+        self.act(
+            vec![Action::Finish(OperationState::Failed, Some(reason))],
+            ctx,
+        );
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
@@ -185,23 +214,33 @@ impl Rollout {
 
     fn begin_step(&mut self, index: usize, ctx: &mut Context<Self>) {
         let now = self.shared.clock.now_utc();
-        let Some(running) = &mut self.running else { return };
+        let Some(running) = &mut self.running else {
+            return;
+        };
         let step = running.machine.steps[index].clone();
         if let Some(shown) = running.view.steps.get_mut(index) {
             shown.started_at = Some(now);
         }
         let shared = Arc::clone(&self.shared);
         let work = async move { carry_step(&shared, step).await };
-        let handle = ctx.spawn(work.into_actor(self).map(move |outcome, actor, ctx| actor.stepped(index, outcome, ctx)));
+        let handle = ctx.spawn(
+            work.into_actor(self)
+                .map(move |outcome, actor, ctx| actor.stepped(index, outcome, ctx)),
+        );
         self.work.push(handle);
     }
 
     fn stepped(&mut self, index: usize, outcome: Result<(), Failure>, ctx: &mut Context<Self>) {
         let (now, ended) = (self.now(), self.shared.clock.now_utc());
-        let Some(running) = &mut self.running else { return };
+        let Some(running) = &mut self.running else {
+            return;
+        };
         if let Some(shown) = running.view.steps.get_mut(index) {
             shown.ended_at = Some(ended);
-            shown.detail = outcome.as_ref().err().map_or_else(String::new, |f| f.reason.clone());
+            shown.detail = outcome
+                .as_ref()
+                .err()
+                .map_or_else(String::new, |f| f.reason.clone());
         }
         let event = match outcome {
             Ok(()) => rollout::Event::Done(index),
@@ -218,7 +257,9 @@ impl Rollout {
 
     /// Shows where the operation stands.
     fn show(&mut self) {
-        let Some(running) = &mut self.running else { return };
+        let Some(running) = &mut self.running else {
+            return;
+        };
         for (shown, state) in running.view.steps.iter_mut().zip(&running.machine.states) {
             shown.state = *state;
         }
@@ -229,23 +270,33 @@ impl Rollout {
     /// Keeps where the operation stands, for whoever reads it after a restart of lain.
     fn keep(&self) {
         if let Some(running) = &self.running {
-            self.shared.recorder.send(Record::Operation(Box::new(running.view.clone())));
+            self.shared
+                .recorder
+                .send(Record::Operation(Box::new(running.view.clone())));
         }
     }
 
     fn finish(&mut self, state: OperationState, why: Option<String>, ctx: &mut Context<Self>) {
         let now = self.shared.clock.now_utc();
-        let Some(running) = &mut self.running else { return };
+        let Some(running) = &mut self.running else {
+            return;
+        };
         running.view.state = state;
         running.view.ended_at = Some(now);
         running.view.error = why;
         self.show();
         self.keep();
         (self.unshown, self.unkept) = (false, false);
-        let Some(running) = self.running.take() else { return };
+        let Some(running) = self.running.take() else {
+            return;
+        };
         self.drop_work(ctx);
         announce(&self.shared, &running.view);
-        let change = Change { app: self.app.clone(), operation: running.view, steps: running.machine.steps };
+        let change = Change {
+            app: self.app.clone(),
+            operation: running.view,
+            steps: running.machine.steps,
+        };
         let shared = Arc::clone(&self.shared);
         // Outlives this actor where the app is removed: it ends this actor's supervisor.
         actix_rt::spawn(async move { operation::conclude(&shared, change).await });
@@ -253,13 +304,28 @@ impl Rollout {
 }
 
 fn announce(shared: &Shared, view: &OperationView) {
-    let took = view.ended_at.map_or(0, |end| (end - view.started_at).num_milliseconds());
+    let took = view
+        .ended_at
+        .map_or(0, |end| (end - view.started_at).num_milliseconds());
     let (level, text) = match (view.state, &view.error) {
-        (OperationState::Failed, Some(why)) => (Level::Error, format!("{} of {} failed: {why}", view.kind, view.app)),
-        (_, Some(why)) => (Level::Warn, format!("{} of {} ended: {why}", view.kind, view.app)),
-        (_, None) => (Level::Info, format!("{} of {} is done, in {took} ms", view.kind, view.app)),
+        (OperationState::Failed, Some(why)) => (
+            Level::Error,
+            format!("{} of {} failed: {why}", view.kind, view.app),
+        ),
+        (_, Some(why)) => (
+            Level::Warn,
+            format!("{} of {} ended: {why}", view.kind, view.app),
+        ),
+        (_, None) => (
+            Level::Info,
+            format!("{} of {} is done, in {took} ms", view.kind, view.app),
+        ),
     };
-    shared.hub.emit(Event::new("operation_done", level, text).app(&view.app).operation(&view.id));
+    shared.hub.emit(
+        Event::new("operation_done", level, text)
+            .app(&view.app)
+            .operation(&view.id),
+    );
 }
 
 /// Hands a step to its instance; one that crashes over it gets it again.
@@ -277,7 +343,9 @@ async fn carry_step(shared: &Arc<Shared>, step: Step) -> Result<(), Failure> {
                 carry::carry_out(Arc::clone(shared), step.clone()).await?;
                 break;
             }
-            Err(error) if attempt == ATTEMPTS => return Err(Failure::from(format!("{}: {error}", step.instance))),
+            Err(error) if attempt == ATTEMPTS => {
+                return Err(Failure::from(format!("{}: {error}", step.instance)));
+            }
             Err(_) => tokio::time::sleep(Duration::from_millis(50) * attempt).await,
         }
     }

@@ -53,7 +53,9 @@ pub fn deploy(
         image: request.image,
         versions: BTreeMap::new(),
     };
-    let changes = known.map(|app| changes(&app.record, &release)).unwrap_or_default();
+    let changes = known
+        .map(|app| changes(&app.record, &release))
+        .unwrap_or_default();
     for proc in &release.spec.procs {
         let proc = proc.full_name();
         let old = known.map_or(0, |app| app.record.version(&proc));
@@ -133,7 +135,8 @@ pub fn scale(
     proc_name(app, proc)?;
     let mut record = app.record.clone();
     let full_name = record.proc(proc).as_ref().map(ProcSpec::full_name);
-    let full_name = full_name.ok_or_else(|| not_found("proc", proc.as_str(), std::iter::empty()))?;
+    let full_name =
+        full_name.ok_or_else(|| not_found("proc", proc.as_str(), std::iter::empty()))?;
     let wanted = overrides(request)?;
     let over = record.overrides.entry(full_name).or_default();
     over.num_instances = wanted.num_instances.or(over.num_instances);
@@ -164,7 +167,11 @@ fn overrides(request: &ScaleRequest) -> Result<Overrides, ControlError> {
             refuse(key, format!("{value} is more than {most}"));
         }
     }
-    let memory = request.memory.as_deref().map(spec::parse_memory).transpose();
+    let memory = request
+        .memory
+        .as_deref()
+        .map(spec::parse_memory)
+        .transpose();
     let memory = memory.unwrap_or_else(|why| {
         refuse("memory", why);
         None
@@ -191,7 +198,10 @@ pub fn command(
 ) -> Result<ChangeAnswer, ControlError> {
     let (app, chosen) = world.select(selector)?;
     let revision = app.revision;
-    let steps: Vec<PlanStep> = chosen.iter().map(|placement| step(action, placement)).collect();
+    let steps: Vec<PlanStep> = chosen
+        .iter()
+        .map(|placement| step(action, placement))
+        .collect();
     let chosen: Vec<_> = chosen.iter().map(|p| p.instance.clone()).collect();
     if asked.dry_run {
         return Ok(answer(&selector.app, steps, None, revision));
@@ -199,12 +209,19 @@ pub fn command(
     let revision = world.next_revision();
     if let Some(app) = world.apps.get_mut(&selector.app) {
         app.revision = revision;
-        for placement in app.placements.iter_mut().filter(|p| chosen.contains(&p.instance)) {
+        for placement in app
+            .placements
+            .iter_mut()
+            .filter(|p| chosen.contains(&p.instance))
+        {
             placement.restarts += u64::from(action == PlanAction::Restart);
             let stopped = app
                 .record
                 .stopped
-                .entry(format!("{}.{}", placement.instance.proc_type, placement.instance.proc))
+                .entry(format!(
+                    "{}.{}",
+                    placement.instance.proc_type, placement.instance.proc
+                ))
                 .or_default();
             match action {
                 PlanAction::Stop => stopped.instances.insert(placement.instance.no),
@@ -318,7 +335,11 @@ fn carry_out(
 fn check(app: &AppName, current: Option<u64>, given: Precondition) -> Result<(), ControlError> {
     let stale = |given, current| {
         let app = app.to_string();
-        Err(ControlError::Stale { app, given, current })
+        Err(ControlError::Stale {
+            app,
+            given,
+            current,
+        })
     };
     match (current, given) {
         (Some(_), Precondition::None) => Err(ControlError::PreconditionRequired(app.to_string())),
@@ -331,12 +352,18 @@ fn check(app: &AppName, current: Option<u64>, given: Precondition) -> Result<(),
 
 fn problem(error: &SpecError) -> Problem {
     let expected = error.expected.iter().map(|e| format!("; expected {e}"));
-    let meant = error.suggestion.iter().map(|s| format!("; did you mean {s}?"));
+    let meant = error
+        .suggestion
+        .iter()
+        .map(|s| format!("; did you mean {s}?"));
     Problem {
         line: Some(error.line),
         column: Some(error.column),
         key: error.key.clone(),
         code: error.code_name(),
-        detail: std::iter::once(error.message.clone()).chain(expected).chain(meant).collect(),
+        detail: std::iter::once(error.message.clone())
+            .chain(expected)
+            .chain(meant)
+            .collect(),
     }
 }

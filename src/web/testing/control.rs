@@ -16,8 +16,8 @@ use crate::ports::control::{
 };
 use crate::ports::runtime::{ExecRequest, ExecSession};
 use async_trait::async_trait;
-use futures_util::stream::{self, BoxStream};
 use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use std::future::ready;
 use tokio_stream::wrappers::BroadcastStream;
 
@@ -29,13 +29,23 @@ impl MemoryControl {
         if asked.dry_run {
             return answer;
         }
-        let outcome = answer.as_ref().map_or_else(ToString::to_string, |_| "ok".to_owned());
+        let outcome = answer
+            .as_ref()
+            .map_or_else(ToString::to_string, |_| "ok".to_owned());
         self.world().note(asked.caller, action, target, &outcome);
-        if let Ok(ChangeAnswer { operation: Some(operation), .. }) = &answer {
+        if let Ok(ChangeAnswer {
+            operation: Some(operation),
+            ..
+        }) = &answer
+        {
             self.feed.emit(EventView {
                 app: Some(operation.app.clone()),
                 operation: Some(operation.id.clone()),
-                ..event("operation_accepted", "info", &format!("{action} of {target} was accepted"))
+                ..event(
+                    "operation_accepted",
+                    "info",
+                    &format!("{action} of {target} was accepted"),
+                )
             });
         }
         answer
@@ -148,15 +158,18 @@ impl Control for MemoryControl {
     }
 
     async fn restart(&self, selector: Selector, dry_run: bool, caller: Caller) -> Answer {
-        self.command(PlanAction::Restart, selector, dry_run, caller).await
+        self.command(PlanAction::Restart, selector, dry_run, caller)
+            .await
     }
 
     async fn stop(&self, selector: Selector, dry_run: bool, caller: Caller) -> Answer {
-        self.command(PlanAction::Stop, selector, dry_run, caller).await
+        self.command(PlanAction::Stop, selector, dry_run, caller)
+            .await
     }
 
     async fn start(&self, selector: Selector, dry_run: bool, caller: Caller) -> Answer {
-        self.command(PlanAction::Start, selector, dry_run, caller).await
+        self.command(PlanAction::Start, selector, dry_run, caller)
+            .await
     }
 
     async fn logs(
@@ -186,7 +199,8 @@ impl Control for MemoryControl {
         caller: Caller,
     ) -> Result<ExecSession, ControlError> {
         self.fault().await?;
-        self.world().note(&caller, "exec", &instance.to_string(), "ok");
+        self.world()
+            .note(&caller, "exec", &instance.to_string(), "ok");
         Ok(commands::start(&request)?)
     }
 
@@ -198,7 +212,8 @@ impl Control for MemoryControl {
         caller: Caller,
     ) -> Result<ExecSession, ControlError> {
         self.fault().await?;
-        self.world().note(&caller, "run", &format!("{app}/{proc}"), "ok");
+        self.world()
+            .note(&caller, "run", &format!("{app}/{proc}"), "ok");
         Ok(commands::start(&request)?)
     }
 
@@ -214,7 +229,12 @@ impl Control for MemoryControl {
 
     async fn nodes(&self) -> Result<Vec<NodeView>, ControlError> {
         self.fault().await?;
-        let containers = self.world().apps.values().map(|app| app.placements.len()).sum();
+        let containers = self
+            .world()
+            .apps
+            .values()
+            .map(|app| app.placements.len())
+            .sum();
         Ok(vec![views::node(containers)])
     }
 
@@ -225,7 +245,9 @@ impl Control for MemoryControl {
         limit: usize,
     ) -> Result<Page<OperationView>, ControlError> {
         self.fault().await?;
-        Ok(self.world().operations(app.as_ref(), after.as_deref(), limit))
+        Ok(self
+            .world()
+            .operations(app.as_ref(), after.as_deref(), limit))
     }
 
     async fn operation(&self, id: &OperationId) -> Result<OperationView, ControlError> {
@@ -234,14 +256,20 @@ impl Control for MemoryControl {
         found.ok_or_else(|| not_found("operation", id.as_str(), std::iter::empty()))
     }
 
-    async fn cancel(&self, id: &OperationId, caller: Caller) -> Result<OperationView, ControlError> {
+    async fn cancel(
+        &self,
+        id: &OperationId,
+        caller: Caller,
+    ) -> Result<OperationView, ControlError> {
         let known = self.operation(id).await?;
         let ended = self.world().end_operation(id, OperationState::Cancelled);
         let outcome = ended.ok_or_else(|| {
             let state = known.state;
             ControlError::Conflict(format!("operation {id} has ended already ({state:?})"))
         });
-        let word = outcome.as_ref().map_or_else(ToString::to_string, |_| "ok".to_owned());
+        let word = outcome
+            .as_ref()
+            .map_or_else(ToString::to_string, |_| "ok".to_owned());
         self.world().note(&caller, "cancel", id.as_str(), &word);
         outcome
     }
@@ -272,7 +300,9 @@ impl Control for MemoryControl {
     ) -> Result<ActorView, ControlError> {
         self.fault().await?;
         let answer = tree::act(&mut self.world(), path, action);
-        let outcome = answer.as_ref().map_or_else(ToString::to_string, |_| "ok".to_owned());
+        let outcome = answer
+            .as_ref()
+            .map_or_else(ToString::to_string, |_| "ok".to_owned());
         let (verb, kind) = match action {
             ChildAction::Restart => ("restart_child", "actor_restarted"),
             ChildAction::Terminate => ("terminate_child", "actor_terminated"),

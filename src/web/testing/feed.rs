@@ -66,7 +66,10 @@ impl Feed {
         if after.is_some_and(|after| after > ring.last || after.saturating_add(1) < oldest) {
             return EventStream::TooOld;
         }
-        let missed = ring.events.iter().filter(|e| after.is_some_and(|a| e.seq > a));
+        let missed = ring
+            .events
+            .iter()
+            .filter(|e| after.is_some_and(|a| e.seq > a));
         let missed: Vec<EventView> = missed.cloned().collect();
         let live = live
             .take_while(|event| ready(event.is_ok()))

@@ -105,7 +105,11 @@ impl MemoryControl {
             .map_err(|error| ControlError::Internal(error.to_string()))?;
         let report = report(&id, instance)?;
         let actor = self.world().crash(report)?;
-        let what = event("instance_crashed", "warn", "an instance crashed: exit code 1");
+        let what = event(
+            "instance_crashed",
+            "warn",
+            "an instance crashed: exit code 1",
+        );
         self.feed.emit(EventView {
             app: Some(instance.app.to_string()),
             proc: Some(format!("{}.{}", instance.proc_type, instance.proc)),

@@ -7,7 +7,10 @@ use crate::ports::control::{ChildAction, ControlError};
 
 /// The path of an instance's actor.
 pub fn path_of(id: &InstanceId) -> String {
-    format!("apps/app/{}/proc/{}.{}/instance/{}", id.app, id.proc_type, id.proc, id.no)
+    format!(
+        "apps/app/{}/proc/{}.{}/instance/{}",
+        id.app, id.proc_type, id.proc, id.no
+    )
 }
 
 /// The tree below `path`, `depth` levels of it.
@@ -37,7 +40,10 @@ fn cut(actor: &mut ActorView, depth: Option<u32>) {
         Some(0) => actor.children.clear(),
         deeper => {
             let deeper = deeper.map(|depth| depth - 1);
-            actor.children.iter_mut().for_each(|child| cut(child, deeper));
+            actor
+                .children
+                .iter_mut()
+                .for_each(|child| cut(child, deeper));
         }
     }
 }
@@ -49,7 +55,9 @@ fn cut(actor: &mut ActorView, depth: Option<u32>) {
 pub fn act(world: &mut World, path: &str, action: ChildAction) -> Result<ActorView, ControlError> {
     tree(world, path, Some(0))?;
     if path.is_empty() {
-        return Err(ControlError::Conflict("the root is nobody's child".to_owned()));
+        return Err(ControlError::Conflict(
+            "the root is nobody's child".to_owned(),
+        ));
     }
     match action {
         ChildAction::Terminate => {
@@ -64,7 +72,11 @@ pub fn act(world: &mut World, path: &str, action: ChildAction) -> Result<ActorVi
 }
 
 fn root(world: &World) -> ActorView {
-    let apps = world.apps.keys().map(|name| app(world, name.as_str())).collect();
+    let apps = world
+        .apps
+        .keys()
+        .map(|name| app(world, name.as_str()))
+        .collect();
     let apps = supervisor(world, "apps", "apps", apps);
     ActorView {
         strategy: Some("rest_for_one".to_owned()),
@@ -81,7 +93,8 @@ fn app(world: &World, name: &str) -> ActorView {
         let path = format!("{path}/proc/{full_name}");
         let placements = app.map(|(_, app)| &app.placements[..]).unwrap_or_default();
         let mine = placements.iter().filter(|p| p.instance.proc == proc.name);
-        let instances = mine.map(|p| worker(world, &path_of(&p.instance), &p.instance.no.to_string()));
+        let instances =
+            mine.map(|p| worker(world, &path_of(&p.instance), &p.instance.no.to_string()));
         supervisor(world, &path, &full_name, instances.collect())
     });
     supervisor(world, &path, name, procs.collect())

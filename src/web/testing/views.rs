@@ -51,7 +51,10 @@ pub fn app(app: &App) -> AppView {
 fn proc(app: &App, spec: &ProcSpec) -> ProcView {
     let record = &app.record;
     let full_name = spec.full_name();
-    let mine = app.placements.iter().filter(|p| p.instance.proc == spec.name);
+    let mine = app
+        .placements
+        .iter()
+        .filter(|p| p.instance.proc == spec.name);
     let instances: Vec<InstanceView> = mine.map(|p| instance(app, p)).collect();
     let count = |state| instances.iter().filter(|i| i.state == state).count();
     let ready = to_u32(count(InstanceState::Running));
@@ -102,7 +105,12 @@ fn instance(app: &App, placement: &Placement) -> InstanceView {
         health: "none".to_owned(),
         role: placement.role,
         node: placement.node.to_string(),
-        container: Some(format!("{}.v{}-i{}-d0", id.group(), placement.version, id.no)),
+        container: Some(format!(
+            "{}.v{}-i{}-d0",
+            id.group(),
+            placement.version,
+            id.no
+        )),
         container_id: None,
         version: placement.version,
         ip: None,

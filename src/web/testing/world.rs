@@ -52,7 +52,9 @@ pub fn not_found<'a>(
     ControlError::NotFound {
         kind,
         name: name.to_owned(),
-        hint: nearest.map_or(String::new(), |(_, near)| format!(" (did you mean {near}?)")),
+        hint: nearest.map_or(String::new(), |(_, near)| {
+            format!(" (did you mean {near}?)")
+        }),
     }
 }
 
@@ -74,7 +76,12 @@ impl World {
         let chosen: Vec<&Placement> = app
             .placements
             .iter()
-            .filter(|p| selector.proc.as_ref().is_none_or(|name| &p.instance.proc == name))
+            .filter(|p| {
+                selector
+                    .proc
+                    .as_ref()
+                    .is_none_or(|name| &p.instance.proc == name)
+            })
             .filter(|p| selector.instance.is_none_or(|no| p.instance.no == no))
             .collect();
         match selector.instance {
@@ -134,13 +141,18 @@ impl World {
         {
             app.record.operation = Some(id);
         }
-        self.operations.insert(operation.id.clone(), operation.clone());
+        self.operations
+            .insert(operation.id.clone(), operation.clone());
         trim(&mut self.operations);
         Ok(operation)
     }
 
     /// Ends an operation that has not ended; `None`: there is none such.
-    pub fn end_operation(&mut self, id: &OperationId, state: OperationState) -> Option<OperationView> {
+    pub fn end_operation(
+        &mut self,
+        id: &OperationId,
+        state: OperationState,
+    ) -> Option<OperationView> {
         let operation = self.operations.get_mut(id.as_str())?;
         if operation.state.is_final() {
             return None;
@@ -154,7 +166,8 @@ impl World {
         for app in self.apps.values_mut() {
             app.record.operation = app.record.operation.take().filter(|o| o != id);
         }
-        self.apps.retain(|_, app| !app.record.removing || app.record.operation.is_some());
+        self.apps
+            .retain(|_, app| !app.record.removing || app.record.operation.is_some());
         Some(operation.clone())
     }
 
@@ -176,14 +189,19 @@ impl World {
 
     /// Audit records, newest first.
     pub fn audit(&self, after: Option<&str>, limit: usize) -> Page<AuditView> {
-        let before = after.and_then(|text| text.parse().ok()).unwrap_or(usize::MAX);
+        let before = after
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(usize::MAX);
         let numbered = self.audit.iter().enumerate().rev();
         let mut rest = numbered.filter(|(at, _)| *at < before);
         let items: Vec<(usize, &AuditView)> = rest.by_ref().take(limit).collect();
         let more = rest.next().is_some();
         let next = items.last().filter(|_| more).map(|(at, _)| at.to_string());
         Page {
-            items: items.into_iter().map(|(_, record)| record.clone()).collect(),
+            items: items
+                .into_iter()
+                .map(|(_, record)| record.clone())
+                .collect(),
             next,
         }
     }
@@ -202,12 +220,17 @@ impl World {
 
     /// Crash reports, newest first.
     pub fn crashes(&self, filter: &CrashFilter) -> Page<CrashReport> {
-        newest(&self.crashes, filter.after.as_deref(), filter.limit, |report| {
-            let of = &report.instance;
-            filter.app.as_ref().is_none_or(|app| app == &of.app)
-                && filter.proc.as_ref().is_none_or(|proc| proc == &of.proc)
-                && filter.instance.is_none_or(|no| no == of.no)
-        })
+        newest(
+            &self.crashes,
+            filter.after.as_deref(),
+            filter.limit,
+            |report| {
+                let of = &report.instance;
+                filter.app.as_ref().is_none_or(|app| app == &of.app)
+                    && filter.proc.as_ref().is_none_or(|proc| proc == &of.proc)
+                    && filter.instance.is_none_or(|no| no == of.no)
+            },
+        )
     }
 
     /// # Errors
@@ -228,7 +251,8 @@ impl World {
             let mut all = app.placements.iter_mut();
             all.find(|placement| placement.instance == report.instance)
         });
-        let placement = placement.ok_or_else(|| not_found("instance", &name, std::iter::empty()))?;
+        let placement =
+            placement.ok_or_else(|| not_found("instance", &name, std::iter::empty()))?;
         placement.restarts += 1;
         placement.last_crash = Some(report.id.to_string());
         let path = tree::path_of(&report.instance);
@@ -252,7 +276,11 @@ pub fn proc_name(app: &App, name: &ProcName) -> Result<(), ControlError> {
     let procs = &app.record.current.spec.procs;
     match procs.iter().any(|proc| &proc.name == name) {
         true => Ok(()),
-        false => Err(not_found("proc", name.as_str(), procs.iter().map(|p| p.name.as_str()))),
+        false => Err(not_found(
+            "proc",
+            name.as_str(),
+            procs.iter().map(|p| p.name.as_str()),
+        )),
     }
 }
 
@@ -269,7 +297,10 @@ fn newest<T: Clone>(
     limit: usize,
     fits: impl Fn(&T) -> bool,
 ) -> Page<T> {
-    let older = kept.iter().rev().filter(|(id, _)| after.is_none_or(|after| id.as_str() < after));
+    let older = kept
+        .iter()
+        .rev()
+        .filter(|(id, _)| after.is_none_or(|after| id.as_str() < after));
     let mut fitting = older.filter(|(_, item)| fits(item));
     let page: Vec<(&String, &T)> = fitting.by_ref().take(limit).collect();
     let more = fitting.next().is_some();
