@@ -26,7 +26,6 @@ const MAX_BYTES: usize = 32 * 1024;
 pub struct CommandQuery {
     /// A word of the command; given once for each, in order.
     #[serde(skip)]
-    #[param(required = true, explode = true, style = Form, min_items = 1, max_items = 256)]
     pub command: Vec<String>,
     /// Attach standard input.
     #[param(value_type = Option<bool>, default = false)]
@@ -99,7 +98,8 @@ impl CommandQuery {
 /// frames are one byte, 1 for standard output or 2 for standard error, and the output; then a text
 /// frame `{"type":"exit","code":0}` or `{"type":"error","problem":{…}}`, then close.
 #[utoipa::path(get, path = "/api/v1/apps/{app}/procs/{proc}/instances/{no}/exec", tag = "instances",
-    params(InstancePath, CommandQuery),
+    params(InstancePath, CommandQuery,
+        ("command" = Vec<String>, Query, description = "A word of the command; given once for each, in order")),
     responses(
         (status = 101, description = "The connection is a WebSocket now"),
         (status = 409, description = "The instance does not run, or the engine refuses", body = ProblemView, content_type = "application/problem+json"),
@@ -132,7 +132,8 @@ pub async fn exec_command(
 ///
 /// The container is removed when the command ends. Frames are those of `exec`.
 #[utoipa::path(get, path = "/api/v1/apps/{app}/procs/{proc}/run", tag = "procs",
-    params(ProcPath, CommandQuery),
+    params(ProcPath, CommandQuery,
+        ("command" = Vec<String>, Query, description = "A word of the command; given once for each, in order")),
     responses(
         (status = 101, description = "The connection is a WebSocket now"),
         (status = 409, description = "The engine refuses", body = ProblemView, content_type = "application/problem+json"),
