@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 /// The fields that a container is created with and keeps.
 ///
 /// `name` and `proc_type` are part of the container's name. Of a volume only the path counts.
-const CREATED_WITH: [&str; 16] = [
+const CREATED_WITH: [&str; 17] = [
     "name",
     "proc_type",
     "image",
@@ -25,6 +25,7 @@ const CREATED_WITH: [&str; 16] = [
     "user",
     "workdir",
     "ports",
+    "stream_ports",
     "env",
     "volumes",
     "cloud_volumes",

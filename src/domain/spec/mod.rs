@@ -189,3 +189,11 @@ fn check_text(text: &str, report: &mut Report<'_>) -> Option<()> {
     }
     (!report.failed()).then_some(())
 }
+
+/// Reads a size as `lain.yaml` and `scale` write it: `64m`, `1g`, `64M`, `1GB`, or bytes.
+///
+/// # Errors
+/// What is wrong with it, in a sentence.
+pub fn parse_memory(text: &str) -> Result<u64, String> {
+    value::memory(text).map_err(|wrong| wrong.message)
+}

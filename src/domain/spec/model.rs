@@ -40,7 +40,8 @@ pub mod duration_text {
             _ => return None,
         };
         // A year is far beyond any sensible setting and far below what overflows.
-        (seconds.is_finite() && seconds <= 366.0 * 86_400.0).then(|| Duration::from_secs_f64(seconds))
+        (seconds.is_finite() && seconds <= 366.0 * 86_400.0)
+            .then(|| Duration::from_secs_f64(seconds))
     }
 
     /// serde: writes the text form.
@@ -51,7 +52,8 @@ pub mod duration_text {
     /// serde: reads the text form.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
-        parse(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is not a duration such as \"30s\"")))
+        parse(&text)
+            .ok_or_else(|| D::Error::custom(format!("{text:?} is not a duration such as \"30s\"")))
     }
 }
 
@@ -173,7 +175,11 @@ pub struct Supervision {
 
 impl Default for Supervision {
     fn default() -> Self {
-        Self { strategy: ProcStrategy::OneForOne, intensity: 5, period: Duration::from_secs(60) }
+        Self {
+            strategy: ProcStrategy::OneForOne,
+            intensity: 5,
+            period: Duration::from_secs(60),
+        }
     }
 }
 
@@ -274,7 +280,9 @@ impl ProcSpec {
 }
 
 /// A port that a proc listens on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 pub struct Port {
     /// Port number in the container.
     pub port: u16,
@@ -283,7 +291,9 @@ pub struct Port {
 }
 
 /// A transport protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// TCP.
@@ -475,7 +485,12 @@ impl RestartSpec {
             ProcType::Oneshot | ProcType::Cron => RestartPolicy::Transient,
             ProcType::Web | ProcType::Worker | ProcType::Portal => RestartPolicy::Permanent,
         };
-        Self { policy, intensity: 5, period: Duration::from_secs(60), max_backoff: Duration::from_secs(30) }
+        Self {
+            policy,
+            intensity: 5,
+            period: Duration::from_secs(60),
+            max_backoff: Duration::from_secs(30),
+        }
     }
 }
 
