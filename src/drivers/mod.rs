@@ -1,9 +1,14 @@
-//! The real parts behind [`crate::ports`], one file or folder each.
+//! The real parts behind the ports, one file or folder each, and their in-memory counterparts.
 //!
-//! Made by `roles`, handed to actors as trait objects; no driver knows an actor.
+//! Imports `ports`, `domain` and `config`. Made by `roles` and tests, handed to actors as trait
+//! objects; no driver knows an actor.
 
 pub mod docker;
+pub mod history;
+pub mod memory;
 pub mod pidfd;
+pub mod redb;
 pub mod process;
 mod signal;
 pub mod simulated;
+pub mod transaction;

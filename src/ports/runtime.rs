@@ -392,6 +392,17 @@ pub trait Runtime: Send + Sync + 'static {
         request: LogsRequest,
     ) -> BoxStream<'static, Result<OutputLine, RuntimeError>>;
 
+    /// Makes a container from `spec`, but with the command of `request`, starts it attached, and removes
+    /// it when it has ended.
+    async fn run(
+        &self,
+        spec: &ContainerSpec,
+        request: ExecRequest,
+    ) -> Result<ExecSession, RuntimeError> {
+        let _ = (spec, request);
+        Err(RuntimeError::Unsupported { runtime: "this", action: "run one-off containers" })
+    }
+
     /// Runs a command inside a running container.
     async fn exec(
         &self,

@@ -36,7 +36,7 @@ pub enum StoreError {
         path: String,
     },
     /// Anything else: nothing was changed, or it is unknown whether it was.
-    #[error("failed to {action} in the store: {reason}")]
+    #[error("the store failed to {action}: {reason}")]
     Failed {
         /// What was asked.
         action: String,
@@ -94,7 +94,8 @@ pub enum WatchEvent {
     Put(Entry),
     /// A key was removed, at this revision.
     Deleted(String, u64),
-    /// The watcher was too slow, or the revision asked for is gone: list again.
+    /// The watcher was too slow, or the revision asked for is gone: list again. The stream goes on
+    /// with what happens after this moment, so a list made now misses nothing.
     Lost,
 }
 

@@ -1,0 +1,513 @@
+//! The shell of a supervisor: a task that feeds the state machine and carries
+//! its effects out.
+//!
+//! A supervisor is a child like any other, with an inbox of its own. Everything
+//! that it needs is in [`Shared`], so that another arbiter can take it over
+//! when its own is blocked. It decides nothing.
+
+use std::any::type_name;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::cell::{Cell, Life, Notice, Parent};
+use super::child::Extra;
+use super::machine::{
+    CallError, Effect, Event, Incarnation, Key, Machine, Payload, Reply, Request,
+};
+use super::node::{Node, Target};
+use super::reason::ExitReason;
+use super::shell::Core;
+use super::spec::{ChildSpec, ChildType, Flags};
+use super::start::{Dedicated, Delivery, Factory, Start};
+use super::sync::lock;
+use super::{Tree, arbiter, clock, panics};
+
+/// What the state machine hands through for this shell.
+#[derive(Debug)]
+pub(crate) struct Shell;
+
+pub(crate) type Answer = Result<Reply<Shell>, CallError>;
+
+impl Payload for Shell {
+    type Start = Start;
+    type Extra = Extra;
+    type Caller = oneshot::Sender<Answer>;
+
+    fn forget(start: &Start) -> Start {
+        start.without_arguments()
+    }
+}
+
+/// What a supervisor starts with.
+#[derive(Debug, Clone)]
+pub struct SupervisorSpec {
+    /// Its flags.
+    pub flags: Flags,
+    /// Its initial children, in start order; for simple_one_for_one, the template.
+    pub children: Vec<ChildSpec>,
+}
+
+impl SupervisorSpec {
+    /// A supervisor with these flags and no children yet.
+    pub fn new(flags: Flags) -> Self {
+        Self {
+            flags,
+            children: Vec::new(),
+        }
+    }
+
+    /// Adds a child.
+    pub fn child(mut self, child: ChildSpec) -> Self {
+        self.children.push(child);
+        self
+    }
+}
+
+/// What a supervisor's init callback returns, when it does not fail.
+#[derive(Debug)]
+pub enum SupervisorInit {
+    /// Run with this.
+    Run(SupervisorSpec),
+    /// There is nothing to supervise (rule 2).
+    Ignore,
+}
+
+impl From<SupervisorSpec> for SupervisorInit {
+    fn from(spec: SupervisorSpec) -> Self {
+        Self::Run(spec)
+    }
+}
+
+type InitFuture = Pin<Box<dyn Future<Output = Result<SupervisorInit, ExitReason>>>>;
+
+/// The callback behind a supervisor; evaluated at each start and at each reload.
+pub(crate) type InitCallback = Arc<dyn Fn() -> InitFuture + Send + Sync>;
+
+struct SupervisorFactory<F> {
+    init: F,
+    name: &'static str,
+}
+
+impl<F> Factory for SupervisorFactory<F>
+where
+    F: Fn(Option<Extra>) -> InitCallback + Send + Sync,
+{
+    fn deliver(&self, delivery: Delivery) {
+        let Delivery {
+            life,
+            tree,
+            extra,
+            dedicated,
+            ..
+        } = delivery;
+        let begun = panics::contain(|| {
+            let callback = (self.init)(extra);
+            let init = callback();
+            (callback, init)
+        });
+        match begun {
+            Ok((callback, init)) => {
+                let shared = Shared::new(life.cell.clone(), tree, callback);
+                life.cell
+                    .node
+                    .publish(&life.cell, Target::Supervisor(shared.clone()));
+                drop(actix::spawn(SupervisorTask::new(
+                    life,
+                    shared,
+                    Some(init),
+                    dedicated,
+                )));
+            }
+            Err(payload) => life.cell.finish(panics::describe(payload, "init")),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+impl ChildSpec<Start> {
+    /// A supervisor with these flags and children.
+    pub fn supervisor(id: impl Into<super::ChildId>, spec: SupervisorSpec) -> Self {
+        Self::supervisor_with(id, move || std::future::ready(Ok(spec.clone().into())))
+    }
+
+    /// A supervisor whose flags and children come from a callback, evaluated at
+    /// every start of it and at [`super::SupervisorRef::reload`].
+    pub fn supervisor_with<F, Fut>(id: impl Into<super::ChildId>, init: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<SupervisorInit, ExitReason>> + 'static,
+    {
+        let callback: InitCallback = Arc::new(move || Box::pin(init()) as InitFuture);
+        let init = move |_: Option<Extra>| callback.clone();
+        let start = Start::new(SupervisorFactory {
+            init,
+            name: type_name::<F>(),
+        });
+        Self::new(id, ChildType::Supervisor, start)
+    }
+
+    /// The template of a simple_one_for_one supervisor whose instances are
+    /// supervisors, made from what `start_instance` was given.
+    pub fn supervisor_template<X, F>(id: impl Into<super::ChildId>, spec: F) -> Self
+    where
+        X: Send + Sync + 'static,
+        F: Fn(&X) -> SupervisorSpec + Send + Sync + 'static,
+    {
+        let spec = Arc::new(spec);
+        let init = move |extra: Option<Extra>| -> InitCallback {
+            let spec = spec.clone();
+            Arc::new(move || {
+                let made = extra
+                    .as_ref()
+                    .and_then(|extra| extra.downcast_ref::<X>())
+                    .map(&*spec);
+                let wrong = || {
+                    let wanted = type_name::<X>();
+                    ExitReason::Error(format!("an instance needs arguments of type {wanted}"))
+                };
+                Box::pin(std::future::ready(
+                    made.map(SupervisorInit::Run).ok_or_else(wrong),
+                ))
+            })
+        };
+        let start = Start::new(SupervisorFactory {
+            init,
+            name: type_name::<F>(),
+        });
+        Self::new(id, ChildType::Supervisor, start)
+    }
+}
+
+pub(crate) enum Letter {
+    Notice(Notice),
+    Call(oneshot::Sender<Answer>, Request<Shell>),
+    Retry(Key, Incarnation),
+}
+
+struct Inbox {
+    letters: Vec<Letter>,
+    open: bool,
+    /// Those who wait for its end.
+    waiters: Vec<oneshot::Sender<()>>,
+}
+
+/// Everything of a supervisor but the task that runs it.
+pub(crate) struct Shared {
+    pub(crate) cell: Arc<Cell>,
+    pub(crate) tree: Tree,
+    pub(crate) init: InitCallback,
+    inbox: Mutex<Inbox>,
+    core: Mutex<Core>,
+    /// Which task may run it; an earlier one, on a blocked arbiter, may not.
+    term: AtomicU64,
+}
+
+impl Shared {
+    fn new(cell: Arc<Cell>, tree: Tree, init: InitCallback) -> Arc<Self> {
+        Arc::new(Self {
+            cell,
+            tree,
+            init,
+            inbox: Mutex::new(Inbox {
+                letters: Vec::new(),
+                open: true,
+                waiters: Vec::new(),
+            }),
+            core: Mutex::new(Core::default()),
+            term: AtomicU64::new(0),
+        })
+    }
+
+    /// Puts a letter behind those that wait; false when the supervisor has ended.
+    pub(crate) fn post(&self, letter: Letter) -> bool {
+        let refused = {
+            let mut inbox = lock(&self.inbox);
+            if inbox.open {
+                inbox.letters.push(letter);
+                None
+            } else {
+                Some(letter)
+            }
+        };
+        self.cell.waker.wake();
+        refused.is_none()
+    }
+
+    /// Asks something; the answer comes when it is its turn.
+    pub(crate) fn call(&self, request: Request<Shell>) -> oneshot::Receiver<Answer> {
+        let (caller, answer) = oneshot::channel();
+        self.post(Letter::Call(caller, request));
+        answer
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.cell.node
+    }
+
+    /// The supervisor was given up together with its arbiter.
+    pub(crate) fn orphan(&self) {
+        self.close(&ExitReason::Killed);
+        self.node().clear_children();
+    }
+
+    fn take_letters(&self) -> Vec<Letter> {
+        std::mem::take(&mut lock(&self.inbox).letters)
+    }
+
+    /// Waits for the end of this incarnation.
+    pub(crate) async fn closed(&self) {
+        let (waiter, over) = oneshot::channel();
+        {
+            let mut inbox = lock(&self.inbox);
+            if !inbox.open {
+                return;
+            }
+            inbox.waiters.push(waiter);
+        }
+        // Dropping the waiter says the same as using it.
+        let _ = over.await;
+    }
+
+    /// Refuses everything from now on; those who wait are told why.
+    fn close(&self, reason: &ExitReason) {
+        let letters = {
+            let mut inbox = lock(&self.inbox);
+            inbox.open = false;
+            inbox.waiters.clear();
+            std::mem::take(&mut inbox.letters)
+        };
+        for letter in letters {
+            if let Letter::Call(caller, _) = letter {
+                // A caller that has gone does not want to know.
+                let _ = caller.send(Err(CallError::Exited(reason.clone())));
+            }
+        }
+    }
+}
+
+/// Lets another arbiter go on with a supervisor whose own is blocked; false when
+/// it is the supervisor itself that is stuck, or has not begun.
+pub(crate) fn move_to(shared: &Arc<Shared>, arbiter: &actix::ArbiterHandle) -> bool {
+    let core = match shared.core.try_lock() {
+        Ok(core) => core,
+        Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(std::sync::TryLockError::WouldBlock) => return false,
+    };
+    if !core.has_begun() || shared.cell.is_finished() {
+        return false;
+    }
+    shared.term.fetch_add(1, Ordering::AcqRel);
+    drop(core);
+    let shared = shared.clone();
+    arbiter.spawn_fn(move || {
+        let life = Life::new(shared.cell.clone());
+        drop(actix::spawn(SupervisorTask::new(life, shared, None, None)));
+    })
+}
+
+impl Parent for Shared {
+    fn notify(&self, notice: Notice) {
+        self.post(Letter::Notice(notice));
+    }
+}
+
+/// Runs a supervisor on the arbiter where it was spawned.
+struct SupervisorTask {
+    life: Option<Life>,
+    shared: Arc<Shared>,
+    term: u64,
+    init: Option<InitFuture>,
+    timer: Option<(Duration, Pin<Box<tokio::time::Sleep>>)>,
+    _dedicated: Option<Dedicated>,
+}
+
+impl SupervisorTask {
+    fn new(
+        life: Life,
+        shared: Arc<Shared>,
+        init: Option<InitFuture>,
+        dedicated: Option<Dedicated>,
+    ) -> Self {
+        let term = shared.term.load(Ordering::Acquire);
+        Self {
+            life: Some(life),
+            shared,
+            term,
+            init,
+            timer: None,
+            _dedicated: dedicated,
+        }
+    }
+
+    /// Another task has taken over.
+    fn is_outdated(&self) -> bool {
+        self.shared.term.load(Ordering::Acquire) != self.term
+    }
+
+    fn run(&mut self, task: &mut TaskContext<'_>) -> Poll<ExitReason> {
+        let shared = self.shared.clone();
+        let mut core = lock(&shared.core);
+        // Looked at under the lock: whoever takes over changes it under the lock.
+        if self.is_outdated() {
+            return Poll::Pending;
+        }
+        shared.cell.waker.register(task.waker());
+        if shared.cell.is_killed() {
+            return Poll::Ready(ExitReason::Killed);
+        }
+        if self.init.is_some() {
+            match self.run_init(&mut core, task) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(reason) => return Poll::Ready(reason),
+            }
+        }
+        self.serve(&mut core, task)
+    }
+
+    /// Evaluates the init callback and begins to start the children; true once it has.
+    fn run_init(
+        &mut self,
+        core: &mut Core,
+        task: &mut TaskContext<'_>,
+    ) -> Result<bool, ExitReason> {
+        let shared = self.shared.clone();
+        if let Some(reason) = shared.cell.take_stop() {
+            return Err(reason);
+        }
+        let Some(init) = self.init.as_mut() else {
+            return Ok(true);
+        };
+        let Poll::Ready(made) = init.as_mut().poll(task) else {
+            return Ok(false);
+        };
+        self.init = None;
+        match made? {
+            SupervisorInit::Ignore => {
+                shared.cell.ignore();
+                Err(ExitReason::Normal)
+            }
+            SupervisorInit::Run(spec) => {
+                core.boot(&shared, spec)?;
+                Ok(true)
+            }
+        }
+    }
+
+    fn serve(&mut self, core: &mut Core, task: &mut TaskContext<'_>) -> Poll<ExitReason> {
+        let shared = self.shared.clone();
+        loop {
+            let mut idle = true;
+            for letter in shared.take_letters() {
+                idle = false;
+                let event = match letter {
+                    Letter::Notice(Notice::Started(key, number, result)) => {
+                        Event::Started(key, number, result)
+                    }
+                    Letter::Notice(Notice::Exited(key, number, reason)) => {
+                        Event::Exited(key, number, reason)
+                    }
+                    Letter::Call(caller, request) => Event::Call(caller, request),
+                    Letter::Retry(key, number) => Event::Retry(key, number),
+                };
+                core.handle(&shared, event);
+            }
+            if shared.cell.is_killed() {
+                return Poll::Ready(ExitReason::Killed);
+            }
+            if let Some(reason) = shared.cell.take_stop() {
+                idle = false;
+                core.handle(&shared, Event::ParentExit(reason));
+            }
+            if let Some(reason) = core.take_exit() {
+                return Poll::Ready(reason);
+            }
+            if idle && !self.timer_fired(core, task) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Keeps one timer for the nearest deadline; an early one is simply armed again.
+    fn timer_fired(&mut self, core: &mut Core, task: &mut TaskContext<'_>) -> bool {
+        loop {
+            let Some(deadline) = core.deadline() else {
+                self.timer = None;
+                return false;
+            };
+            if clock::now() >= deadline {
+                self.timer = None;
+                core.handle(&self.shared, Event::Tick);
+                return true;
+            }
+            let stale = self.timer.as_ref().is_none_or(|(at, _)| *at > deadline);
+            if stale {
+                let sleep = Box::pin(tokio::time::sleep_until(clock::instant(deadline)));
+                self.timer = Some((deadline, sleep));
+            }
+            let Some((_, sleep)) = self.timer.as_mut() else {
+                return false;
+            };
+            if sleep.as_mut().poll(task).is_pending() {
+                return false;
+            }
+            self.timer = None;
+        }
+    }
+
+    fn end(&mut self, reason: ExitReason) {
+        let Some(life) = self.life.take() else { return };
+        self.init = None;
+        let left = lock(&self.shared.core).abandon(&reason);
+        self.shared.close(&reason);
+        self.shared.node().clear_children();
+        drop(left);
+        life.cell.finish(reason);
+    }
+}
+
+impl Future for SupervisorTask {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        if this.is_outdated() || this.life.is_none() {
+            return Poll::Ready(());
+        }
+        let _busy = arbiter::enter(&this.shared.cell);
+        match panics::contain(|| this.run(task)) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(reason)) => this.end(reason),
+            Err(payload) => this.end(panics::describe(payload, "supervisor")),
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Drop for SupervisorTask {
+    fn drop(&mut self) {
+        if !self.is_outdated() {
+            self.end(ExitReason::Lost(
+                "its task was dropped by the arbiter".into(),
+            ));
+        } else if let Some(life) = self.life.take() {
+            // The life goes on elsewhere; only the handle is let go.
+            life.release();
+        }
+    }
+}
+
+/// Effects that the machine asked for, carried out by [`super::shell`].
+pub(crate) type Effects = Vec<Effect<Shell>>;
+
+/// The machine of a supervisor.
+pub(crate) type SupervisorMachine = Machine<Shell>;

@@ -1,0 +1,315 @@
+//! Reads one proc: every key of its body, with its default.
+
+use super::super::error::SpecCode;
+use super::super::model::{
+    BackupPolicy, CloudVolumeKind, CloudVolumes, EnvVar, Overlap, Port, ProcSpec, Protocol,
+    RestartPolicy, RestartSpec, Schedule, StreamPort, UpdateOrder, UpdateSpec, VolumeSpec,
+};
+use super::super::report::{Finding, Report};
+use super::super::value;
+use super::super::yaml::Node;
+use super::health;
+use super::procs::Declared;
+use super::read::{command, duration, flag, items, nodes, number, text, text_or_number};
+use crate::domain::id::ProcType;
+use std::time::Duration;
+
+/// LAIN's default memory limit.
+const DEFAULT_MEMORY: u64 = 32 * 1024 * 1024;
+/// LAIN's default time between SIGTERM and SIGKILL.
+const DEFAULT_KILL_TIMEOUT: Duration = Duration::from_secs(10);
+/// A web proc's default port.
+const WEB_PORT: Port = Port {
+    port: 80,
+    protocol: Protocol::Tcp,
+};
+
+/// Reads a declared proc. Reports what only shows when its health check is put together.
+pub(super) fn lower(declared: &Declared<'_>, report: &mut Report<'_>) -> ProcSpec {
+    let body = declared.body;
+    let ports = ports(declared);
+    let setup_time = duration(body, "setup_time").unwrap_or_default();
+    let health = health::lower(declared, &ports, setup_time, report);
+    let volumes = volumes(declared, report);
+    let stateful = flag(body, "stateful");
+    let portal = declared.proc_type == ProcType::Portal;
+    ProcSpec {
+        name: declared.name.clone(),
+        proc_type: declared.proc_type,
+        image: text(body, "image").map(str::to_owned),
+        entrypoint: command(body, "entrypoint"),
+        cmd: command(body, "cmd"),
+        user: text_or_number(body, "user").unwrap_or_default(),
+        workdir: text(body, "workdir")
+            .or_else(|| text(body, "working_dir"))
+            .unwrap_or("")
+            .to_owned(),
+        num_instances: number(body, "num_instances").unwrap_or(1),
+        spares: number(body, "spares").unwrap_or(0),
+        cpu: number(body, "cpu").unwrap_or(0),
+        memory: body
+            .get("memory")
+            .and_then(memory)
+            .unwrap_or(DEFAULT_MEMORY),
+        ports,
+        stream_ports: stream_ports(body)
+            .into_iter()
+            .map(|(_, _, port)| port)
+            .collect(),
+        mountpoint: items(body, "mountpoint", value::mountpoint)
+            .into_iter()
+            .map(|(_, _, m)| m.to_string())
+            .collect(),
+        https_only: flag(body, "https_only"),
+        health,
+        env: env(body),
+        update: update(body, stateful || !volumes.is_empty()),
+        volumes,
+        cloud_volumes: body.get("cloud_volumes").map(cloud_volumes),
+        secret_files: strings(body, "secret_files", value::secret_file),
+        secret_files_bypass: flag(body, "secret_files_bypass"),
+        logs: strings(body, "logs", value::log_name),
+        labels: items(body, "labels", value::label)
+            .into_iter()
+            .map(|(_, _, label)| label)
+            .collect(),
+        filters: items(body, "filters", value::filter)
+            .into_iter()
+            .map(|(_, _, filter)| filter)
+            .collect(),
+        stateful,
+        setup_time,
+        kill_timeout: duration(body, "kill_timeout").unwrap_or(DEFAULT_KILL_TIMEOUT),
+        dns_search: strings(body, "dns_search", value::dns_name),
+        service_name: match &declared.service {
+            Some(service) => Some(service.to_string()),
+            None => text(body, "service_name")
+                .filter(|_| portal)
+                .map(str::to_owned),
+        },
+        allow_clients: portal.then(|| text(body, "allow_clients").unwrap_or("**").to_owned()),
+        restart: restart(body, declared.proc_type),
+        schedule: body.get("schedule").and_then(schedule),
+    }
+}
+
+fn strings(body: &Node, key: &str, form: fn(&str) -> value::Read<String>) -> Vec<String> {
+    items(body, key, form)
+        .into_iter()
+        .map(|(_, _, text)| text)
+        .collect()
+}
+
+fn env(body: &Node) -> Vec<EnvVar> {
+    items(body, "env", value::env_variable)
+        .into_iter()
+        .map(|(_, _, variable)| variable)
+        .collect()
+}
+
+fn memory(node: &Node) -> Option<u64> {
+    match node.int() {
+        Some(bytes) => u64::try_from(bytes).ok(),
+        None => value::memory(node.text()?).ok(),
+    }
+}
+
+fn ports(declared: &Declared<'_>) -> Vec<Port> {
+    let Some(node) = declared.body.get("port") else {
+        return if declared.proc_type == ProcType::Web {
+            vec![WEB_PORT]
+        } else {
+            Vec::new()
+        };
+    };
+    let single = std::slice::from_ref(node);
+    node.items()
+        .unwrap_or(single)
+        .iter()
+        .flat_map(port)
+        .collect()
+}
+
+/// The ports of one item: `80`, `80:udp`, or a mapping from ports to protocols.
+pub(super) fn port(node: &Node) -> Vec<Port> {
+    if let Some(port) = node.int().and_then(|n| u16::try_from(n).ok()) {
+        return vec![Port {
+            port,
+            protocol: Protocol::Tcp,
+        }];
+    }
+    if let Some(port) = node.text().and_then(|text| value::port_text(text).ok()) {
+        return vec![port];
+    }
+    let mut found = Vec::new();
+    for entry in node.entries().unwrap_or_default() {
+        let Ok(port) = entry.key.parse() else {
+            continue;
+        };
+        let written = entry.node.items().unwrap_or_default();
+        let mut protocols: Vec<Protocol> = written
+            .iter()
+            .filter_map(|node| value::protocol_text(node.text()?).ok())
+            .collect();
+        if written.is_empty() {
+            protocols.push(Protocol::Tcp);
+        }
+        found.extend(
+            protocols
+                .into_iter()
+                .map(|protocol| Port { port, protocol }),
+        );
+    }
+    found
+}
+
+/// The router's ports, each with its number in the list and its node.
+pub(super) fn stream_ports(body: &Node) -> Vec<(usize, &Node, StreamPort)> {
+    let Some(node) = body.get("ports") else {
+        return Vec::new();
+    };
+    if let Some(entries) = node.entries() {
+        let keys = entries.iter().enumerate();
+        return keys
+            .filter_map(|(i, e)| Some((i, &e.node, value::stream_port(&e.key).ok()?)))
+            .collect();
+    }
+    let read = |(index, node): (usize, &'_ Node)| {
+        let text = node.scalar()?.text.as_str();
+        Some((index, value::stream_port(text).ok()?))
+    };
+    nodes(body, "ports")
+        .into_iter()
+        .filter_map(|(i, node)| read((i, node)).map(|(i, port)| (i, node, port)))
+        .collect()
+}
+
+fn volumes(declared: &Declared<'_>, report: &mut Report<'_>) -> Vec<VolumeSpec> {
+    let key = if declared.body.get("persistent_dirs").is_some() {
+        "persistent_dirs"
+    } else {
+        "volumes"
+    };
+    let mut found = Vec::new();
+    for (index, node) in nodes(declared.body, key) {
+        if let Some(path) = node.text().and_then(|text| value::volume(text).ok()) {
+            found.push(VolumeSpec {
+                path,
+                backup_full: None,
+                backup_increment: None,
+            });
+        }
+        let Some([entry]) = node.entries() else {
+            continue;
+        };
+        let Ok(path) = value::volume(&entry.key) else {
+            continue;
+        };
+        let mut policy = |policy: &str| {
+            let body = entry.node.get(policy)?;
+            backup(body, report, |report_key| {
+                declared.with_path(|path| {
+                    format!("{path}.{key}[{index}].{}.{policy}.{report_key}", entry.key)
+                })
+            })
+        };
+        let (backup_full, backup_increment) = (policy("backup_full"), policy("backup_increment"));
+        found.push(VolumeSpec {
+            path,
+            backup_full,
+            backup_increment,
+        });
+    }
+    found
+}
+
+fn backup(
+    body: &Node,
+    report: &mut Report<'_>,
+    path: impl Fn(&str) -> String,
+) -> Option<BackupPolicy> {
+    let schedule = match text(body, "schedule") {
+        None | Some("") => String::new(),
+        Some(schedule) => value::cron(schedule).ok()?,
+    };
+    let expire = text(body, "expire").and_then(|text| value::expire(text).ok());
+    if !schedule.is_empty() && body.get("expire").is_none() {
+        let message = "key `expire` is missing: a scheduled backup needs an end";
+        let finding = Finding::new(SpecCode::MissingKey, body.place, path("expire"), message);
+        report.error(
+            finding
+                .width(body.width)
+                .expected("expire: minutes, hours or days such as 30m, 12h or 10d"),
+        );
+    }
+    let hook = |key: &str| text(body, key).and_then(|text| value::backup_hook(text).ok());
+    Some(BackupPolicy {
+        schedule,
+        expire: expire.unwrap_or_default(),
+        pre_run: hook("pre_run"),
+        post_run: hook("post_run"),
+    })
+}
+
+fn cloud_volumes(body: &Node) -> CloudVolumes {
+    CloudVolumes {
+        kind: if text(body, "type") == Some("single") {
+            CloudVolumeKind::Single
+        } else {
+            CloudVolumeKind::Multi
+        },
+        dirs: strings(body, "dirs", value::volume),
+    }
+}
+
+fn restart(body: &Node, proc_type: ProcType) -> RestartSpec {
+    let default = RestartSpec::default_for(proc_type);
+    let Some(node) = body.get("restart") else {
+        return default;
+    };
+    RestartSpec {
+        policy: match node.text().or_else(|| text(node, "policy")) {
+            Some("permanent") => RestartPolicy::Permanent,
+            Some("transient") => RestartPolicy::Transient,
+            Some("temporary") => RestartPolicy::Temporary,
+            _ => default.policy,
+        },
+        intensity: number(node, "intensity").unwrap_or(default.intensity),
+        period: duration(node, "period").unwrap_or(default.period),
+        max_backoff: duration(node, "max_backoff").unwrap_or(default.max_backoff),
+    }
+}
+
+fn schedule(node: &Node) -> Option<Schedule> {
+    let cron = value::cron(node.text().or_else(|| text(node, "cron"))?).ok()?;
+    let overlap = match text(node, "overlap") {
+        Some("queue") => Overlap::Queue,
+        Some("replace") => Overlap::Replace,
+        Some("allow") => Overlap::Allow,
+        _ => Overlap::Skip,
+    };
+    Some(Schedule { cron, overlap })
+}
+
+/// Two instances of one number share its volumes, so those are not to overlap unless one says so.
+fn update(body: &Node, exclusive: bool) -> UpdateSpec {
+    let mut spec = UpdateSpec::default();
+    if exclusive {
+        spec.order = UpdateOrder::StopFirst;
+    }
+    let Some(node) = body.get("update") else {
+        return spec;
+    };
+    match text(node, "order") {
+        Some("start_first") => spec.order = UpdateOrder::StartFirst,
+        Some("stop_first") => spec.order = UpdateOrder::StopFirst,
+        _ => {}
+    }
+    spec.parallelism = number(node, "parallelism").unwrap_or(spec.parallelism);
+    spec.progress_deadline = duration(node, "progress_deadline").unwrap_or(spec.progress_deadline);
+    spec.auto_rollback = node
+        .get("auto_rollback")
+        .and_then(Node::bool)
+        .unwrap_or(spec.auto_rollback);
+    spec
+}

@@ -1,0 +1,92 @@
+//! The state machine against a plain reference model, over random schedules:
+//! random trees, crashes, failing starts, slow stops and concurrent calls.
+//!
+//! `SUPERVISE_SCHEDULES` sets how many (100,000 by default), `SUPERVISE_SEED`
+//! repeats a run whose seed was printed. A failing schedule is shrunk.
+
+mod plan;
+mod reference;
+mod subject;
+mod world;
+
+use plan::{Plan, plan};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+use world::{Trace, World};
+
+/// Schedules in CI.
+const SCHEDULES: u32 = 100_000;
+/// The schedules are shared out over threads.
+const SHARES: u32 = 2;
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")),
+    )
+}
+
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one("seed")
+}
+
+/// The first difference between what the two did.
+fn compare(plan: &Plan) -> Result<(), TestCaseError> {
+    let machine = World::live(plan, subject::subject);
+    let model = World::live(plan, reference::reference);
+    if machine == model {
+        return Ok(());
+    }
+    let same = machine
+        .iter()
+        .zip(&model)
+        .take_while(|(a, b)| a == b)
+        .count();
+    let show = |trace: &Trace| match trace.get(same) {
+        Some(deed) => format!("{deed:?}"),
+        None => "nothing more".to_owned(),
+    };
+    let before: Vec<String> = machine[same.saturating_sub(12)..same]
+        .iter()
+        .map(|deed| format!("{deed:?}"))
+        .collect();
+    Err(TestCaseError::fail(format!(
+        "after\n  {}\nthe machine did\n  {}\nthe reference\n  {}",
+        before.join("\n  "),
+        show(&machine),
+        show(&model)
+    )))
+}
+
+/// Runs one share of the schedules.
+fn share(nth: u32) {
+    let schedules =
+        number("SUPERVISE_SCHEDULES").map_or(SCHEDULES, |n| u32::try_from(n).unwrap_or(u32::MAX));
+    let seed = number("SUPERVISE_SEED").unwrap_or_else(random_seed);
+    println!("share {nth} of {schedules} schedules, SUPERVISE_SEED={seed}");
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    bytes[8] = nth as u8;
+    let config = Config {
+        cases: schedules / SHARES,
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        ..Config::default()
+    };
+    let mut runner =
+        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    if let Err(error) = runner.run(&plan(), |plan| compare(&plan)) {
+        panic!("SUPERVISE_SEED={seed}, share {nth}: {error}");
+    }
+}
+
+#[test]
+fn random_schedules_share_0() {
+    share(0);
+}
+
+#[test]
+fn random_schedules_share_1() {
+    share(1);
+}
