@@ -1,6 +1,11 @@
 //! Docker Engine keeps every runtime's promises, and some of its own: against a real engine, which
 //! `scripts/docker.sh ensure` installs and starts.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of tests fail by panicking, as tests do"
+)]
+
 mod runtime_support;
 
 #[path = "runtime_support/engine.rs"]
