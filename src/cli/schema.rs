@@ -22,5 +22,6 @@ pub struct SchemaArgs {}
 /// Where stdout is closed.
 pub fn run(screen: &Screen) -> Result<()> {
     let schema = Document::of(&spec::json_schema());
-    screen.document(&schema.map_err(|error| CliError::failed(format!("cannot write JSON: {error}")))?)
+    screen
+        .document(&schema.map_err(|error| CliError::failed(format!("cannot write JSON: {error}")))?)
 }

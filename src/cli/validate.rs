@@ -49,7 +49,12 @@ fn accepted(name: &str, parsed: &Parsed, screen: &Screen) -> Result<()> {
     if !screen.is_table() {
         return Ok(());
     }
-    let procs: Vec<String> = parsed.spec.procs.iter().map(|proc| proc.full_name()).collect();
+    let procs: Vec<String> = parsed
+        .spec
+        .procs
+        .iter()
+        .map(|proc| proc.full_name())
+        .collect();
     let symbol = screen.out.paint(Tone::Good, screen.out.symbol(Tone::Good));
     screen.line(&format!(
         "{symbol} {name}: {} {} with {}",
