@@ -3,11 +3,11 @@
 //! See `docs/architecture.md` for the trees, the data flow and the import rules.
 
 pub mod actors;
+pub mod auth;
 pub mod cli;
+pub mod config;
 pub mod domain;
 pub mod drivers;
-pub mod auth;
-pub mod config;
 pub mod logging;
 pub mod ports;
 pub mod roles;

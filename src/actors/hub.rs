@@ -126,7 +126,14 @@ impl EventHub {
         // Microseconds since 1970: above whatever the last process reached.
         let next = u64::try_from(clock.now_utc().timestamp_micros()).unwrap_or(1);
         let (sender, _) = broadcast::channel(LAG);
-        Self { ring: Arc::new(Mutex::new(Ring { next, events: VecDeque::new() })), sender, clock }
+        Self {
+            ring: Arc::new(Mutex::new(Ring {
+                next,
+                events: VecDeque::new(),
+            })),
+            sender,
+            clock,
+        }
     }
 
     /// Numbers, keeps and sends an event, and writes it to lain's own log.
@@ -149,7 +156,11 @@ impl EventHub {
     /// The last events, oldest first.
     pub fn recent(&self, limit: usize) -> Vec<EventView> {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        ring.events.iter().skip(ring.events.len().saturating_sub(limit)).cloned().collect()
+        ring.events
+            .iter()
+            .skip(ring.events.len().saturating_sub(limit))
+            .cloned()
+            .collect()
     }
 
     /// Events after `after`, or only new ones. A listener that lags too far behind is cut off.
@@ -163,17 +174,27 @@ impl EventHub {
                 if seq + 1 < oldest || seq >= ring.next {
                     return EventStream::TooOld;
                 }
-                ring.events.iter().filter(|e| e.seq > seq).cloned().collect()
+                ring.events
+                    .iter()
+                    .filter(|e| e.seq > seq)
+                    .cloned()
+                    .collect()
             }
         };
-        let live = BroadcastStream::new(receiver).take_while(|e| std::future::ready(e.is_ok())).filter_map(|e| async { e.ok() });
+        let live = BroadcastStream::new(receiver)
+            .take_while(|e| std::future::ready(e.is_ok()))
+            .filter_map(|e| async { e.ok() });
         EventStream::Events(stream::iter(missed).chain(live).boxed())
     }
 }
 
 fn log(event: &EventView) {
     let EventView { kind, message, .. } = event;
-    let (app, proc, node) = (event.app.as_deref(), event.proc.as_deref(), event.node.as_deref());
+    let (app, proc, node) = (
+        event.app.as_deref(),
+        event.proc.as_deref(),
+        event.node.as_deref(),
+    );
     let instance = event.instance;
     match event.level.as_str() {
         "error" => tracing::error!(kind, app, proc, instance, node, "{message}"),

@@ -67,7 +67,10 @@ pub struct Recorder {
 impl Default for Recorder {
     fn default() -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
-        Self { sender, receiver: Arc::new(Mutex::new(receiver)) }
+        Self {
+            sender,
+            receiver: Arc::new(Mutex::new(receiver)),
+        }
     }
 }
 
@@ -100,7 +103,11 @@ impl Child for StoreKeeper {
 
     async fn init(shared: Arc<Shared>, birth: Birth<Self>) -> Result<Init<Self>, ExitReason> {
         shared.set_tree(birth.tree());
-        shared.world.load(&*shared.store).await.map_err(ExitReason::error)?;
+        shared
+            .world
+            .load(&*shared.store)
+            .await
+            .map_err(ExitReason::error)?;
         Ok(Init::Ready(Self { shared }))
     }
 }
@@ -125,7 +132,11 @@ async fn commit(shared: &Shared, changes: &[Change]) -> Result<(), StoreError> {
     if changes.is_empty() {
         return Ok(());
     }
-    shared.store.transact(Vec::new(), changes.to_vec()).await.map(drop)
+    shared
+        .store
+        .transact(Vec::new(), changes.to_vec())
+        .await
+        .map(drop)
 }
 
 fn changes_of(shared: &Shared, batch: &mut Vec<Record>) -> Vec<Change> {
@@ -133,16 +144,22 @@ fn changes_of(shared: &Shared, batch: &mut Vec<Record>) -> Vec<Change> {
     for record in batch.drain(..) {
         let change = match record {
             Record::Crash(report) => {
-                let touched = touch(shared, &report.instance, |p| p.last_crash = Some(report.id.to_string()));
+                let touched = touch(shared, &report.instance, |p| {
+                    p.last_crash = Some(report.id.to_string())
+                });
                 changes.extend(touched);
                 put(format!("{}{}", keys::CRASHES, report.id), &report)
             }
             Record::Role(id, role) => touch(shared, &id, |p| p.role = role),
             Record::Restarted(id) => touch(shared, &id, |p| p.restarts += 1),
             Record::Placement(id, Touch::GaveUp(n)) => touch(shared, &id, |p| p.gave_up = n),
-            Record::Placement(id, Touch::Finished(text)) => touch(shared, &id, |p| p.finished = text),
+            Record::Placement(id, Touch::Finished(text)) => {
+                touch(shared, &id, |p| p.finished = text)
+            }
             Record::Placement(id, Touch::Resources(r)) => touch(shared, &id, |p| p.resources = r),
-            Record::Operation(operation) => put(format!("{}{}", keys::OPERATIONS, operation.id), &operation),
+            Record::Operation(operation) => {
+                put(format!("{}{}", keys::OPERATIONS, operation.id), &operation)
+            }
             Record::Runs(app, proc, runs) => put(keys::runs(&app, &proc), &runs),
             Record::Audit(audit) => put(format!("{}{}", keys::AUDIT, uuid::Uuid::now_v7()), &audit),
         };
@@ -178,11 +195,19 @@ async fn retain_for_ever(shared: &Shared) {
 
 /// Removes what is older than the newest records that are kept, of each kind.
 async fn retain(shared: &Shared) -> Result<(), StoreError> {
-    let kinds = [(keys::CRASHES, shared.settings.crashes_kept), (keys::OPERATIONS, KEPT), (keys::AUDIT, KEPT)];
+    let kinds = [
+        (keys::CRASHES, shared.settings.crashes_kept),
+        (keys::OPERATIONS, KEPT),
+        (keys::AUDIT, KEPT),
+    ];
     for (prefix, kept) in kinds {
         let all = list_all(&*shared.store, prefix).await?;
         let surplus = all.len().saturating_sub(kept);
-        let changes: Vec<Change> = all.into_iter().take(surplus).map(|e| Change::Delete(e.key)).collect();
+        let changes: Vec<Change> = all
+            .into_iter()
+            .take(surplus)
+            .map(|e| Change::Delete(e.key))
+            .collect();
         for chunk in changes.chunks(BATCH) {
             shared.store.transact(Vec::new(), chunk.to_vec()).await?;
         }
@@ -195,5 +220,9 @@ async fn retain(shared: &Shared) -> Result<(), StoreError> {
 
 /// Says that the store cannot be written, once for the operator.
 pub fn announce_store_trouble(shared: &Shared, error: &StoreError) {
-    shared.hub.emit(Event::new("store_failed", Level::Error, format!("a change was refused: {error}")));
+    shared.hub.emit(Event::new(
+        "store_failed",
+        Level::Error,
+        format!("a change was refused: {error}"),
+    ));
 }

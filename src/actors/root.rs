@@ -11,7 +11,8 @@ use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::StoreKeeper;
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{
-    ChildSpec, EventKind, ExitReason, Flags, LifecycleEvent, Observer, Strategy, SupervisorInit, SupervisorSpec, Tree,
+    ChildSpec, EventKind, ExitReason, Flags, LifecycleEvent, Observer, Strategy, SupervisorInit,
+    SupervisorSpec, Tree,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,10 @@ const BROAD: u32 = 100;
 ///
 /// # Errors
 /// Why the first child that could not start could not: most likely the store's or the web server's words.
-pub async fn start(shared: &Arc<Shared>, web: impl Fn() -> ChildSpec + Send + Sync + 'static) -> Result<Tree, ExitReason> {
+pub async fn start(
+    shared: &Arc<Shared>,
+    web: impl Fn() -> ChildSpec + Send + Sync + 'static,
+) -> Result<Tree, ExitReason> {
     let poked = Arc::clone(shared);
     // Weak, or the environment would keep itself alive through the cells that hold the function.
     let poked = Arc::downgrade(&poked);
@@ -36,17 +40,26 @@ pub async fn start(shared: &Arc<Shared>, web: impl Fn() -> ChildSpec + Send + Sy
             shared.tell::<Instance, _>(&paths::instance(id), Look);
         }
     }));
-    let observer = Watcher { shared: Arc::clone(shared) };
+    let observer = Watcher {
+        shared: Arc::clone(shared),
+    };
     let root = Arc::clone(shared);
     let web = Arc::new(web);
     let init = move || std::future::ready(Ok(SupervisorInit::Run(children(&root, web()))));
-    Tree::builder().name("root").observer(observer).start_root(init).await
+    Tree::builder()
+        .name("root")
+        .observer(observer)
+        .start_root(init)
+        .await
 }
 
 fn children(shared: &Arc<Shared>, web: ChildSpec) -> SupervisorSpec {
     let flags = Flags::new(Strategy::RestForOne).intensity(INTENSITY, PERIOD);
     SupervisorSpec::new(flags)
-        .child(ChildSpec::worker::<StoreKeeper>("store", Arc::clone(shared)))
+        .child(ChildSpec::worker::<StoreKeeper>(
+            "store",
+            Arc::clone(shared),
+        ))
         .child(nodes(shared))
         .child(apps(shared))
         .child(ChildSpec::worker::<Schedule>("time", Arc::clone(shared)))
@@ -62,14 +75,22 @@ fn nodes(shared: &Arc<Shared>) -> ChildSpec {
         .child(containers);
     let id = format!("node/{}", shared.settings.node);
     let flags = Flags::new(Strategy::OneForOne).intensity(INTENSITY, PERIOD);
-    ChildSpec::supervisor("nodes", SupervisorSpec::new(flags).child(ChildSpec::supervisor(id, node)))
+    ChildSpec::supervisor(
+        "nodes",
+        SupervisorSpec::new(flags).child(ChildSpec::supervisor(id, node)),
+    )
 }
 
 fn apps(shared: &Arc<Shared>) -> ChildSpec {
     let shared = Arc::clone(shared);
     ChildSpec::supervisor_with("apps", move || {
         let flags = Flags::new(Strategy::OneForOne).intensity(BROAD, PERIOD);
-        let children = shared.world.apps().iter().map(|(name, _)| app::spec(&shared, name)).collect();
+        let children = shared
+            .world
+            .apps()
+            .iter()
+            .map(|(name, _)| app::spec(&shared, name))
+            .collect();
         std::future::ready(Ok(SupervisorInit::Run(SupervisorSpec { flags, children })))
     })
 }
@@ -90,7 +111,9 @@ impl Observer for Watcher {
             _ => {}
         }
         if let Some((kind, level, text)) = describe(event) {
-            self.shared.hub.emit(Event::new(kind, level, text).path(path));
+            self.shared
+                .hub
+                .emit(Event::new(kind, level, text).path(path));
         }
     }
 }
@@ -98,16 +121,30 @@ impl Observer for Watcher {
 impl Watcher {
     /// The supervisor of a container has spent its budget: the node has given up on it.
     fn gave_up(&self, supervisor: &str, intensity: u32, period: Duration) {
-        let Some(name) = agent_paths::container_of(&self.shared, supervisor) else { return };
-        let Some(cell) = self.shared.node.get(&name) else { return };
+        let Some(name) = agent_paths::container_of(&self.shared, supervisor) else {
+            return;
+        };
+        let Some(cell) = self.shared.node.get(&name) else {
+            return;
+        };
         cell.change(|o| {
-            let last = o.last_crash.as_ref().map(|c| format!(", the last one: {}", c.cause)).unwrap_or_default();
-            o.phase = Phase::GaveUp(format!("more than {intensity} restarts within {}s{last}", period.as_secs()));
+            let last = o
+                .last_crash
+                .as_ref()
+                .map(|c| format!(", the last one: {}", c.cause))
+                .unwrap_or_default();
+            o.phase = Phase::GaveUp(format!(
+                "more than {intensity} restarts within {}s{last}",
+                period.as_secs()
+            ));
         });
     }
 
     fn scheduled(&self, path: &str, pause: Duration) {
-        let Some(name) = path.strip_suffix("/process").and_then(|p| agent_paths::container_of(&self.shared, p)) else {
+        let Some(name) = path
+            .strip_suffix("/process")
+            .and_then(|p| agent_paths::container_of(&self.shared, p))
+        else {
             return;
         };
         let due = (!pause.is_zero()).then(|| self.shared.clock.now_utc() + pause);
@@ -123,24 +160,61 @@ fn describe(event: &LifecycleEvent) -> Option<(&'static str, Level, String)> {
     Some(match &event.kind {
         EventKind::Started { .. } => ("actor_started", Level::Info, format!("{path} started")),
         EventKind::Restarted { took, attempt } => {
-            let text = format!("{path} restarted in {}µs, attempt {attempt}", took.as_micros());
+            let text = format!(
+                "{path} restarted in {}µs, attempt {attempt}",
+                took.as_micros()
+            );
             ("actor_restarted", Level::Info, text)
         }
-        EventKind::StartFailed { reason } => ("actor_start_failed", Level::Warn, format!("{path} could not start: {reason}")),
-        EventKind::Exited { reason } if reason.is_clean() => ("actor_exited", Level::Info, format!("{path} ended: {reason}")),
-        EventKind::Exited { reason } => ("actor_crashed", Level::Warn, format!("{path} crashed: {reason}")),
+        EventKind::StartFailed { reason } => (
+            "actor_start_failed",
+            Level::Warn,
+            format!("{path} could not start: {reason}"),
+        ),
+        EventKind::Exited { reason } if reason.is_clean() => (
+            "actor_exited",
+            Level::Info,
+            format!("{path} ended: {reason}"),
+        ),
+        EventKind::Exited { reason } => (
+            "actor_crashed",
+            Level::Warn,
+            format!("{path} crashed: {reason}"),
+        ),
         EventKind::RestartScheduled { r#in, attempt } if !r#in.is_zero() => {
-            let text = format!("{path} is restarted in {}ms, attempt {attempt}", r#in.as_millis());
+            let text = format!(
+                "{path} is restarted in {}ms, attempt {attempt}",
+                r#in.as_millis()
+            );
             ("actor_restart_scheduled", Level::Info, text)
         }
-        EventKind::Stopped { reason } => ("actor_stopped", Level::Info, format!("{path} stopped: {reason}")),
+        EventKind::Stopped { reason } => (
+            "actor_stopped",
+            Level::Info,
+            format!("{path} stopped: {reason}"),
+        ),
         EventKind::GaveUp { intensity, period } => {
-            let who = if event.supervisor.is_empty() { "root" } else { &event.supervisor };
-            let text = format!("{who} gave up over {path}: more than {intensity} restarts within {}s", period.as_secs());
+            let who = if event.supervisor.is_empty() {
+                "root"
+            } else {
+                &event.supervisor
+            };
+            let text = format!(
+                "{who} gave up over {path}: more than {intensity} restarts within {}s",
+                period.as_secs()
+            );
             ("actor_gave_up", Level::Error, text)
         }
-        EventKind::Stuck { info } => ("actor_stuck", Level::Error, format!("{path} is stuck: {info}")),
-        EventKind::Abandoned => ("actor_abandoned", Level::Error, format!("{path} stays down: its own budget is spent")),
+        EventKind::Stuck { info } => (
+            "actor_stuck",
+            Level::Error,
+            format!("{path} is stuck: {info}"),
+        ),
+        EventKind::Abandoned => (
+            "actor_abandoned",
+            Level::Error,
+            format!("{path} stays down: its own budget is spent"),
+        ),
         EventKind::Added
         | EventKind::Starting
         | EventKind::Ignored

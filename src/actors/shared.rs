@@ -8,16 +8,16 @@ use crate::actors::control::world::World;
 use crate::actors::hub::EventHub;
 use crate::actors::recorder::Recorder;
 use crate::actors::supervise::{ActorRef, Child, SupervisorRef, Tree};
-use crate::domain::id::{InstanceId, NodeName};
+use crate::domain::id::{ContainerId, InstanceId, NodeName};
 use crate::domain::labels;
 use crate::ports::clock::Clock;
 use crate::ports::runtime::{ContainerStatus, EngineInfo, Runtime, RuntimeError};
 use crate::ports::store::Store;
 use actix::dev::ToEnvelope;
 use actix::{Handler, Message};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
@@ -44,6 +44,8 @@ pub struct Settings {
     pub crashes_kept: usize,
     /// Engine calls that make or start containers at the same time.
     pub concurrent_starts: usize,
+    /// Whether idle spares are frozen where the engine can: they cost no CPU, and answer some 20 ms later.
+    pub freeze_spares: bool,
     /// Where the data is, for `doctor`.
     pub data_dir: std::path::PathBuf,
 }
@@ -140,7 +142,9 @@ impl Shared {
     /// # Panics
     /// Never for an actor: the first child sets it before any other begins.
     pub fn tree(&self) -> &Tree {
-        self.tree.get().expect("the first child of the root has set the tree")
+        self.tree
+            .get()
+            .expect("the first child of the root has set the tree")
     }
 
     /// The actor at a path.
@@ -205,46 +209,116 @@ impl Shared {
 
 fn probe_client() -> reqwest::Client {
     // A probe asks the instance itself, never a proxy; a redirect counts as healthy, so it is not followed.
-    let builder = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0);
-    builder.redirect(reqwest::redirect::Policy::none()).build().unwrap_or_default()
+    let builder = reqwest::Client::builder()
+        .no_proxy()
+        .pool_max_idle_per_host(0);
+    builder
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap_or_default()
 }
 
-/// The containers that are to run, or still run, on this node, by name.
+/// The containers that are to run, or still run, on this node: by name, by instance and by engine id.
 #[derive(Default)]
 pub struct NodeTable {
-    cells: RwLock<HashMap<String, Arc<ContainerCell>>>,
+    cells: RwLock<Cells>,
     found: Mutex<HashMap<String, ContainerStatus>>,
     /// Held while a container is assigned.
     pub assigning: tokio::sync::Mutex<()>,
 }
 
+#[derive(Default)]
+struct Cells {
+    by_name: HashMap<String, Arc<ContainerCell>>,
+    /// Ordered, so that the instances of a proc lie together.
+    by_instance: BTreeMap<InstanceId, Vec<Arc<ContainerCell>>>,
+}
+
 impl NodeTable {
+    fn read(&self) -> RwLockReadGuard<'_, Cells> {
+        self.cells.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Cells> {
+        self.cells.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The cell of a container.
     pub fn get(&self, name: &str) -> Option<Arc<ContainerCell>> {
-        self.cells.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.read().by_name.get(name).cloned()
     }
 
     /// All cells.
     pub fn all(&self) -> Vec<Arc<ContainerCell>> {
-        self.cells.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.read().by_name.values().cloned().collect()
     }
 
-    /// The cells of one instance: two while a new version takes over.
+    /// The cell whose container has this engine id.
+    pub fn by_engine_id(&self, id: &ContainerId) -> Option<Arc<ContainerCell>> {
+        self.read()
+            .by_name
+            .values()
+            .find(|c| c.look(|o| o.id.as_ref() == Some(id)))
+            .cloned()
+    }
+
+    /// The host ports of all cells.
+    pub fn published_ports(&self) -> HashSet<u16> {
+        let cells = self.read();
+        let published = cells
+            .by_name
+            .values()
+            .flat_map(|c| &c.assignment.container.ports);
+        published.map(|p| p.host_port).collect()
+    }
+
+    /// The cells of one instance, oldest version first: two while a new version takes over.
     pub fn of(&self, id: &InstanceId) -> Vec<Arc<ContainerCell>> {
-        let cells = self.cells.read().unwrap_or_else(PoisonError::into_inner);
-        let mut mine: Vec<_> = cells.values().filter(|c| c.instance() == id).cloned().collect();
-        mine.sort_by_key(|c| c.assignment.version);
-        mine
+        self.read().by_instance.get(id).cloned().unwrap_or_default()
+    }
+
+    /// The cells of all instances of a proc.
+    pub fn of_proc(&self, id: &InstanceId) -> Vec<Arc<ContainerCell>> {
+        let from = InstanceId {
+            no: 0,
+            ..id.clone()
+        };
+        let to = InstanceId {
+            no: u32::MAX,
+            ..id.clone()
+        };
+        self.read()
+            .by_instance
+            .range(from..=to)
+            .flat_map(|(_, cells)| cells)
+            .cloned()
+            .collect()
     }
 
     /// Adds a cell; one of the same name is replaced.
     pub fn insert(&self, cell: Arc<ContainerCell>) {
-        self.cells.write().unwrap_or_else(PoisonError::into_inner).insert(cell.name().to_owned(), cell);
+        let mut cells = self.write();
+        let mine = cells
+            .by_instance
+            .entry(cell.instance().clone())
+            .or_default();
+        mine.retain(|c| c.name() != cell.name());
+        mine.push(Arc::clone(&cell));
+        mine.sort_by_key(|c| c.assignment.version);
+        cells.by_name.insert(cell.name().to_owned(), cell);
     }
 
     /// Forgets a cell.
     pub fn remove(&self, name: &str) -> Option<Arc<ContainerCell>> {
-        self.cells.write().unwrap_or_else(PoisonError::into_inner).remove(name)
+        let mut cells = self.write();
+        let cell = cells.by_name.remove(name)?;
+        if let Some(mine) = cells.by_instance.get_mut(cell.instance()) {
+            mine.retain(|c| c.name() != name);
+            if mine.is_empty() {
+                cells.by_instance.remove(cell.instance());
+            }
+        }
+        Some(cell)
     }
 
     /// Keeps what the engine listed, so that actors adopt without asking one by one.
@@ -255,6 +329,9 @@ impl NodeTable {
 
     /// A container that the engine listed at start, taken once.
     pub fn take_found(&self, name: &str) -> Option<ContainerStatus> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).remove(name)
+        self.found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name)
     }
 }

@@ -126,6 +126,8 @@ schema! {
         docker_host: String, docker_host;
         /// Containers created or started at the same time.
         parallel_starts: u32, at_least_one;
+        /// Whether idle spares are frozen where the engine can.
+        freeze_spares: bool;
     }
     /// This host as a node.
     node: Node {

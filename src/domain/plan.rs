@@ -97,7 +97,13 @@ fn plan_proc(
     let resources = (proc.cpu, proc.memory);
     if proc.proc_type == ProcType::Cron {
         // Runs come and go by the clock; each run takes the version of its hour.
-        kept.extend(placements.iter().map(|p| &p.instance).filter(|id| id.proc == proc.name).cloned());
+        kept.extend(
+            placements
+                .iter()
+                .map(|p| &p.instance)
+                .filter(|id| id.proc == proc.name)
+                .cloned(),
+        );
     }
     for (no, role) in wanted(proc) {
         let instance = InstanceId {

@@ -2,8 +2,8 @@
 //!
 //! Imports only `domain`. Implemented in `drivers`; called by `actors` and `web`.
 
-pub mod clock;
 pub mod auth;
+pub mod clock;
 pub mod control;
 pub mod runtime;
 pub mod store;

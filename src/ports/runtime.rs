@@ -400,7 +400,10 @@ pub trait Runtime: Send + Sync + 'static {
         request: ExecRequest,
     ) -> Result<ExecSession, RuntimeError> {
         let _ = (spec, request);
-        Err(RuntimeError::Unsupported { runtime: "this", action: "run one-off containers" })
+        Err(RuntimeError::Unsupported {
+            runtime: "this",
+            action: "run one-off containers",
+        })
     }
 
     /// Runs a command inside a running container.

@@ -21,10 +21,13 @@ pub fn run(options: DevOptions) -> Result<()> {
     let keep = options.keep;
     let ready_file = options.ready_file.clone();
     let sources = Sources::of_process(options.config.clone(), flags(&options));
-    let config = Config::load(&sources).map_err(|e| CliError::new(crate::cli::error::Exit::Invalid, e.to_string()))?;
+    let config = Config::load(&sources)
+        .map_err(|e| CliError::new(crate::cli::error::Exit::Invalid, e.to_string()))?;
     let _log = tracing_setup::init(&config.log).map_err(|e| CliError::failed(e.to_string()))?;
     actix_rt::System::new().block_on(async move {
-        let host = host::start("dev", &config).await.map_err(|e| CliError::failed(e.to_string()))?;
+        let host = host::start("dev", &config)
+            .await
+            .map_err(|e| CliError::failed(e.to_string()))?;
         if let Some(path) = ready_file {
             std::fs::write(&path, format!("{}\n", host.url))
                 .map_err(|e| CliError::failed(format!("cannot write {}: {e}", path.display())))?;
@@ -46,7 +49,11 @@ fn flags(options: &DevOptions) -> Vec<Flag> {
     let mut flags = Vec::new();
     let mut set = |flag: &str, key: &'static str, value: Option<String>| {
         if let Some(value) = value {
-            flags.push(Flag { flag: flag.to_owned(), key, value });
+            flags.push(Flag {
+                flag: flag.to_owned(),
+                key,
+                value,
+            });
         }
     };
     let engine = options.engine.map(|engine| match engine {
@@ -58,11 +65,22 @@ fn flags(options: &DevOptions) -> Vec<Flag> {
         LogFormat::Text => "text",
         LogFormat::Json => "json",
     });
-    set("--data-dir", "server.data_dir", options.data_dir.as_ref().map(|dir| dir.display().to_string()));
+    set(
+        "--data-dir",
+        "server.data_dir",
+        options
+            .data_dir
+            .as_ref()
+            .map(|dir| dir.display().to_string()),
+    );
     set("--listen", "server.listen", options.listen.clone());
     set("--node-name", "node.name", options.node_name.clone());
     set("--engine", "engine.kind", engine.map(str::to_owned));
-    set("--docker-host", "engine.docker_host", options.docker_host.clone());
+    set(
+        "--docker-host",
+        "engine.docker_host",
+        options.docker_host.clone(),
+    );
     set("--log-level", "log.level", options.log_level.clone());
     set("--log-format", "log.format", format.map(str::to_owned));
     flags
@@ -80,7 +98,9 @@ async fn serve(host: &Host) -> Result<()> {
     let failed = |e: std::io::Error| CliError::failed(format!("cannot wait for signals: {e}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let pause = Notifier.watchdog_interval().unwrap_or(Duration::from_secs(3600));
+    let pause = Notifier
+        .watchdog_interval()
+        .unwrap_or(Duration::from_secs(3600));
     let mut watchdog = tokio::time::interval(pause);
     loop {
         tokio::select! {
@@ -112,7 +132,10 @@ async fn take_down(host: &Host) {
         }
     };
     if !mine.is_empty() {
-        eprintln!("stopping {} containers (leave them running with --keep)", mine.len());
+        eprintln!(
+            "stopping {} containers (leave them running with --keep)",
+            mine.len()
+        );
     }
     join_all(mine.iter().map(|container| async move {
         // A frozen spare cannot obey SIGTERM; thawing one that runs is no harm.

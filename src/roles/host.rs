@@ -72,10 +72,16 @@ pub struct Host {
 /// [`HostError`]: what is in the way, and what to do.
 pub async fn start(role: &'static str, config: &Config) -> Result<Host, HostError> {
     let data_dir = config.server.data_dir.clone();
-    make_data_dir(&data_dir).map_err(|reason| HostError::DataDir { path: data_dir.clone(), reason })?;
-    let store: Arc<dyn Store> = Arc::new(RedbStore::open(data_dir.join(STORE_FILE))?);
+    make_data_dir(&data_dir).map_err(|reason| HostError::DataDir {
+        path: data_dir.clone(),
+        reason,
+    })?;
+    let embedded = Arc::new(RedbStore::open(data_dir.join(STORE_FILE))?);
+    let store: Arc<dyn Store> = embedded.clone();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let authenticator = Arc::new(Authenticator::open(Arc::clone(&store), Arc::clone(&clock), config.auth.enabled).await?);
+    let authenticator = Arc::new(
+        Authenticator::open(Arc::clone(&store), Arc::clone(&clock), config.auth.enabled).await?,
+    );
     let token_file = authenticator.ensure_admin_token(&data_dir).await?;
     let runtime = engine(config, &data_dir).await?;
     let settings = settings(role, config, owner(&*store).await?);
@@ -89,11 +95,24 @@ pub async fn start(role: &'static str, config: &Config) -> Result<Host, HostErro
         bound: bound.clone(),
     };
     let tree = root::start(&shared, move || web_server::spec(args.clone()));
-    let tree = tree.await.map_err(|reason| HostError::Tree(plain(&reason)))?;
+    let tree = tree
+        .await
+        .map_err(|reason| HostError::Tree(plain(&reason)))?;
     shared.settle();
-    let url = bound.get().map(|addr| format!("http://{addr}")).unwrap_or_default();
+    let url = bound
+        .get()
+        .map(|addr| format!("http://{addr}"))
+        .unwrap_or_default();
+    // Whoever starts a second lain on this data is told where the first one serves.
+    embedded.note_url(&url)?;
     let announced = announce(&url, &token_file, &data_dir, &shared).map_err(HostError::Announce)?;
-    Ok(Host { shared, tree, url, token_file, _announced: announced })
+    Ok(Host {
+        shared,
+        tree,
+        url,
+        token_file,
+        _announced: announced,
+    })
 }
 
 /// The reason of a failed start without OTP's wrapping.
@@ -108,14 +127,20 @@ fn plain(reason: &crate::actors::supervise::ExitReason) -> String {
 
 fn make_data_dir(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
 }
 
 /// The installation's own id, made at the first start: two lains on one engine never touch each other's containers.
 async fn owner(store: &dyn Store) -> Result<String, StoreError> {
     let fresh = uuid::Uuid::now_v7().simple().to_string();
     let absent = vec![Compare::Absent(keys::OWNER.to_owned())];
-    let put = vec![Change::Put(keys::OWNER.to_owned(), fresh.clone().into_bytes())];
+    let put = vec![Change::Put(
+        keys::OWNER.to_owned(),
+        fresh.clone().into_bytes(),
+    )];
     match store.transact(absent, put).await? {
         Outcome::Committed(_) => Ok(fresh),
         Outcome::Refused(_, Some(entry)) => Ok(String::from_utf8_lossy(&entry.value).into_owned()),
@@ -128,8 +153,13 @@ async fn owner(store: &dyn Store) -> Result<String, StoreError> {
 
 /// The runtime that the configuration names; `auto` is Docker where it answers.
 async fn engine(config: &Config, data_dir: &Path) -> Result<Arc<dyn Runtime>, HostError> {
-    let docker = Docker::new(Options { endpoint: config.engine.docker_host.clone(), ..Options::default() });
-    let process = || Processes::open(ProcessOptions::new(data_dir.join("processes"))).map_err(HostError::Engine);
+    let docker = Docker::new(Options {
+        endpoint: config.engine.docker_host.clone(),
+        ..Options::default()
+    });
+    let process = || {
+        Processes::open(ProcessOptions::new(data_dir.join("processes"))).map_err(HostError::Engine)
+    };
     match config.engine.kind {
         EngineKind::Docker => Ok(Arc::new(docker)),
         EngineKind::Process => Ok(Arc::new(process()?)),
@@ -163,8 +193,11 @@ fn settings(role: &'static str, config: &Config, owner: String) -> Settings {
         degraded_retry: config.supervision.degraded_retry,
         degraded_retry_max: config.supervision.degraded_retry * 10,
         recovered_after: config.supervision.healthy_after,
-        crashes_kept: usize::try_from(config.crashes.keep_per_proc).unwrap_or(usize::MAX).saturating_mul(100),
+        crashes_kept: usize::try_from(config.crashes.keep_per_proc)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(100),
         concurrent_starts: usize::try_from(config.engine.parallel_starts).unwrap_or(1),
+        freeze_spares: config.engine.freeze_spares,
         data_dir: config.server.data_dir.clone(),
     }
 }
@@ -190,7 +223,12 @@ fn web_options(config: &Config) -> WebOptions {
     }
 }
 
-fn announce(url: &str, token_file: &Path, data_dir: &Path, shared: &Shared) -> std::io::Result<Announced> {
+fn announce(
+    url: &str,
+    token_file: &Path,
+    data_dir: &Path,
+    shared: &Shared,
+) -> std::io::Result<Announced> {
     let root = rustix::process::geteuid().is_root();
     let endpoint = Endpoint {
         url: url.to_owned(),

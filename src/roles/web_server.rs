@@ -2,7 +2,9 @@
 
 use crate::actors::control::handle::Handle;
 use crate::actors::shared::Shared;
-use crate::actors::supervise::{Birth, Child, ChildSpec, Cleanup, Context, ExitReason, Init, Shutdown};
+use crate::actors::supervise::{
+    Birth, Child, ChildSpec, Cleanup, Context, ExitReason, Init, Shutdown,
+};
 use crate::auth::{self, Authenticator};
 use crate::ports::auth::{Principal, Scope, TokenError, TokenVerifier};
 use crate::web::{self, Metrics, Running, WebOptions};
@@ -61,9 +63,12 @@ impl Child for WebServer {
         if let Some(addr) = args.bound.get() {
             options.listen = addr;
         }
-        let running = web::serve(options, control, verifier, Arc::clone(&args.metrics)).map_err(ExitReason::error)?;
+        let running = web::serve(options, control, verifier, Arc::clone(&args.metrics))
+            .map_err(ExitReason::error)?;
         args.bound.set(running.addr);
-        Ok(Init::Ready(Self { running: Some(running) }))
+        Ok(Init::Ready(Self {
+            running: Some(running),
+        }))
     }
 
     fn terminate(&mut self, _: &ExitReason, _: &mut Context<Self>) -> Cleanup {
@@ -92,6 +97,9 @@ impl TokenVerifier for Verifier {
             auth::Scope::Read => Scope::Read,
             auth::Scope::App(app) => Scope::App(app),
         });
-        Ok(Principal { name: found.name, scopes: scopes.collect() })
+        Ok(Principal {
+            name: found.name,
+            scopes: scopes.collect(),
+        })
     }
 }

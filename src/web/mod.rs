@@ -32,6 +32,7 @@ mod sse;
 pub mod state;
 mod supervision;
 mod system;
+pub mod testing;
 mod ws;
 
 pub use limits::Limits;

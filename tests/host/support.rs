@@ -9,7 +9,8 @@ use lain::actors::shared::{Settings, Shared};
 use lain::actors::supervise::{Birth, Child, ChildSpec, Context, ExitReason, Init, Tree};
 use lain::domain::id::{AppName, InstanceId};
 use lain::domain::view::{
-    AppState, AppView, ChangeAnswer, DeployRequest, EventView, InstanceView, OperationState, OperationView, ScaleRequest,
+    AppState, AppView, ChangeAnswer, DeployRequest, EventView, InstanceView, OperationState,
+    OperationView, ScaleRequest,
 };
 use lain::drivers::memory::MemoryStore;
 use lain::drivers::simulated::{Handle as Engine, Simulated};
@@ -65,8 +66,16 @@ impl Clock for VirtualClock {
 impl Machine {
     pub fn new() -> Self {
         let runtime = Arc::new(Simulated::new(Utc::now()));
-        let clock = VirtualClock { base: Utc::now(), origin: tokio::time::Instant::now() };
-        Self { engine: runtime.handle(), runtime, store: Arc::new(MemoryStore::new()), clock }
+        let clock = VirtualClock {
+            base: Utc::now(),
+            origin: tokio::time::Instant::now(),
+        };
+        Self {
+            engine: runtime.handle(),
+            runtime,
+            store: Arc::new(MemoryStore::new()),
+            clock,
+        }
     }
 
     /// Starts a lain on this machine.
@@ -90,13 +99,26 @@ impl Machine {
             recovered_after: Duration::from_secs(30),
             crashes_kept: 1000,
             concurrent_starts: 8,
+            freeze_spares: true,
             data_dir: std::env::temp_dir(),
         };
         let store: Arc<dyn Store> = self.store.clone();
-        let shared = Shared::new(store, self.runtime.clone(), Arc::new(self.clock.clone()), settings);
-        let tree = root::start(&shared, || ChildSpec::worker::<NoWeb>("web", ())).await.expect("the tree starts");
+        let shared = Shared::new(
+            store,
+            self.runtime.clone(),
+            Arc::new(self.clock.clone()),
+            settings,
+        );
+        let tree = root::start(&shared, || ChildSpec::worker::<NoWeb>("web", ()))
+            .await
+            .expect("the tree starts");
         shared.settle();
-        Host { machine: self.clone(), handle: Handle::new(Arc::clone(&shared)), shared, tree }
+        Host {
+            machine: self.clone(),
+            handle: Handle::new(shared),
+
+            tree,
+        }
     }
 }
 
@@ -104,12 +126,14 @@ impl Machine {
 pub struct Host {
     pub machine: Machine,
     pub handle: Handle,
-    pub shared: Arc<Shared>,
     pub tree: Tree,
 }
 
 pub fn caller() -> Caller {
-    Caller { name: "tester".to_owned(), from: "127.0.0.1".to_owned() }
+    Caller {
+        name: "tester".to_owned(),
+        from: "127.0.0.1".to_owned(),
+    }
 }
 
 pub fn app(name: &str) -> AppName {
@@ -119,14 +143,20 @@ pub fn app(name: &str) -> AppName {
 impl Host {
     /// Deploys a file, whatever was there before.
     pub async fn deploy(&self, yaml: &str) -> Result<ChangeAnswer, ControlError> {
-        let name = yaml.lines().find_map(|l| l.strip_prefix("appname:")).expect("an appname").trim();
+        let name = yaml
+            .lines()
+            .find_map(|l| l.strip_prefix("appname:"))
+            .expect("an appname")
+            .trim();
         let request = DeployRequest {
             lain_yaml: yaml.to_owned(),
             file_name: "lain.yaml".to_owned(),
             meta_version: None,
             image: None,
         };
-        self.handle.deploy(&app(name), request, Precondition::Any, false, caller()).await
+        self.handle
+            .deploy(&app(name), request, Precondition::Any, false, caller())
+            .await
     }
 
     /// Deploys and waits for the end of the operation.
@@ -137,7 +167,13 @@ impl Host {
 
     /// Waits for the end of a change's operation.
     pub async fn ended(&self, answer: &ChangeAnswer) -> OperationView {
-        let id = answer.operation.as_ref().expect("an operation").id.parse().unwrap();
+        let id = answer
+            .operation
+            .as_ref()
+            .expect("an operation")
+            .id
+            .parse()
+            .unwrap();
         self.until("the operation ends", async || {
             let operation = self.handle.operation(&id).await.unwrap();
             operation.state.is_final().then_some(operation)
@@ -161,8 +197,11 @@ impl Host {
 
     /// What happened, for failures.
     pub fn story(&self) -> String {
-        let lines = self.handle.recent_events(60);
-        lines.iter().map(|e| format!("  {} {}\n", e.kind, e.message)).collect()
+        let lines = self.handle.recent_events(200);
+        lines
+            .iter()
+            .map(|e| format!("  {} {}\n", e.kind, e.message))
+            .collect()
     }
 
     pub async fn view(&self, name: &str) -> AppView {
@@ -173,7 +212,9 @@ impl Host {
         let id: InstanceId = id.parse().unwrap();
         let view = self.view(id.app.as_str()).await;
         let all = view.procs.into_iter().flat_map(|p| p.instances);
-        all.into_iter().find(|i| i.id == id.to_string()).unwrap_or_else(|| panic!("no instance {id}"))
+        all.into_iter()
+            .find(|i| i.id == id.to_string())
+            .unwrap_or_else(|| panic!("no instance {id}"))
     }
 
     pub async fn runs(&self, name: &str) -> AppView {
@@ -185,21 +226,40 @@ impl Host {
     }
 
     pub fn events(&self, kind: &str) -> Vec<EventView> {
-        self.handle.recent_events(10_000).into_iter().filter(|e| e.kind == kind).collect()
+        self.handle
+            .recent_events(10_000)
+            .into_iter()
+            .filter(|e| e.kind == kind)
+            .collect()
     }
 
     pub async fn scale(&self, name: &str, proc: &str, request: ScaleRequest) -> OperationView {
-        let answer = self.handle.scale(&app(name), &proc.parse().unwrap(), request, false, caller()).await.unwrap();
+        let answer = self
+            .handle
+            .scale(&app(name), &proc.parse().unwrap(), request, false, caller())
+            .await
+            .unwrap();
         self.ended(&answer).await
     }
 
     pub fn selector(name: &str, proc: Option<&str>, instance: Option<u32>) -> Selector {
-        Selector { app: app(name), proc: proc.map(|p| p.parse().unwrap()), instance }
+        Selector {
+            app: app(name),
+            proc: proc.map(|p| p.parse().unwrap()),
+            instance,
+        }
     }
 
-    /// Lets this lain die without any farewell, as SIGKILL would, leaving machine and store.
+    /// Stops this lain in good order; machine and store stay.
     pub async fn die(self) -> Machine {
         self.tree.stop().await;
+        self.machine
+    }
+
+    /// Lets this lain die without any farewell, as SIGKILL would; machine and store stay.
+    pub async fn killed(self) -> Machine {
+        self.tree.kill("");
+        self.tree.wait().await;
         self.machine
     }
 }

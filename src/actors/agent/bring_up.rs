@@ -35,9 +35,16 @@ pub enum Up {
 ///
 /// # Errors
 /// What the engine refused; never [`RuntimeError::Unreachable`].
-pub async fn bring_up(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, first: bool) -> Result<Up, RuntimeError> {
+pub async fn bring_up(
+    shared: &Arc<Shared>,
+    cell: &Arc<ContainerCell>,
+    first: bool,
+) -> Result<Up, RuntimeError> {
     loop {
-        if !matches!(*shared.engine.borrow(), crate::actors::shared::EngineState::Up(_)) {
+        if !matches!(
+            *shared.engine.borrow(),
+            crate::actors::shared::EngineState::Up(_)
+        ) {
             cell.change(|o| o.phase = Phase::Pending("the container engine to answer".to_owned()));
             shared.engine_up().await;
         }
@@ -51,7 +58,11 @@ pub async fn bring_up(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, first: bo
     }
 }
 
-async fn attempt(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, first: bool) -> Result<Up, RuntimeError> {
+async fn attempt(
+    shared: &Arc<Shared>,
+    cell: &Arc<ContainerCell>,
+    first: bool,
+) -> Result<Up, RuntimeError> {
     let known = cell.look(|o| o.id.clone());
     // A restart in place starts the container that has just ended: no question asked before.
     if let (Some(id), false) = (&known, first) {
@@ -75,7 +86,11 @@ async fn attempt(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, first: bool) -
     }
 }
 
-async fn adopt(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, id: &ContainerId) -> Result<Up, RuntimeError> {
+async fn adopt(
+    shared: &Arc<Shared>,
+    cell: &Arc<ContainerCell>,
+    id: &ContainerId,
+) -> Result<Up, RuntimeError> {
     let status = shared.runtime.inspect(id).await?;
     let running = |frozen| Up::Running {
         id: id.clone(),
@@ -94,7 +109,11 @@ async fn adopt(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, id: &ContainerId
             shared.runtime.unpause(id).await?;
             Ok(running(false))
         }
-        ContainerState::Exited(exit) if exit.is_clean() && ends_well(cell) && !cell.assignment.fresh => Ok(Up::Finished(id.clone(), exit)),
+        ContainerState::Exited(exit)
+            if exit.is_clean() && ends_well(cell) && !cell.assignment.fresh =>
+        {
+            Ok(Up::Finished(id.clone(), exit))
+        }
         ContainerState::Exited(_) | ContainerState::Created => start(shared, cell, id).await,
     }
 }
@@ -107,11 +126,20 @@ pub fn ends_well(cell: &ContainerCell) -> bool {
     }
 }
 
-async fn start(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, id: &ContainerId) -> Result<Up, RuntimeError> {
+async fn start(
+    shared: &Arc<Shared>,
+    cell: &Arc<ContainerCell>,
+    id: &ContainerId,
+) -> Result<Up, RuntimeError> {
     cell.change(|o| o.phase = Phase::Starting("starting the container".to_owned()));
     let _turn = shared.starts.acquire().await;
     let started = shared.runtime.start(id).await?;
-    Ok(Up::Running { id: id.clone(), started, adopted: false, frozen: false })
+    Ok(Up::Running {
+        id: id.clone(),
+        started,
+        adopted: false,
+        frozen: false,
+    })
 }
 
 async fn make(shared: &Arc<Shared>, cell: &Arc<ContainerCell>) -> Result<Up, RuntimeError> {
@@ -131,7 +159,12 @@ async fn make(shared: &Arc<Shared>, cell: &Arc<ContainerCell>) -> Result<Up, Run
     cell.note(|o| o.id = Some(id.clone()));
     cell.change(|o| o.phase = Phase::Starting("starting the container".to_owned()));
     let started = shared.runtime.start(&id).await?;
-    Ok(Up::Running { id, started, adopted: false, frozen: false })
+    Ok(Up::Running {
+        id,
+        started,
+        adopted: false,
+        frozen: false,
+    })
 }
 
 /// A container of our name exists: ours from before (cut off between making and noting), or a stranger's.
@@ -145,7 +178,8 @@ async fn made_before(
     let Some(existing) = ours.into_iter().find(|c| c.name == name) else {
         return Err(RuntimeError::Refused {
             action: format!("make container {name}"),
-            reason: "a container of that name exists and is not this lain's; remove or rename it".to_owned(),
+            reason: "a container of that name exists and is not this lain's; remove or rename it"
+                .to_owned(),
         });
     };
     if existing.labels.get(labels::SPEC_HASH) == hash {

@@ -145,7 +145,11 @@ impl ContainerCell {
         let observed = Observed {
             id: known,
             phase: Phase::Pending("its turn".to_owned()),
-            health: if assignment.health.is_some() { Health::Starting } else { Health::None },
+            health: if assignment.health.is_some() {
+                Health::Starting
+            } else {
+                Health::None
+            },
             role: assignment.role,
             pid: None,
             ip: None,
@@ -163,7 +167,12 @@ impl ContainerCell {
             resources: assignment.container.resources,
         };
         let (changed, _) = watch::channel(0);
-        Arc::new(Self { assignment, observed: Mutex::new(observed), changed, poke })
+        Arc::new(Self {
+            assignment,
+            observed: Mutex::new(observed),
+            changed,
+            poke,
+        })
     }
 
     /// The container's name, which is also its key on the node.
@@ -210,7 +219,12 @@ impl ContainerCell {
 
     /// Where a port of the container is reached from this host: published, else by its own address.
     pub fn address_of(&self, port: u16) -> Option<(IpAddr, u16)> {
-        let published = self.assignment.container.ports.iter().find(|p| p.container.port == port);
+        let published = self
+            .assignment
+            .container
+            .ports
+            .iter()
+            .find(|p| p.container.port == port);
         match published {
             Some(p) => Some((p.host_ip, p.host_port)),
             None => self.lock().ip.map(|ip| (ip, port)),
@@ -219,7 +233,11 @@ impl ContainerCell {
 
     /// The published ports.
     pub fn published(&self) -> impl Iterator<Item = (Port, String)> + '_ {
-        self.assignment.container.ports.iter().map(|p| (p.container, format!("{}:{}", p.host_ip, p.host_port)))
+        self.assignment
+            .container
+            .ports
+            .iter()
+            .map(|p| (p.container, format!("{}:{}", p.host_ip, p.host_port)))
     }
 }
 
@@ -245,7 +263,8 @@ impl Observed {
 
     /// Notes a crash at `now` and counts those within `period`, this one included.
     pub fn push_crash(&mut self, now: Duration, period: Duration) -> u32 {
-        self.crash_times.retain(|&at| now.saturating_sub(at) <= period);
+        self.crash_times
+            .retain(|&at| now.saturating_sub(at) <= period);
         self.crash_times.push_back(now);
         u32::try_from(self.crash_times.len()).unwrap_or(u32::MAX)
     }

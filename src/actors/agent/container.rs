@@ -10,7 +10,9 @@ use crate::actors::agent::logs::{self, LogStream};
 use crate::actors::agent::paths;
 use crate::actors::agent::process::{self, Process};
 use crate::actors::shared::Shared;
-use crate::actors::supervise::{AutoShutdown, Backoff, ChildSpec, Flags, Restart, Shutdown, Strategy, SupervisorSpec};
+use crate::actors::supervise::{
+    AutoShutdown, Backoff, ChildSpec, Flags, Restart, Shutdown, Strategy, SupervisorSpec,
+};
 use crate::domain::spec::model::{RestartPolicy, RestartSpec};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,25 +52,54 @@ pub fn spec(shared: &Arc<Shared>, cell: &Arc<ContainerCell>) -> ChildSpec {
     let ends = restart.policy != RestartPolicy::Permanent;
     let flags = Flags::new(Strategy::RestForOne)
         .intensity(restart.intensity, whole_seconds(restart.period))
-        .auto_shutdown(if ends { AutoShutdown::AnySignificant } else { AutoShutdown::Never });
+        .auto_shutdown(if ends {
+            AutoShutdown::AnySignificant
+        } else {
+            AutoShutdown::Never
+        });
     let (shared, cell) = (Arc::clone(shared), Arc::clone(cell));
     let id = paths::container_id(cell.name());
-    ChildSpec::supervisor(id, SupervisorSpec { flags, children: children(&shared, &cell, restart, ends) }).temporary()
+    ChildSpec::supervisor(
+        id,
+        SupervisorSpec {
+            flags,
+            children: children(&shared, &cell, restart, ends),
+        },
+    )
+    .temporary()
 }
 
-fn children(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, restart: RestartSpec, ends: bool) -> Vec<ChildSpec> {
+fn children(
+    shared: &Arc<Shared>,
+    cell: &Arc<ContainerCell>,
+    restart: RestartSpec,
+    ends: bool,
+) -> Vec<ChildSpec> {
     let (shared, cell) = (Arc::clone(shared), Arc::clone(cell));
     let mut children = vec![
-        ChildSpec::worker::<Process>("process", process::Args { shared: Arc::clone(&shared), cell: Arc::clone(&cell) })
-            .restart(restart_type(restart.policy))
-            .significant(ends)
-            .backoff(backoff(&restart))
-            .shutdown(Shutdown::Timeout(Duration::from_secs(5))),
+        ChildSpec::worker::<Process>(
+            "process",
+            process::Args {
+                shared: Arc::clone(&shared),
+                cell: Arc::clone(&cell),
+            },
+        )
+        .restart(restart_type(restart.policy))
+        .significant(ends)
+        .backoff(backoff(&restart))
+        .shutdown(Shutdown::Timeout(Duration::from_secs(5))),
     ];
     if let Some(check) = cell.assignment.health.clone() {
-        let args = health::Args { shared: Arc::clone(&shared), cell: Arc::clone(&cell), check };
+        let args = health::Args {
+            shared: Arc::clone(&shared),
+            cell: Arc::clone(&cell),
+            check,
+        };
         children.push(ChildSpec::worker::<HealthWatch>("health", args));
     }
-    children.push(ChildSpec::worker::<LogStream>("logs", logs::Args { shared, cell }));
+    children.push(ChildSpec::worker::<LogStream>(
+        "logs",
+        logs::Args { shared, cell },
+    ));
     children
 }

@@ -38,11 +38,20 @@ fn report_with(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, cause: CrashCaus
     let now = shared.clock.monotonic();
     let period = cell.assignment.restart.period;
     let (in_window_now, uptime, lines, probes) = cell.note(|o| {
-        let uptime = o.running_since.map_or(Duration::ZERO, |at| now.saturating_sub(at));
+        let uptime = o
+            .running_since
+            .map_or(Duration::ZERO, |at| now.saturating_sub(at));
         let in_window = o.push_crash(now, period);
-        (in_window, uptime, o.lines.iter().cloned().collect(), o.probes.iter().cloned().collect())
+        (
+            in_window,
+            uptime,
+            o.lines.iter().cloned().collect(),
+            o.probes.iter().cloned().collect(),
+        )
     });
-    let Ok(id) = CrashId::new(new_id()) else { return };
+    let Ok(id) = CrashId::new(new_id()) else {
+        return;
+    };
     let report = CrashReport {
         id,
         at: shared.clock.now_utc(),
@@ -54,17 +63,28 @@ fn report_with(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, cause: CrashCaus
         cause,
         uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
         crashes_in_window: in_window_now,
-        action: if hopeless { GIVEN_UP.to_owned() } else { action(in_window_now, cell.assignment.restart.intensity) },
+        action: if hopeless {
+            GIVEN_UP.to_owned()
+        } else {
+            action(in_window_now, cell.assignment.restart.intensity)
+        },
         last_lines: lines,
         probes,
     };
     cell.note(|o| o.last_crash = Some(Arc::new(report.clone())));
     shared.hub.emit(
-        Event::new("instance_crashed", Level::Warn, format!("{} crashed: {}; {}", report.instance, report.cause, report.action))
-            .instance(&report.instance)
-            .node(&report.node)
-            .path(&report.path)
-            .crash(&report.id),
+        Event::new(
+            "instance_crashed",
+            Level::Warn,
+            format!(
+                "{} crashed: {}; {}",
+                report.instance, report.cause, report.action
+            ),
+        )
+        .instance(&report.instance)
+        .node(&report.node)
+        .path(&report.path)
+        .crash(&report.id),
     );
     let (shared, cell) = (Arc::clone(shared), Arc::clone(cell));
     actix_rt::spawn(async move { complete(&shared, &cell, report).await });
@@ -81,8 +101,15 @@ fn action(in_window: u32, intensity: u32) -> String {
 
 async fn complete(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, mut report: CrashReport) {
     if let Some(id) = cell.look(|o| o.id.clone()) {
-        let request = LogsRequest { tail: Some(LINES_KEPT), ..LogsRequest::default() };
-        let lines = shared.runtime.logs(&id, request).filter_map(|line| async { line.ok() }).map(|l| l.line);
+        let request = LogsRequest {
+            tail: Some(LINES_KEPT),
+            ..LogsRequest::default()
+        };
+        let lines = shared
+            .runtime
+            .logs(&id, request)
+            .filter_map(|line| async { line.ok() })
+            .map(|l| l.line);
         if let Ok(lines) = tokio::time::timeout(LINES_WITHIN, lines.collect::<Vec<_>>()).await
             && !lines.is_empty()
         {
@@ -99,18 +126,25 @@ async fn complete(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, mut report: C
 
 /// Tells that a container runs: started, restarted, or found running.
 pub fn announce_start(shared: &Shared, cell: &ContainerCell, adopted: bool) {
-    let (restarts, crash) = cell.look(|o| (o.restarts, o.last_crash.as_ref().map(|c| c.id.clone())));
+    let (restarts, crash) =
+        cell.look(|o| (o.restarts, o.last_crash.as_ref().map(|c| c.id.clone())));
     let (kind, verb) = match (adopted, restarts) {
         (true, _) => ("instance_adopted", "found running"),
         (false, 0) => ("instance_started", "started"),
         (false, _) => ("instance_restarted", "restarted"),
     };
-    let mut event = Event::new(kind, Level::Info, format!("{} {verb} as {}", cell.instance(), cell.name()))
-        .instance(cell.instance())
-        .node(&shared.settings.node)
-        .path(paths::process(shared, cell.name()));
+    let mut event = Event::new(
+        kind,
+        Level::Info,
+        format!("{} {verb} as {}", cell.instance(), cell.name()),
+    )
+    .instance(cell.instance())
+    .node(&shared.settings.node)
+    .path(paths::process(shared, cell.name()));
     if kind == "instance_restarted" {
-        shared.recorder.send(Record::Restarted(cell.instance().clone()));
+        shared
+            .recorder
+            .send(Record::Restarted(cell.instance().clone()));
         if let Some(crash) = crash {
             event = event.crash(crash);
         }
@@ -121,9 +155,13 @@ pub fn announce_start(shared: &Shared, cell: &ContainerCell, adopted: bool) {
 /// Tells that a container ended well.
 pub fn announce_finish(shared: &Shared, cell: &ContainerCell, exit: &Exit) {
     shared.hub.emit(
-        Event::new("instance_finished", Level::Info, format!("{} ended well: {exit}", cell.instance()))
-            .instance(cell.instance())
-            .node(&shared.settings.node)
-            .path(paths::process(shared, cell.name())),
+        Event::new(
+            "instance_finished",
+            Level::Info,
+            format!("{} ended well: {exit}", cell.instance()),
+        )
+        .instance(cell.instance())
+        .node(&shared.settings.node)
+        .path(paths::process(shared, cell.name())),
     );
 }

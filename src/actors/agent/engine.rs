@@ -11,6 +11,8 @@ use crate::actors::shared::{EngineState, Shared};
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::ports::runtime::{ContainerStatus, EngineEvent, RuntimeError};
 use actix::prelude::*;
+use futures_util::future::join_all;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,8 +40,15 @@ impl Actor for Engine {
         let shared = Arc::clone(&self.shared);
         ctx.spawn(async move { ask_for_ever(&shared).await }.into_actor(self));
         let events = self.shared.runtime.events(self.shared.owner_labels());
-        ctx.spawn(events.into_actor(self).map(|event, actor, ctx| actor.event(event, ctx)).finish());
-        ctx.run_interval(self.shared.settings.reconcile_every, |_, ctx| ctx.notify(Reconcile));
+        ctx.spawn(
+            events
+                .into_actor(self)
+                .map(|event, actor, ctx| actor.event(event, ctx))
+                .finish(),
+        );
+        ctx.run_interval(self.shared.settings.reconcile_every, |_, ctx| {
+            ctx.notify(Reconcile)
+        });
     }
 }
 
@@ -51,7 +60,14 @@ impl Child for Engine {
     async fn init(shared: Arc<Shared>, _: Birth<Self>) -> Result<Init<Self>, ExitReason> {
         ask(&shared).await;
         if let Ok(found) = shared.runtime.list(&shared.owner_labels()).await {
-            shared.node.set_found(found);
+            // Before anything is started: what is left over from a change that was cut off holds host ports.
+            // Desired state is loaded whole by now.
+            let (wanted, orphans) = found.into_iter().partition(|c| is_wanted(&shared, c));
+            shared.node.set_found(wanted);
+            let removals = Vec::from_iter(orphans)
+                .into_iter()
+                .map(|o| remove_orphan(&shared, o));
+            join_all(removals).await;
         }
         Ok(Init::Ready(Self { shared }))
     }
@@ -60,10 +76,13 @@ impl Child for Engine {
 impl Engine {
     fn event(&mut self, event: EngineEvent, ctx: &mut Context<Self>) {
         match event {
+            // Starts are mostly our own, and never call for action.
+            EngineEvent::Changed { action, .. }
+                if matches!(action.as_str(), "create" | "start") => {}
             EngineEvent::Died { id } | EngineEvent::Changed { id, .. } => {
-                let cells = self.shared.node.all();
-                let Some(cell) = cells.into_iter().find(|c| c.look(|o| o.id.as_ref() == Some(&id))) else { return };
-                check(&self.shared, cell.name());
+                if let Some(cell) = self.shared.node.by_engine_id(&id) {
+                    check(&self.shared, cell.name());
+                }
             }
             EngineEvent::Resynchronise => ctx.notify(Reconcile),
         }
@@ -92,9 +111,11 @@ pub async fn reconcile(shared: &Arc<Shared>) {
             return;
         }
     };
+    let by_name: HashMap<&str, &ContainerStatus> =
+        listed.iter().map(|c| (c.name.as_str(), c)).collect();
     for cell in shared.node.all() {
         use crate::ports::runtime::ContainerState::Running;
-        let status = listed.iter().find(|c| c.name == cell.name());
+        let status = by_name.get(cell.name());
         let as_seen = status.is_some_and(|s| s.state == Running);
         if !as_seen && cell.look(crate::actors::agent::cell::Observed::is_alive) {
             check(shared, cell.name());
@@ -113,7 +134,10 @@ fn is_wanted(shared: &Shared, status: &ContainerStatus) -> bool {
         return true;
     }
     shared.world.all_placements().iter().any(|p| {
-        let counters = crate::actors::control::render::Counters { version: p.version, drift: p.drift };
+        let counters = crate::actors::control::render::Counters {
+            version: p.version,
+            drift: p.drift,
+        };
         crate::actors::control::render::container_name(&p.instance, counters) == status.name
     })
 }
@@ -125,10 +149,24 @@ async fn remove_orphan(shared: &Arc<Shared>, orphan: ContainerStatus) {
     }
     let outcome = shared.runtime.remove(&orphan.id).await;
     let (level, text) = match outcome {
-        Ok(()) => (Level::Info, format!("container {} is no longer wanted and was removed", orphan.name)),
-        Err(error) => (Level::Warn, format!("container {} is no longer wanted, but: {error}", orphan.name)),
+        Ok(()) => (
+            Level::Info,
+            format!(
+                "container {} is no longer wanted and was removed",
+                orphan.name
+            ),
+        ),
+        Err(error) => (
+            Level::Warn,
+            format!(
+                "container {} is no longer wanted, but: {error}",
+                orphan.name
+            ),
+        ),
     };
-    shared.hub.emit(Event::new("orphan_removed", level, text).node(&shared.settings.node));
+    shared
+        .hub
+        .emit(Event::new("orphan_removed", level, text).node(&shared.settings.node));
 }
 
 fn note_trouble(shared: &Shared, error: &RuntimeError) {
@@ -173,8 +211,16 @@ async fn ask(shared: &Shared) {
 
 fn announce(shared: &Shared) {
     let event = match &*shared.engine.borrow() {
-        EngineState::Up(info) => Event::new("engine_up", Level::Info, format!("{} answers at {}", info.version, info.endpoint)),
-        EngineState::Down(reason) => Event::new("engine_down", Level::Error, format!("the container engine is away: {reason}")),
+        EngineState::Up(info) => Event::new(
+            "engine_up",
+            Level::Info,
+            format!("{} answers at {}", info.version, info.endpoint),
+        ),
+        EngineState::Down(reason) => Event::new(
+            "engine_down",
+            Level::Error,
+            format!("the container engine is away: {reason}"),
+        ),
         EngineState::Unknown => return,
     };
     shared.hub.emit(event.node(&shared.settings.node));

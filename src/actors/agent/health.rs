@@ -58,9 +58,16 @@ impl Child for HealthWatch {
     async fn init(args: Args, _: Birth<Self>) -> Result<Init<Self>, ExitReason> {
         let counter = match args.cell.look(|o| o.health) {
             Health::Healthy => HealthCounter::healthy(args.check.retries),
-            Health::None | Health::Starting | Health::Unhealthy => HealthCounter::new(args.check.retries),
+            Health::None | Health::Starting | Health::Unhealthy => {
+                HealthCounter::new(args.check.retries)
+            }
         };
-        Ok(Init::Ready(Self { args, counter, pause: FIRST_PAUSE, since: None }))
+        Ok(Init::Ready(Self {
+            args,
+            counter,
+            pause: FIRST_PAUSE,
+            since: None,
+        }))
     }
 }
 
@@ -76,21 +83,37 @@ impl HealthWatch {
                 }
             }
             let probed = tokio::time::timeout(args.check.timeout, run(&args)).await;
-            probed.unwrap_or_else(|_| Err(format!("no answer within {}ms", args.check.timeout.as_millis())))
+            probed.unwrap_or_else(|_| {
+                Err(format!(
+                    "no answer within {}ms",
+                    args.check.timeout.as_millis()
+                ))
+            })
         };
-        ctx.spawn(work.into_actor(self).map(|outcome, actor, ctx| actor.probed(outcome, ctx)));
+        ctx.spawn(
+            work.into_actor(self)
+                .map(|outcome, actor, ctx| actor.probed(outcome, ctx)),
+        );
     }
 
     fn probed(&mut self, outcome: Result<String, String>, ctx: &mut Context<Self>) {
         let cell = Arc::clone(&self.args.cell);
         let now = self.args.shared.clock.monotonic();
-        let running = cell.look(|o| (o.phase == Phase::Running).then_some(o.running_since).flatten());
+        let running = cell.look(|o| {
+            (o.phase == Phase::Running)
+                .then_some(o.running_since)
+                .flatten()
+        });
         let Some(since) = running else {
             // It ended, was frozen, or is being restarted during the probe: that probe says nothing.
             ctx.run_later(FIRST_PAUSE, |actor, ctx| actor.probe(ctx));
             return;
         };
-        if self.since.replace(since).is_some_and(|counted| counted != since) {
+        if self
+            .since
+            .replace(since)
+            .is_some_and(|counted| counted != since)
+        {
             // Restarted in place meanwhile: the count begins again.
             self.counter = HealthCounter::new(self.args.check.retries);
             self.pause = FIRST_PAUSE;
@@ -128,7 +151,10 @@ impl HealthWatch {
             }
             Verdict::Healthy => {}
             Verdict::Unhealthy => {
-                let verdict = Unhealthy { failures: self.counter.failures(), output: said };
+                let verdict = Unhealthy {
+                    failures: self.counter.failures(),
+                    output: said,
+                };
                 self.args.shared.tell::<Process, _>(&process, verdict);
             }
         }
@@ -145,16 +171,28 @@ async fn run(args: &Args) -> Result<String, String> {
 }
 
 fn address(args: &Args, port: u16) -> Result<SocketAddr, String> {
-    args.cell.address_of(port).map(SocketAddr::from).ok_or_else(|| format!("port {port} has no address yet"))
+    args.cell
+        .address_of(port)
+        .map(SocketAddr::from)
+        .ok_or_else(|| format!("port {port} has no address yet"))
 }
 
 async fn tcp(args: &Args, port: u16) -> Result<String, String> {
-    TcpStream::connect(address(args, port)?).await.map(|_| "connected".to_owned()).map_err(|e| e.to_string())
+    TcpStream::connect(address(args, port)?)
+        .await
+        .map(|_| "connected".to_owned())
+        .map_err(|e| e.to_string())
 }
 
 async fn http(args: &Args, port: u16, path: &str) -> Result<String, String> {
     let url = format!("http://{}{path}", address(args, port)?);
-    let answer = args.shared.http.get(url).send().await.map_err(|e| innermost(&e))?;
+    let answer = args
+        .shared
+        .http
+        .get(url)
+        .send()
+        .await
+        .map_err(|e| innermost(&e))?;
     let status = answer.status();
     if status.is_success() || status.is_redirection() {
         return Ok(status.to_string());
@@ -174,16 +212,34 @@ fn innermost(error: &dyn std::error::Error) -> String {
 
 async fn command_probe(args: &Args, command: &[String]) -> Result<String, String> {
     let id = args.cell.look(|o| o.id.clone()).ok_or("no container yet")?;
-    let request = ExecRequest { command: command.to_vec(), env: Vec::new(), stdin: false, tty: None };
-    let mut session = args.shared.runtime.exec(&id, request).await.map_err(|e| e.to_string())?;
+    let request = ExecRequest {
+        command: command.to_vec(),
+        env: Vec::new(),
+        stdin: false,
+        tty: None,
+    };
+    let mut session = args
+        .shared
+        .runtime
+        .exec(&id, request)
+        .await
+        .map_err(|e| e.to_string())?;
     let mut said = Vec::new();
     while let Some(chunk) = session.output.next().await {
         let (_, bytes) = chunk.map_err(|e| e.to_string())?;
         said.extend_from_slice(&bytes[..bytes.len().min(OUTPUT_KEPT.saturating_sub(said.len()))]);
     }
-    let code = session.control.exit_code().await.map_err(|e| e.to_string())?;
+    let code = session
+        .control
+        .exit_code()
+        .await
+        .map_err(|e| e.to_string())?;
     let said = shorten(String::from_utf8_lossy(&said).trim());
-    if code == 0 { Ok(format!("exit 0 {said}")) } else { Err(format!("exit {code} {said}")) }
+    if code == 0 {
+        Ok(format!("exit 0 {said}"))
+    } else {
+        Err(format!("exit {code} {said}"))
+    }
 }
 
 fn shorten(text: &str) -> String {

@@ -50,7 +50,9 @@ async fn follow_for_ever(args: &Args) {
     let mut changed = args.cell.subscribe();
     loop {
         let id = loop {
-            let running = args.cell.look(|o| (o.phase == Phase::Running).then(|| o.id.clone()).flatten());
+            let running = args
+                .cell
+                .look(|o| (o.phase == Phase::Running).then(|| o.id.clone()).flatten());
             if let Some(id) = running {
                 break id;
             }
@@ -59,7 +61,11 @@ async fn follow_for_ever(args: &Args) {
             }
         };
         let since = args.cell.look(|o| o.started_at);
-        let request = LogsRequest { since, follow: true, ..LogsRequest::default() };
+        let request = LogsRequest {
+            since,
+            follow: true,
+            ..LogsRequest::default()
+        };
         let mut lines = args.shared.runtime.logs(&id, request);
         while let Some(Ok(line)) = lines.next().await {
             args.cell.note(|o| o.push_line(line.line));

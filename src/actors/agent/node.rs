@@ -4,7 +4,8 @@
 //! the same meaning. All of them are idempotent.
 
 use crate::actors::agent::cell::{Assignment, ContainerCell, Phase};
-use crate::actors::agent::process::{Process, Removal, RestartInPlace, Retire, put_away};
+use crate::actors::agent::process::{Process, RestartInPlace, Retire};
+use crate::actors::agent::put_away::{Removal, put_away};
 use crate::actors::agent::{container, paths};
 use crate::actors::shared::Shared;
 use crate::actors::supervise::CallError;
@@ -16,15 +17,26 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// A sentence when the node's tree cannot take it, which is lain's own fault and passes.
-pub async fn assign(shared: &Arc<Shared>, assignment: Assignment) -> Result<Arc<ContainerCell>, String> {
+pub async fn assign(
+    shared: &Arc<Shared>,
+    assignment: Assignment,
+) -> Result<Arc<ContainerCell>, String> {
     let name = assignment.container.name.clone();
     // One at a time: whoever asks second for the same container finds the first one's cell and actors.
     let _turn = shared.node.assigning.lock().await;
     let containers = shared.supervisor(&paths::containers(shared));
     let existing = shared.node.get(&name);
     if let Some(cell) = &existing
-        && !cell.look(|o| matches!(o.phase, Phase::GaveUp(_) | Phase::Finished(_) | Phase::Stopped))
-        && shared.tree().whereis(&paths::container(shared, &name)).is_some()
+        && !cell.look(|o| {
+            matches!(
+                o.phase,
+                Phase::GaveUp(_) | Phase::Finished(_) | Phase::Stopped
+            )
+        })
+        && shared
+            .tree()
+            .whereis(&paths::container(shared, &name))
+            .is_some()
     {
         return Ok(Arc::clone(cell));
     }
@@ -41,7 +53,10 @@ pub async fn assign(shared: &Arc<Shared>, assignment: Assignment) -> Result<Arc<
     shared.node.insert(Arc::clone(&cell));
     match containers.start_child(container::spec(shared, &cell)).await {
         Ok(_) | Err(CallError::AlreadyStarted(_)) => Ok(cell),
-        Err(error) => Err(format!("node {} cannot take {name}: {error}", shared.settings.node)),
+        Err(error) => Err(format!(
+            "node {} cannot take {name}: {error}",
+            shared.settings.node
+        )),
     }
 }
 
@@ -49,7 +64,11 @@ pub async fn assign(shared: &Arc<Shared>, assignment: Assignment) -> Result<Arc<
 ///
 /// # Errors
 /// What the engine refused.
-pub async fn retire(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, removal: Removal) -> Result<(), RuntimeError> {
+pub async fn retire(
+    shared: &Arc<Shared>,
+    cell: &Arc<ContainerCell>,
+    removal: Removal,
+) -> Result<(), RuntimeError> {
     let process = shared.actor::<Process>(&paths::process(shared, cell.name()));
     if let Ok(outcome) = process.send(Retire(removal)).await {
         outcome?;
@@ -68,7 +87,9 @@ pub async fn retire(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, removal: Re
 pub async fn drop_actors(shared: &Arc<Shared>, cell: &Arc<ContainerCell>) {
     let containers = shared.supervisor(&paths::containers(shared));
     // Temporary: terminated is forgotten. One that is gone already is no error.
-    if let Err(error) = containers.terminate_child(paths::container_id(cell.name())).await
+    if let Err(error) = containers
+        .terminate_child(paths::container_id(cell.name()))
+        .await
         && error != CallError::NotFound
     {
         tracing::debug!(container = cell.name(), %error, "container supervisor could not be ended");
@@ -77,14 +98,21 @@ pub async fn drop_actors(shared: &Arc<Shared>, cell: &Arc<ContainerCell>) {
 
 /// Stops and starts a container in place, which is no crash.
 pub fn restart(shared: &Shared, cell: &ContainerCell, why: &str) {
-    shared.tell::<Process, _>(&paths::process(shared, cell.name()), RestartInPlace(why.to_owned()));
+    shared.tell::<Process, _>(
+        &paths::process(shared, cell.name()),
+        RestartInPlace(why.to_owned()),
+    );
 }
 
 /// Changes CPU and memory in place.
 ///
 /// # Errors
 /// What the engine refused.
-pub async fn update(shared: &Shared, cell: &ContainerCell, resources: Resources) -> Result<(), RuntimeError> {
+pub async fn update(
+    shared: &Shared,
+    cell: &ContainerCell,
+    resources: Resources,
+) -> Result<(), RuntimeError> {
     if let Some(id) = cell.look(|o| o.id.clone()) {
         shared.runtime.update(&id, resources).await?;
     }

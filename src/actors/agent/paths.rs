@@ -30,6 +30,8 @@ pub fn process(shared: &Shared, name: &str) -> String {
 
 /// The container's name, where a path is that of its supervisor.
 pub fn container_of(shared: &Shared, path: &str) -> Option<String> {
-    let rest = path.strip_prefix(&containers(shared))?.strip_prefix("/container/")?;
+    let rest = path
+        .strip_prefix(&containers(shared))?
+        .strip_prefix("/container/")?;
     (!rest.contains('/')).then(|| rest.to_owned())
 }

@@ -7,6 +7,7 @@
 use crate::actors::agent::bring_up::{Up, bring_up, ends_well};
 use crate::actors::agent::cell::{ContainerCell, Health, Phase};
 use crate::actors::agent::crash;
+use crate::actors::agent::put_away::{Removal, put_away};
 use crate::actors::agent::spares;
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
@@ -16,15 +17,6 @@ use crate::domain::view::InstanceRole;
 use crate::ports::runtime::RuntimeError;
 use actix::prelude::*;
 use std::sync::Arc;
-
-/// How a container is put away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removal {
-    /// Stop it and remove it.
-    Remove,
-    /// Stop it and keep it, so that it can be started again in place.
-    Stop,
-}
 
 /// Stop the container in good order; answers when that is done.
 #[derive(Message)]
@@ -107,7 +99,14 @@ impl Child for Process {
 
     async fn init(args: Args, _: Birth<Self>) -> Result<Init<Self>, ExitReason> {
         let Args { shared, cell } = args;
-        Ok(Init::Ready(Self { shared, cell, intent: Intent::Run, blame: None, watch: None, bringing: None }))
+        Ok(Init::Ready(Self {
+            shared,
+            cell,
+            intent: Intent::Run,
+            blame: None,
+            watch: None,
+            bringing: None,
+        }))
     }
 }
 
@@ -116,7 +115,10 @@ impl Process {
         let (shared, cell) = (Arc::clone(&self.shared), Arc::clone(&self.cell));
         let first = cell.look(|o| o.running_since.is_none());
         let work = async move { bring_up(&shared, &cell, first).await };
-        let handle = ctx.spawn(work.into_actor(self).map(|outcome, actor, ctx| actor.brought_up(outcome, ctx)));
+        let handle = ctx.spawn(
+            work.into_actor(self)
+                .map(|outcome, actor, ctx| actor.brought_up(outcome, ctx)),
+        );
         self.bringing = Some(handle);
     }
 
@@ -126,7 +128,12 @@ impl Process {
             return;
         }
         match outcome {
-            Ok(Up::Running { id, started, adopted, frozen }) => {
+            Ok(Up::Running {
+                id,
+                started,
+                adopted,
+                frozen,
+            }) => {
                 let now = self.shared.clock.monotonic();
                 let pid = started.pid;
                 self.cell.change(|o| {
@@ -134,7 +141,11 @@ impl Process {
                         o.restarts += 1;
                     }
                     o.id = Some(id.clone());
-                    o.phase = if frozen { Phase::Frozen } else { Phase::Running };
+                    o.phase = if frozen {
+                        Phase::Frozen
+                    } else {
+                        Phase::Running
+                    };
                     o.health = match (o.health, frozen) {
                         (Health::None, _) => Health::None,
                         (_, true) => Health::Healthy,
@@ -156,17 +167,30 @@ impl Process {
             Err(error @ (RuntimeError::NoImage { .. } | RuntimeError::Refused { .. })) => {
                 self.hopeless(error.to_string());
             }
-            Err(error) => self.crashed(CrashCause::StartFailed { reason: error.to_string() }, ctx),
+            Err(error) => self.crashed(
+                CrashCause::StartFailed {
+                    reason: error.to_string(),
+                },
+                ctx,
+            ),
         }
     }
 
     fn hopeless(&mut self, reason: String) {
         self.intent = Intent::Retire;
-        crash::report_hopeless(&self.shared, &self.cell, CrashCause::StartFailed { reason: reason.clone() });
+        crash::report_hopeless(
+            &self.shared,
+            &self.cell,
+            CrashCause::StartFailed {
+                reason: reason.clone(),
+            },
+        );
         self.cell.change(|o| o.phase = Phase::GaveUp(reason));
         let (shared, cell) = (Arc::clone(&self.shared), Arc::clone(&self.cell));
         // Outlives this actor on purpose: it ends this actor's supervisor.
-        actix_rt::spawn(async move { crate::actors::agent::node::drop_actors(&shared, &cell).await });
+        actix_rt::spawn(
+            async move { crate::actors::agent::node::drop_actors(&shared, &cell).await },
+        );
     }
 
     fn watch_end(&mut self, id: ContainerId, pid: Option<u32>, ctx: &mut Context<Self>) {
@@ -193,7 +217,10 @@ impl Process {
         spares::promote_for(&self.shared, &self.cell);
         let shared = Arc::clone(&self.shared);
         let work = async move { shared.runtime.exit_of(&id).await };
-        ctx.spawn(work.into_actor(self).map(|exit, actor, ctx| actor.exited(exit, ctx)));
+        ctx.spawn(
+            work.into_actor(self)
+                .map(|exit, actor, ctx| actor.exited(exit, ctx)),
+        );
     }
 
     fn exited(&mut self, exit: Result<Exit, RuntimeError>, ctx: &mut Context<Self>) {
@@ -201,7 +228,9 @@ impl Process {
             return;
         }
         match exit {
-            Ok(exit) if exit.is_clean() && self.blame.is_none() && ends_well(&self.cell) => self.finish(exit, ctx),
+            Ok(exit) if exit.is_clean() && self.blame.is_none() && ends_well(&self.cell) => {
+                self.finish(exit, ctx)
+            }
             Ok(exit) => {
                 let cause = self.blame.take().unwrap_or_else(|| match exit.oom_killed {
                     true => CrashCause::OutOfMemory { exit: exit.clone() },
@@ -224,7 +253,12 @@ impl Process {
                 });
                 self.bring_up(ctx);
             }
-            Err(error) => self.crashed(CrashCause::StartFailed { reason: error.to_string() }, ctx),
+            Err(error) => self.crashed(
+                CrashCause::StartFailed {
+                    reason: error.to_string(),
+                },
+                ctx,
+            ),
         }
     }
 
@@ -242,7 +276,11 @@ impl Process {
         let text = cause.to_string();
         self.cell.change(|o| {
             o.phase = Phase::Crashed(text.clone());
-            o.health = if o.health == Health::None { Health::None } else { Health::Starting };
+            o.health = if o.health == Health::None {
+                Health::None
+            } else {
+                Health::Starting
+            };
             (o.pid, o.ip, o.ready_since) = (None, None, None);
         });
         crash::report(&self.shared, &self.cell, cause);
@@ -250,14 +288,18 @@ impl Process {
     }
 
     fn freeze(&mut self, ctx: &mut Context<Self>) {
-        let Some(id) = self.cell.look(|o| o.id.clone()) else { return };
+        let Some(id) = self.cell.look(|o| o.id.clone()) else {
+            return;
+        };
         let shared = Arc::clone(&self.shared);
         let work = async move { shared.runtime.pause(&id).await };
         ctx.spawn(work.into_actor(self).map(|outcome, actor, ctx| {
             match outcome {
                 Ok(()) => actor.cell.change(|o| o.phase = Phase::Frozen),
                 // A spare that cannot be frozen stands by running: dearer, and quicker.
-                Err(error) => tracing::debug!(container = actor.cell.name(), %error, "spare stays unfrozen"),
+                Err(error) => {
+                    tracing::debug!(container = actor.cell.name(), %error, "spare stays unfrozen")
+                }
             }
             // It may have been promoted meanwhile.
             if actor.cell.look(|o| o.role) == InstanceRole::Active {
@@ -270,7 +312,9 @@ impl Process {
 impl Handler<Settle> for Process {
     type Result = ();
     fn handle(&mut self, _: Settle, ctx: &mut Self::Context) {
-        let idle = self.cell.look(|o| o.role == InstanceRole::Spare && o.phase == Phase::Running && o.is_ready());
+        let idle = self
+            .cell
+            .look(|o| o.role == InstanceRole::Spare && o.phase == Phase::Running && o.is_ready());
         if self.intent == Intent::Run && idle && spares::may_freeze(&self.shared) {
             self.freeze(ctx);
         }
@@ -280,7 +324,9 @@ impl Handler<Settle> for Process {
 impl Handler<Promoted> for Process {
     type Result = ();
     fn handle(&mut self, _: Promoted, ctx: &mut Self::Context) {
-        let frozen = self.cell.look(|o| (o.phase == Phase::Frozen).then(|| o.id.clone()).flatten());
+        let frozen = self
+            .cell
+            .look(|o| (o.phase == Phase::Frozen).then(|| o.id.clone()).flatten());
         let Some(id) = frozen else { return };
         let shared = Arc::clone(&self.shared);
         let work = async move { shared.runtime.unpause(&id).await };
@@ -304,12 +350,20 @@ impl Handler<Unhealthy> for Process {
     type Result = ();
     fn handle(&mut self, message: Unhealthy, ctx: &mut Self::Context) {
         let Unhealthy { failures, output } = message;
-        let Some(id) = self.cell.look(|o| o.is_alive().then(|| o.id.clone()).flatten()) else { return };
+        let Some(id) = self
+            .cell
+            .look(|o| o.is_alive().then(|| o.id.clone()).flatten())
+        else {
+            return;
+        };
         if self.intent != Intent::Run || self.blame.is_some() {
             return;
         }
         self.cell.change(|o| o.health = Health::Unhealthy);
-        self.blame = Some(CrashCause::Unhealthy { failures, probe_output: output });
+        self.blame = Some(CrashCause::Unhealthy {
+            failures,
+            probe_output: output,
+        });
         spares::promote_for(&self.shared, &self.cell);
         let shared = Arc::clone(&self.shared);
         let grace = self.cell.assignment.container.kill_timeout;
@@ -328,7 +382,12 @@ impl Handler<Unhealthy> for Process {
 impl Handler<Check> for Process {
     type Result = ();
     fn handle(&mut self, _: Check, ctx: &mut Self::Context) {
-        let Some((id, alive)) = self.cell.look(|o| o.id.clone().map(|id| (id, o.is_alive()))) else { return };
+        let Some((id, alive)) = self
+            .cell
+            .look(|o| o.id.clone().map(|id| (id, o.is_alive())))
+        else {
+            return;
+        };
         if self.intent != Intent::Run || !alive {
             return;
         }
@@ -353,7 +412,11 @@ impl Handler<Check> for Process {
                 Err(RuntimeError::NoContainer(_)) => true,
                 Err(_) => false,
             };
-            if gone && actor.cell.look(crate::actors::agent::cell::Observed::is_alive) {
+            if gone
+                && actor
+                    .cell
+                    .look(crate::actors::agent::cell::Observed::is_alive)
+            {
                 if let Some(watch) = actor.watch.take() {
                     ctx.cancel_future(watch);
                 }
@@ -366,12 +429,18 @@ impl Handler<Check> for Process {
 impl Handler<RestartInPlace> for Process {
     type Result = ();
     fn handle(&mut self, message: RestartInPlace, ctx: &mut Self::Context) {
-        let Some(id) = self.cell.look(|o| o.is_alive().then(|| o.id.clone()).flatten()) else { return };
+        let Some(id) = self
+            .cell
+            .look(|o| o.is_alive().then(|| o.id.clone()).flatten())
+        else {
+            return;
+        };
         if self.intent != Intent::Run {
             return;
         }
         self.intent = Intent::Restart;
-        self.cell.change(|o| o.phase = Phase::Starting(format!("restarting: {}", message.0)));
+        self.cell
+            .change(|o| o.phase = Phase::Starting(format!("restarting: {}", message.0)));
         let shared = Arc::clone(&self.shared);
         let grace = self.cell.assignment.container.kill_timeout;
         let work = async move { shared.runtime.stop(&id, grace).await };
@@ -397,48 +466,5 @@ impl Handler<Retire> for Process {
         }
         let (shared, cell) = (Arc::clone(&self.shared), Arc::clone(&self.cell));
         Box::pin(async move { put_away(&shared, &cell, removal).await })
-    }
-}
-
-/// Stops, and perhaps removes, a container. Waits as long as the engine does not answer.
-pub async fn put_away(shared: &Shared, cell: &ContainerCell, removal: Removal) -> Result<(), RuntimeError> {
-    loop {
-        match put_away_once(shared, cell, removal).await {
-            Err(error @ RuntimeError::Unreachable { .. }) => {
-                shared.engine_lost(&error);
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                shared.engine_up().await;
-            }
-            Ok(()) | Err(RuntimeError::NoContainer(_)) => {
-                cell.change(|o| {
-                    o.phase = Phase::Stopped;
-                    (o.pid, o.ip) = (None, None);
-                });
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-async fn put_away_once(shared: &Shared, cell: &ContainerCell, removal: Removal) -> Result<(), RuntimeError> {
-    // One that is being made right now is known by its name only.
-    let id = match cell.look(|o| o.id.clone()) {
-        Some(id) => id,
-        None => {
-            let all = shared.runtime.list(&shared.owner_labels()).await?;
-            match all.into_iter().find(|c| c.name == cell.name()) {
-                Some(found) => found.id,
-                None => return Ok(()),
-            }
-        }
-    };
-    if cell.look(|o| o.phase == Phase::Frozen) {
-        shared.runtime.unpause(&id).await?;
-    }
-    shared.runtime.stop(&id, cell.assignment.container.kill_timeout).await?;
-    match removal {
-        Removal::Remove => shared.runtime.remove(&id).await,
-        Removal::Stop => Ok(()),
     }
 }

@@ -9,13 +9,13 @@ use crate::actors::agent::process::{Process, Promoted};
 use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::Record;
 use crate::actors::shared::{EngineState, Shared};
-use crate::domain::id::InstanceId;
 use crate::domain::view::InstanceRole;
 use std::sync::Arc;
 
 /// Whether idle spares are frozen on this engine.
 pub fn may_freeze(shared: &Shared) -> bool {
-    matches!(&*shared.engine.borrow(), EngineState::Up(info) if info.can_pause)
+    shared.settings.freeze_spares
+        && matches!(&*shared.engine.borrow(), EngineState::Up(info) if info.can_pause)
 }
 
 /// A spare as promotion sees it.
@@ -35,17 +35,16 @@ pub fn choose(mut candidates: Vec<Candidate>) -> Option<Candidate> {
     candidates.into_iter().next()
 }
 
-fn same_proc(a: &InstanceId, b: &InstanceId) -> bool {
-    a.app == b.app && a.proc_type == b.proc_type && a.proc == b.proc && a.no != b.no
-}
-
 /// Lets a spare take over from `cell`, which has just died or is about to be stopped. Returns its number.
 pub fn promote_for(shared: &Arc<Shared>, cell: &Arc<ContainerCell>) -> Option<u32> {
     if cell.look(|o| o.role) != InstanceRole::Active {
         return None;
     }
-    let peers: Vec<_> = shared.node.all().into_iter().filter(|c| same_proc(c.instance(), cell.instance())).collect();
-    let ready = peers.iter().filter(|c| c.look(|o| o.role == InstanceRole::Spare && o.is_ready()));
+    let mut peers = shared.node.of_proc(cell.instance());
+    peers.retain(|c| c.instance() != cell.instance());
+    let ready = peers
+        .iter()
+        .filter(|c| c.look(|o| o.role == InstanceRole::Spare && o.is_ready()));
     let chosen = choose(
         ready
             .map(|c| Candidate {
@@ -55,17 +54,31 @@ pub fn promote_for(shared: &Arc<Shared>, cell: &Arc<ContainerCell>) -> Option<u3
             })
             .collect(),
     )?;
-    let spare = peers.into_iter().find(|c| c.instance().no == chosen.no && c.assignment.version == chosen.version)?;
+    let spare = peers
+        .into_iter()
+        .find(|c| c.instance().no == chosen.no && c.assignment.version == chosen.version)?;
     // Frozen or not, the message goes out first: what follows is bookkeeping.
     spare.note(|o| o.role = InstanceRole::Active);
     shared.tell::<Process, _>(&paths::process(shared, spare.name()), Promoted);
     cell.note(|o| o.role = InstanceRole::Spare);
-    shared.recorder.send(Record::Role(spare.instance().clone(), InstanceRole::Active));
-    shared.recorder.send(Record::Role(cell.instance().clone(), InstanceRole::Spare));
+    shared
+        .recorder
+        .send(Record::Role(spare.instance().clone(), InstanceRole::Active));
+    shared
+        .recorder
+        .send(Record::Role(cell.instance().clone(), InstanceRole::Spare));
     shared.hub.emit(
-        Event::new("spare_promoted", Level::Info, format!("spare {} takes over from {}", spare.instance(), cell.instance()))
-            .instance(spare.instance())
-            .node(&shared.settings.node),
+        Event::new(
+            "spare_promoted",
+            Level::Info,
+            format!(
+                "spare {} takes over from {}",
+                spare.instance(),
+                cell.instance()
+            ),
+        )
+        .instance(spare.instance())
+        .node(&shared.settings.node),
     );
     spare.change(|_| ());
     Some(chosen.no)
@@ -77,14 +90,22 @@ mod tests {
 
     #[test]
     fn the_newest_then_running_then_lowest_spare_is_chosen() {
-        let spare = |no, running, version| Candidate { no, running, version };
+        let spare = |no, running, version| Candidate {
+            no,
+            running,
+            version,
+        };
         for (candidates, chosen) in [
             (vec![], None),
             (vec![spare(3, false, 1), spare(2, false, 1)], Some(2)),
             (vec![spare(2, false, 1), spare(3, true, 1)], Some(3)),
             (vec![spare(2, true, 1), spare(3, false, 2)], Some(3)),
         ] {
-            assert_eq!(choose(candidates.clone()).map(|c| c.no), chosen, "{candidates:?}");
+            assert_eq!(
+                choose(candidates.clone()).map(|c| c.no),
+                chosen,
+                "{candidates:?}"
+            );
         }
     }
 }

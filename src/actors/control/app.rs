@@ -29,14 +29,20 @@ fn flags() -> Flags {
 pub fn spec(shared: &Arc<Shared>, app: &AppName) -> ChildSpec {
     let (shared, app) = (Arc::clone(shared), app.clone());
     ChildSpec::supervisor_with(paths::app_id(&app), move || {
-        let spec = SupervisorSpec { flags: flags(), children: children(&shared, &app) };
+        let spec = SupervisorSpec {
+            flags: flags(),
+            children: children(&shared, &app),
+        };
         std::future::ready(Ok(spec.into()))
     })
 }
 
 /// The rollout first, then the procs that have instances.
 fn children(shared: &Arc<Shared>, app: &AppName) -> Vec<ChildSpec> {
-    let args = rollout::Args { shared: Arc::clone(shared), app: app.clone() };
+    let args = rollout::Args {
+        shared: Arc::clone(shared),
+        app: app.clone(),
+    };
     let procs: BTreeSet<String> = shared
         .world
         .placements(app)
@@ -44,22 +50,37 @@ fn children(shared: &Arc<Shared>, app: &AppName) -> Vec<ChildSpec> {
         .map(|p| format!("{}.{}", p.instance.proc_type, p.instance.proc))
         .collect();
     let rollout = ChildSpec::worker::<Rollout>("rollout", args);
-    std::iter::once(rollout).chain(procs.into_iter().map(|name| proc_spec(shared, app, name))).collect()
+    std::iter::once(rollout)
+        .chain(procs.into_iter().map(|name| proc_spec(shared, app, name)))
+        .collect()
 }
 
 /// The supervisor of one proc.
 fn proc_spec(shared: &Arc<Shared>, app: &AppName, full_name: String) -> ChildSpec {
     let (shared, app) = (Arc::clone(shared), app.clone());
     ChildSpec::supervisor_with(paths::proc_id(&full_name), move || {
-        let placed = shared.world.placements(&app).into_iter().map(|p| p.instance);
+        let placed = shared
+            .world
+            .placements(&app)
+            .into_iter()
+            .map(|p| p.instance);
         let mine = placed.filter(|id| format!("{}.{}", id.proc_type, id.proc) == full_name);
-        let spec = SupervisorSpec { flags: flags(), children: mine.map(|id| instance_spec(&shared, id)).collect() };
+        let spec = SupervisorSpec {
+            flags: flags(),
+            children: mine.map(|id| instance_spec(&shared, id)).collect(),
+        };
         std::future::ready(Ok(spec.into()))
     })
 }
 
 fn instance_spec(shared: &Arc<Shared>, id: InstanceId) -> ChildSpec {
-    ChildSpec::worker::<Instance>(paths::instance_id(id.no), instance::Args { shared: Arc::clone(shared), id })
+    ChildSpec::worker::<Instance>(
+        paths::instance_id(id.no),
+        instance::Args {
+            shared: Arc::clone(shared),
+            id,
+        },
+    )
 }
 
 /// Starts a child that may exist already, running or not.
@@ -71,7 +92,9 @@ async fn ensure(shared: &Shared, supervisor: &str, spec: ChildSpec) -> Result<()
         outcome => outcome,
     };
     match outcome {
-        Ok(_) | Err(CallError::AlreadyStarted(_) | CallError::Running | CallError::Restarting) => Ok(()),
+        Ok(_) | Err(CallError::AlreadyStarted(_) | CallError::Running | CallError::Restarting) => {
+            Ok(())
+        }
         Err(error) => Err(format!("{supervisor} cannot start {id}: {error}")),
     }
 }
@@ -90,8 +113,18 @@ pub async fn ensure_app(shared: &Arc<Shared>, app: &AppName) -> Result<(), Strin
 /// As [`ensure_app`].
 pub async fn ensure_instance(shared: &Arc<Shared>, id: &InstanceId) -> Result<(), Failure> {
     let full_name = format!("{}.{}", id.proc_type, id.proc);
-    ensure(shared, &paths::app(&id.app), proc_spec(shared, &id.app, full_name.clone())).await?;
-    ensure(shared, &paths::proc(&id.app, &full_name), instance_spec(shared, id.clone())).await?;
+    ensure(
+        shared,
+        &paths::app(&id.app),
+        proc_spec(shared, &id.app, full_name.clone()),
+    )
+    .await?;
+    ensure(
+        shared,
+        &paths::proc(&id.app, &full_name),
+        instance_spec(shared, id.clone()),
+    )
+    .await?;
     Ok(())
 }
 
@@ -109,7 +142,11 @@ async fn drop_child(shared: &Shared, supervisor: &str, id: String) {
 /// What the store said.
 pub async fn drop_instance(shared: &Arc<Shared>, id: &InstanceId) -> Result<(), Failure> {
     let change = Change::Delete(keys::instance(id));
-    shared.store.transact(Vec::new(), vec![change]).await.map_err(|e| e.to_string())?;
+    shared
+        .store
+        .transact(Vec::new(), vec![change])
+        .await
+        .map_err(|e| e.to_string())?;
     shared.world.remove_placement(id);
     let full_name = format!("{}.{}", id.proc_type, id.proc);
     let proc = paths::proc(&id.app, &full_name);

@@ -4,7 +4,7 @@
 
 use crate::actors::agent::cell::{Assignment, ContainerCell, Observed, Phase};
 use crate::actors::agent::node;
-use crate::actors::agent::process::Removal;
+use crate::actors::agent::put_away::Removal;
 use crate::actors::control::render::{self, Counters};
 use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
@@ -33,7 +33,10 @@ pub struct Failure {
 
 impl From<String> for Failure {
     fn from(reason: String) -> Self {
-        Self { reason, crash: None }
+        Self {
+            reason,
+            crash: None,
+        }
     }
 }
 
@@ -41,16 +44,41 @@ impl From<String> for Failure {
 ///
 /// # Errors
 /// A sentence when its proc or release is gone, or no image is known.
-pub fn assignment(shared: &Shared, record: &AppRecord, placement: &Placement, fresh: bool) -> Result<Assignment, String> {
+pub fn assignment(
+    shared: &Shared,
+    record: &AppRecord,
+    placement: &Placement,
+    fresh: bool,
+) -> Result<Assignment, String> {
     let id = &placement.instance;
     let full_name = format!("{}.{}", id.proc_type, id.proc);
     let release = record
         .release_of(&full_name, placement.version)
-        .ok_or_else(|| format!("version {} of {full_name} is not known any more", placement.version))?;
-    let proc = release.spec.procs.iter().find(|p| p.name == id.proc).ok_or_else(|| format!("proc {full_name} is gone"))?;
+        .ok_or_else(|| {
+            format!(
+                "version {} of {full_name} is not known any more",
+                placement.version
+            )
+        })?;
+    let proc = release
+        .spec
+        .procs
+        .iter()
+        .find(|p| p.name == id.proc)
+        .ok_or_else(|| format!("proc {full_name} is gone"))?;
     let proc = record.effective(proc);
-    let counters = Counters { version: placement.version, drift: placement.drift };
-    let container = render::container(&shared.settings.site, release, &proc, id, counters, &placement.ports)?;
+    let counters = Counters {
+        version: placement.version,
+        drift: placement.drift,
+    };
+    let container = render::container(
+        &shared.settings.site,
+        release,
+        &proc,
+        id,
+        counters,
+        &placement.ports,
+    )?;
     Ok(Assignment {
         instance: id.clone(),
         version: placement.version,
@@ -66,9 +94,21 @@ pub fn assignment(shared: &Shared, record: &AppRecord, placement: &Placement, fr
 ///
 /// # Errors
 /// A sentence when the range is used up.
-pub fn allocate(shared: &Shared, id: &InstanceId, proc: &ProcSpec, also_taken: &HashSet<u16>) -> Result<Placement, String> {
+pub fn allocate(
+    shared: &Shared,
+    id: &InstanceId,
+    proc: &ProcSpec,
+    also_taken: &HashSet<u16>,
+) -> Result<Placement, String> {
     let range = shared.settings.port_range;
-    let taken = |port: u16| also_taken.contains(&port) || shared.world.is_port_allocated(port) || is_listening(shared, port);
+    // A version that is only being tried has its ports in no placement yet.
+    let tried = shared.node.published_ports();
+    let taken = |port: u16| {
+        also_taken.contains(&port)
+            || tried.contains(&port)
+            || shared.world.is_port_allocated(port)
+            || is_listening(shared, port)
+    };
     let ports = render::allocate_ports(id, &render::exposed(proc), range, taken)?;
     Ok(Placement {
         instance: id.clone(),
@@ -108,8 +148,14 @@ pub async fn carry_out(shared: Arc<Shared>, step: Step) -> Result<(), Failure> {
 }
 
 fn desired(shared: &Shared, id: &InstanceId) -> Result<(Arc<AppRecord>, Placement), Failure> {
-    let app = shared.world.app(&id.app).ok_or_else(|| format!("app {} is gone", id.app))?;
-    let placement = shared.world.placement(id).ok_or_else(|| format!("instance {id} has no placement"))?;
+    let app = shared
+        .world
+        .app(&id.app)
+        .ok_or_else(|| format!("app {} is gone", id.app))?;
+    let placement = shared
+        .world
+        .placement(id)
+        .ok_or_else(|| format!("instance {id} has no placement"))?;
     Ok((app.record, placement))
 }
 
@@ -120,9 +166,15 @@ pub async fn create(shared: &Arc<Shared>, id: &InstanceId, fresh: bool) -> Resul
         return Ok(());
     }
     if fresh && (placement.finished.is_some() || placement.gave_up > 0) {
-        shared.world.change_placement(id, |p| (p.finished, p.gave_up) = (None, 0));
-        shared.recorder.send(Record::Placement(id.clone(), Touch::Finished(None)));
-        shared.recorder.send(Record::Placement(id.clone(), Touch::GaveUp(0)));
+        shared
+            .world
+            .change_placement(id, |p| (p.finished, p.gave_up) = (None, 0));
+        shared
+            .recorder
+            .send(Record::Placement(id.clone(), Touch::Finished(None)));
+        shared
+            .recorder
+            .send(Record::Placement(id.clone(), Touch::GaveUp(0)));
     }
     let cell = node::assign(shared, assignment(shared, &record, &placement, fresh)?).await?;
     wait_steady(&cell, Duration::ZERO).await
@@ -131,14 +183,22 @@ pub async fn create(shared: &Arc<Shared>, id: &InstanceId, fresh: bool) -> Resul
 async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
     let id = &step.instance;
     let (record, mut placement) = desired(shared, id)?;
-    let proc = record.proc(&id.proc).ok_or_else(|| format!("proc {} is gone", id.proc))?;
-    let old: Vec<_> = shared.node.of(id).into_iter().filter(|c| c.assignment.version != step.version).collect();
+    let proc = record
+        .proc(&id.proc)
+        .ok_or_else(|| format!("proc {} is gone", id.proc))?;
+    let old: Vec<_> = shared
+        .node
+        .of(id)
+        .into_iter()
+        .filter(|c| c.assignment.version != step.version)
+        .collect();
     let stopped = record.is_stopped(&proc.full_name(), id.no);
     let overlap = proc.update.order == UpdateOrder::StartFirst && !proc.stateful && !stopped;
     placement.version = step.version;
     placement.resources = (proc.cpu, proc.memory);
     (placement.finished, placement.gave_up) = (None, 0);
-    let ports_differ = placement.ports.iter().map(|p| p.0).collect::<Vec<_>>() != render::exposed(&proc);
+    let ports_differ =
+        placement.ports.iter().map(|p| p.0).collect::<Vec<_>>() != render::exposed(&proc);
     if overlap || ports_differ {
         // Old and new run side by side for a moment: they cannot share host ports.
         placement.ports = allocate(shared, id, &proc, &HashSet::new())?.ports;
@@ -164,7 +224,9 @@ async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
 
 async fn retire_all(shared: &Arc<Shared>, cells: &[Arc<ContainerCell>]) -> Result<(), Failure> {
     for cell in cells {
-        node::retire(shared, cell, Removal::Remove).await.map_err(|e| e.to_string())?;
+        node::retire(shared, cell, Removal::Remove)
+            .await
+            .map_err(|e| e.to_string())?;
     }
     Ok(())
 }
@@ -173,9 +235,18 @@ async fn retire_all(shared: &Arc<Shared>, cells: &[Arc<ContainerCell>]) -> Resul
 async fn commit(shared: &Shared, placement: &Placement) -> Result<(), Failure> {
     let json = serde_json::to_vec(placement).map_err(|e| e.to_string())?;
     let change = Change::Put(keys::instance(&placement.instance), json);
-    shared.store.transact(Vec::new(), vec![change]).await.map_err(|e| e.to_string())?;
+    shared
+        .store
+        .transact(Vec::new(), vec![change])
+        .await
+        .map_err(|e| e.to_string())?;
     let known = shared.world.change_placement(&placement.instance, |now| {
-        *now = Placement { role: now.role, restarts: now.restarts, last_crash: now.last_crash.clone(), ..placement.clone() };
+        *now = Placement {
+            role: now.role,
+            restarts: now.restarts,
+            last_crash: now.last_crash.clone(),
+            ..placement.clone()
+        };
     });
     if known.is_none() {
         shared.world.put_placement(placement.clone());
@@ -185,19 +256,30 @@ async fn commit(shared: &Shared, placement: &Placement) -> Result<(), Failure> {
 
 async fn update_in_place(shared: &Arc<Shared>, id: &InstanceId) -> Result<(), Failure> {
     let (record, _) = desired(shared, id)?;
-    let proc = record.proc(&id.proc).ok_or_else(|| format!("proc {} is gone", id.proc))?;
+    let proc = record
+        .proc(&id.proc)
+        .ok_or_else(|| format!("proc {} is gone", id.proc))?;
     let resources = render::resources(proc.cpu, proc.memory, shared.settings.site.cpus);
     for cell in shared.node.of(id) {
-        node::update(shared, &cell, resources).await.map_err(|e| e.to_string())?;
+        node::update(shared, &cell, resources)
+            .await
+            .map_err(|e| e.to_string())?;
     }
-    shared.recorder.send(Record::Placement(id.clone(), Touch::Resources((proc.cpu, proc.memory))));
+    shared.recorder.send(Record::Placement(
+        id.clone(),
+        Touch::Resources((proc.cpu, proc.memory)),
+    ));
     Ok(())
 }
 
 async fn restart(shared: &Arc<Shared>, id: &InstanceId) -> Result<(), Failure> {
-    let Some(cell) = shared.node.of(id).pop() else { return create(shared, id, true).await };
+    let Some(cell) = shared.node.of(id).pop() else {
+        return create(shared, id, true).await;
+    };
     let before = cell.look(|o| o.is_alive().then_some(o.started_at));
-    let Some(before) = before else { return create(shared, id, true).await };
+    let Some(before) = before else {
+        return create(shared, id, true).await;
+    };
     node::restart(shared, &cell, "asked for by an operator");
     let mut changed = cell.subscribe();
     // First the old run must be over, then the new one ready.
@@ -211,7 +293,9 @@ async fn restart(shared: &Arc<Shared>, id: &InstanceId) -> Result<(), Failure> {
 
 async fn put_away(shared: &Arc<Shared>, id: &InstanceId, removal: Removal) -> Result<(), Failure> {
     for cell in shared.node.of(id) {
-        node::retire(shared, &cell, removal).await.map_err(|e| e.to_string())?;
+        node::retire(shared, &cell, removal)
+            .await
+            .map_err(|e| e.to_string())?;
     }
     Ok(())
 }
@@ -251,15 +335,28 @@ pub async fn wait_ready(cell: &ContainerCell) -> Result<(), Failure> {
         let verdict = cell.look(|o| match &o.phase {
             _ if o.is_ready() => Some(Ok(())),
             Phase::Finished(_) => Some(Ok(())),
-            Phase::GaveUp(reason) => Some(Err(Failure { reason: reason.clone(), crash: o.last_crash.clone() })),
+            Phase::GaveUp(reason) => Some(Err(Failure {
+                reason: reason.clone(),
+                crash: o.last_crash.clone(),
+            })),
             Phase::Stopped => Some(Err(Failure::from("it was stopped meanwhile".to_owned()))),
-            Phase::Pending(_) | Phase::Starting(_) | Phase::Running | Phase::Frozen | Phase::Crashed(_) => None,
+            Phase::Pending(_)
+            | Phase::Starting(_)
+            | Phase::Running
+            | Phase::Frozen
+            | Phase::Crashed(_) => None,
         });
         if let Some(verdict) = verdict {
-            return verdict.map_err(|f| Failure { reason: format!("{}: {}", cell.instance(), f.reason), ..f });
+            return verdict.map_err(|f| Failure {
+                reason: format!("{}: {}", cell.instance(), f.reason),
+                ..f
+            });
         }
         if changed.changed().await.is_err() {
-            return Err(Failure::from(format!("{}: lain is stopping", cell.instance())));
+            return Err(Failure::from(format!(
+                "{}: lain is stopping",
+                cell.instance()
+            )));
         }
     }
 }

@@ -4,9 +4,7 @@
 //! stops the others, last of the file first, and starts them again, first of the file first, each proc after
 //! the one before it is ready.
 
-use crate::actors::control::carry;
-use crate::actors::control::instance::{Carry, Instance};
-use crate::actors::control::paths;
+use crate::actors::control::{carry, instance};
 use crate::actors::hub::{Event, Level};
 use crate::actors::shared::Shared;
 use crate::domain::group::group_restart;
@@ -42,13 +40,19 @@ impl Coordinator {
     ///
     /// The app's own budget counts: one crash more than `intensity` within `period`, and the group is left
     /// alone until the window has passed, the app being degraded.
-    pub fn on_crash(&mut self, shared: &Shared, id: &InstanceId, now: Duration) -> Option<GroupPlan> {
+    pub fn on_crash(
+        &mut self,
+        shared: &Shared,
+        id: &InstanceId,
+        now: Duration,
+    ) -> Option<GroupPlan> {
         let app = shared.world.app(&id.app)?;
         let supervision = app.record.current.spec.supervision;
         if supervision.strategy == ProcStrategy::OneForOne || self.busy {
             return None;
         }
-        self.crashes.retain(|&at| now.saturating_sub(at) <= supervision.period);
+        self.crashes
+            .retain(|&at| now.saturating_sub(at) <= supervision.period);
         self.crashes.push_back(now);
         let limit = usize::try_from(supervision.intensity).unwrap_or(usize::MAX);
         if self.crashes.len() > limit {
@@ -57,7 +61,14 @@ impl Coordinator {
                 supervision.intensity,
                 supervision.period.as_secs()
             );
-            shared.hub.emit(Event::new("app_degraded", Level::Error, format!("app {} is degraded: {trouble}", id.app)).app(&id.app));
+            shared.hub.emit(
+                Event::new(
+                    "app_degraded",
+                    Level::Error,
+                    format!("app {} is degraded: {trouble}", id.app),
+                )
+                .app(&id.app),
+            );
             shared.world.set_trouble(&id.app, Some(trouble));
             return None;
         }
@@ -77,14 +88,38 @@ impl Coordinator {
 fn plan(record: &AppRecord, placements: &[Placement], id: &InstanceId) -> Option<GroupPlan> {
     let procs = &record.current.spec.procs;
     let crashed = procs.iter().position(|p| p.name == id.proc)?;
-    let runs_for_ever = |i: usize| !matches!(procs[i].proc_type, ProcType::Cron | ProcType::Oneshot);
-    let group = group_restart(record.current.spec.supervision.strategy, procs.len(), crashed, runs_for_ever);
+    let runs_for_ever =
+        |i: usize| !matches!(procs[i].proc_type, ProcType::Cron | ProcType::Oneshot);
+    let group = group_restart(
+        record.current.spec.supervision.strategy,
+        procs.len(),
+        crashed,
+        runs_for_ever,
+    );
     let steps = |action: PlanAction, indices: &[usize]| -> Vec<Vec<Step>> {
-        let of = |i: &usize| placements.iter().filter(|p| p.instance.proc == procs[*i].name).map(|p| step(action, p)).collect();
-        indices.iter().map(of).filter(|steps: &Vec<Step>| !steps.is_empty()).collect()
+        let of = |i: &usize| {
+            placements
+                .iter()
+                .filter(|p| p.instance.proc == procs[*i].name)
+                .map(|p| step(action, p))
+                .collect()
+        };
+        indices
+            .iter()
+            .map(of)
+            .filter(|steps: &Vec<Step>| !steps.is_empty())
+            .collect()
     };
-    let (stop, start) = (steps(PlanAction::Stop, &group.stop), steps(PlanAction::Start, &group.start));
-    (!start.is_empty()).then(|| GroupPlan { app: id.app.clone(), crashed: id.clone(), stop, start })
+    let (stop, start) = (
+        steps(PlanAction::Stop, &group.stop),
+        steps(PlanAction::Start, &group.start),
+    );
+    (!start.is_empty()).then(|| GroupPlan {
+        app: id.app.clone(),
+        crashed: id.clone(),
+        stop,
+        start,
+    })
 }
 
 fn step(action: PlanAction, placement: &Placement) -> Step {
@@ -99,9 +134,22 @@ fn step(action: PlanAction, placement: &Placement) -> Step {
 
 /// Carries out a group restart.
 pub async fn carry_out(shared: &Arc<Shared>, plan: GroupPlan) {
-    let others: Vec<String> = plan.start.iter().flatten().map(|s| s.instance.to_string()).collect();
-    let text = format!("{} crashed: its strategy restarts {} too", plan.crashed, others.join(", "));
-    shared.hub.emit(Event::new("group_restart", Level::Warn, text).app(&plan.app).instance(&plan.crashed));
+    let others: Vec<String> = plan
+        .start
+        .iter()
+        .flatten()
+        .map(|s| s.instance.to_string())
+        .collect();
+    let text = format!(
+        "{} crashed: its strategy restarts {} too",
+        plan.crashed,
+        others.join(", ")
+    );
+    shared.hub.emit(
+        Event::new("group_restart", Level::Warn, text)
+            .app(&plan.app)
+            .instance(&plan.crashed),
+    );
     for steps in plan.stop {
         carry_all(shared, steps).await;
     }
@@ -111,16 +159,24 @@ pub async fn carry_out(shared: &Arc<Shared>, plan: GroupPlan) {
     for steps in plan.start {
         carry_all(shared, steps).await;
     }
-    shared.hub.emit(Event::new("group_restarted", Level::Info, format!("app {}: its procs are up again", plan.app)).app(&plan.app));
+    shared.hub.emit(
+        Event::new(
+            "group_restarted",
+            Level::Info,
+            format!("app {}: its procs are up again", plan.app),
+        )
+        .app(&plan.app),
+    );
 }
 
 async fn carry_all(shared: &Arc<Shared>, steps: Vec<Step>) {
     let sends = steps.into_iter().map(|step| async move {
-        let instance = shared.actor::<Instance>(&paths::instance(&step.instance));
         let name = step.instance.clone();
-        match instance.send(Carry(step)).await {
+        match instance::carry(shared, step).await {
             Ok(Ok(())) => {}
-            Ok(Err(failure)) => tracing::warn!(instance = %name, "group restart: {}", failure.reason),
+            Ok(Err(failure)) => {
+                tracing::warn!(instance = %name, "group restart: {}", failure.reason)
+            }
             Err(error) => tracing::warn!(instance = %name, "group restart: {error}"),
         }
     });

@@ -40,7 +40,11 @@ pub fn changes(from: &Release, to: &Release, registry: &str) -> BTreeMap<String,
 
 /// The steps that lead from what is placed to what a record wants.
 pub fn plan_for(record: &AppRecord, placements: &[Placement], registry: &str) -> Vec<Step> {
-    let why = record.previous.as_ref().map(|p| changes(p, &record.current, registry)).unwrap_or_default();
+    let why = record
+        .previous
+        .as_ref()
+        .map(|p| changes(p, &record.current, registry))
+        .unwrap_or_default();
     plan::plan(record, placements, &why)
 }
 
@@ -64,11 +68,17 @@ pub async fn prepare(
     app: &AppName,
     mut view: OperationView,
 ) -> Result<(Vec<Step>, OperationView), (OperationView, String)> {
-    let Some(versioned) = shared.world.app(app) else { return Err((view, format!("app {app} is gone"))) };
+    let Some(versioned) = shared.world.app(app) else {
+        return Err((view, format!("app {app} is gone")));
+    };
     let placements = shared.world.placements(app);
     let steps = match view.kind.as_str() {
         "restart" | "stop" | "start" => remaining(&view, &placements),
-        _ => plan_for(&versioned.record, &placements, &shared.settings.site.registry),
+        _ => plan_for(
+            &versioned.record,
+            &placements,
+            &shared.settings.site.registry,
+        ),
     };
     if let Err(reason) = place(shared, &versioned.record, &steps).await {
         return Err((view, reason));
@@ -79,12 +89,21 @@ pub async fn prepare(
 
 /// The steps of a command that have not been done, rebuilt from what the operation shows.
 fn remaining(view: &OperationView, placements: &[Placement]) -> Vec<Step> {
-    let open = view.steps.iter().filter(|s| s.state != OperationState::Succeeded);
+    let open = view
+        .steps
+        .iter()
+        .filter(|s| s.state != OperationState::Succeeded);
     open.filter_map(|shown| {
         let instance: InstanceId = shown.step.target.parse().ok()?;
         let placement = placements.iter().find(|p| p.instance == instance)?;
         let (role, version) = (placement.role, placement.version);
-        Some(Step { action: shown.step.action, instance, role, version, changes: shown.step.changes.clone() })
+        Some(Step {
+            action: shown.step.action,
+            instance,
+            role,
+            version,
+            changes: shown.step.changes.clone(),
+        })
     })
     .collect()
 }
@@ -94,20 +113,36 @@ async fn place(shared: &Arc<Shared>, record: &AppRecord, steps: &[Step]) -> Resu
     let mut taken = HashSet::new();
     let mut fresh = Vec::new();
     for step in steps.iter().filter(|s| s.action == PlanAction::Create) {
-        let proc = record.proc(&step.instance.proc).ok_or_else(|| format!("proc {} is gone", step.instance.proc))?;
+        let proc = record
+            .proc(&step.instance.proc)
+            .ok_or_else(|| format!("proc {} is gone", step.instance.proc))?;
         let mut placement = carry::allocate(shared, &step.instance, &proc, &taken)?;
         taken.extend(placement.ports.iter().map(|p| p.1));
         (placement.version, placement.role) = (step.version, step.role);
         fresh.push(placement);
     }
-    let doomed: HashSet<&InstanceId> =
-        steps.iter().filter(|s| s.action == PlanAction::Delete).map(|s| &s.instance).collect();
+    let doomed: HashSet<&InstanceId> = steps
+        .iter()
+        .filter(|s| s.action == PlanAction::Delete)
+        .map(|s| &s.instance)
+        .collect();
     let roles = role_changes(shared, record, &fresh, &doomed);
     fresh.extend(roles);
-    let changes = fresh.iter().map(|p| Ok(store::Change::Put(keys::instance(&p.instance), serde_json::to_vec(p)?)));
-    let changes = changes.collect::<Result<Vec<_>, serde_json::Error>>().map_err(|e| e.to_string())?;
+    let changes = fresh.iter().map(|p| {
+        Ok(store::Change::Put(
+            keys::instance(&p.instance),
+            serde_json::to_vec(p)?,
+        ))
+    });
+    let changes = changes
+        .collect::<Result<Vec<_>, serde_json::Error>>()
+        .map_err(|e| e.to_string())?;
     if !changes.is_empty() {
-        shared.store.transact(Vec::new(), changes).await.map_err(|e| e.to_string())?;
+        shared
+            .store
+            .transact(Vec::new(), changes)
+            .await
+            .map_err(|e| e.to_string())?;
     }
     for placement in fresh {
         for cell in shared.node.of(&placement.instance) {
@@ -129,11 +164,19 @@ fn role_changes(
     let mut changed = Vec::new();
     for proc in record.procs() {
         let mine = |p: &&Placement| p.instance.proc == proc.name && !doomed.contains(&p.instance);
-        let placements: Vec<Placement> = all.iter().filter(mine).chain(fresh.iter().filter(mine)).cloned().collect();
+        let placements: Vec<Placement> = all
+            .iter()
+            .filter(mine)
+            .chain(fresh.iter().filter(mine))
+            .cloned()
+            .collect();
         for (id, role) in plan::rebalance_roles(proc.num_instances, &placements) {
             // A new placement has the role that its number gives it; only those that exist change.
             if let Some(placement) = all.iter().find(|p| p.instance == id) {
-                changed.push(Placement { role, ..placement.clone() });
+                changed.push(Placement {
+                    role,
+                    ..placement.clone()
+                });
             }
         }
     }
@@ -151,7 +194,9 @@ pub async fn update_app(
     mut change: impl FnMut(&mut AppRecord) -> bool,
 ) -> Result<(), StoreError> {
     loop {
-        let Some(versioned) = shared.world.app(app) else { return Ok(()) };
+        let Some(versioned) = shared.world.app(app) else {
+            return Ok(());
+        };
         let mut record = AppRecord::clone(&versioned.record);
         if !change(&mut record) {
             return Ok(());
@@ -178,16 +223,22 @@ pub async fn update_app(
 /// # Errors
 /// [`StoreError::Failed`] for a value that JSON cannot hold.
 pub fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(value)
-        .map_err(|e| StoreError::Failed { action: "write a record as JSON".to_owned(), reason: e.to_string() })
+    serde_json::to_vec(value).map_err(|e| StoreError::Failed {
+        action: "write a record as JSON".to_owned(),
+        reason: e.to_string(),
+    })
 }
 
 /// What follows from the end of an operation: the app is at rest, gone, or on its way back.
-pub async fn conclude(shared: &Arc<Shared>, change: Change) {
+pub async fn conclude(shared: &Arc<Shared>, change: &Change) {
     let outcome = match change.operation.state {
-        OperationState::Succeeded if change.operation.kind == "undeploy" => remove_app(shared, &change.app).await,
-        OperationState::Failed if change.operation.kind == "deploy" => roll_back(shared, &change).await,
-        _ => settle(shared, &change).await,
+        OperationState::Succeeded if change.operation.kind == "undeploy" => {
+            remove_app(shared, &change.app).await
+        }
+        OperationState::Failed if change.operation.kind == "deploy" => {
+            roll_back(shared, change).await
+        }
+        _ => settle(shared, change).await,
     };
     if let Err(error) = outcome {
         crate::actors::recorder::announce_store_trouble(shared, &error);
@@ -197,7 +248,10 @@ pub async fn conclude(shared: &Arc<Shared>, change: Change) {
 /// The operation is no longer in progress, unless a newer one is.
 async fn settle(shared: &Shared, change: &Change) -> Result<(), StoreError> {
     update_app(shared, &change.app, |record| {
-        let mine = record.operation.as_ref().is_some_and(|id| id.as_str() == change.operation.id);
+        let mine = record
+            .operation
+            .as_ref()
+            .is_some_and(|id| id.as_str() == change.operation.id);
         if mine {
             record.operation = None;
         }
@@ -214,46 +268,123 @@ async fn remove_app(shared: &Arc<Shared>, app: &AppName) -> Result<(), StoreErro
     ];
     shared.store.transact(Vec::new(), changes).await?;
     shared.world.remove_app(app);
-    shared.hub.emit(Event::new("app_removed", Level::Info, format!("app {app} was removed")).app(app));
+    shared
+        .hub
+        .emit(Event::new("app_removed", Level::Info, format!("app {app} was removed")).app(app));
     app::drop_app(shared, app).await;
     Ok(())
 }
 
 /// Goes back to the release before, where there is one and the file does not forbid it.
 async fn roll_back(shared: &Arc<Shared>, change: &Change) -> Result<(), StoreError> {
+    let placements = shared.world.placements(&change.app);
+    let mut text = None;
+    let begun = begin(shared, &change.app, "rollback", |record| {
+        let mine = record.operation.as_ref();
+        if mine.is_none_or(|op| op.as_str() != change.operation.id) {
+            return Start::Nothing;
+        }
+        let allowed = record
+            .current
+            .spec
+            .procs
+            .iter()
+            .all(|p| p.update.auto_rollback);
+        let Some(previous) = record.previous.clone().filter(|_| allowed) else {
+            record.operation = None;
+            return Start::Rest;
+        };
+        // The failed release stays known until its last container is replaced.
+        record.succeed(previous, &placements);
+        let why = change.operation.error.as_deref();
+        let why = why.unwrap_or("no reason was given");
+        text = Some(format!(
+            "the deploy of {} failed and is rolled back: {why}",
+            change.app
+        ));
+        Start::Operation
+    })
+    .await?;
+    if let (Some(id), Some(text)) = (begun, text) {
+        let event = Event::new("rollback_started", Level::Error, text);
+        shared.hub.emit(event.app(&change.app).operation(&id));
+    }
+    Ok(())
+}
+
+/// Begins an operation that makes what runs as it is wanted, where it is not and nothing is in progress.
+///
+/// # Errors
+/// What the store said.
+pub async fn reconcile(shared: &Arc<Shared>, app: &AppName) -> Result<(), StoreError> {
+    let registry = shared.settings.site.registry.clone();
+    let placements = shared.world.placements(app);
+    begin(shared, app, "reconcile", |record| {
+        let differs = !plan_for(record, &placements, &registry).is_empty();
+        match record.operation.is_none() && !record.removing && differs {
+            true => Start::Operation,
+            false => Start::Nothing,
+        }
+    })
+    .await
+    .map(drop)
+}
+
+/// What a change of a record leads to.
+enum Start {
+    /// It was not changed.
+    Nothing,
+    /// It was changed, and is at rest.
+    Rest,
+    /// It was changed, and an operation begins.
+    Operation,
+}
+
+/// Changes a record and begins an operation of lain's own, durable together.
+async fn begin(
+    shared: &Arc<Shared>,
+    app: &AppName,
+    kind: &str,
+    mut change: impl FnMut(&mut AppRecord) -> Start,
+) -> Result<Option<OperationId>, StoreError> {
     let now = shared.clock.now_utc();
-    let Ok(id) = OperationId::new(crate::actors::agent::crash::new_id()) else { return Ok(()) };
-    let mut rolled_back = None;
-    update_app(shared, &change.app, |record| {
-        let mine = record.operation.as_ref().is_some_and(|op| op.as_str() == change.operation.id);
-        if !mine {
-            return false;
+    let Ok(id) = OperationId::new(crate::actors::agent::crash::new_id()) else {
+        return Ok(None);
+    };
+    let fresh = operation(&id, kind, app, "lain", now);
+    // The operation first: a record never names one that is not known.
+    let key = format!("{}{id}", keys::OPERATIONS);
+    let mut begun = false;
+    let Some(versioned) = shared.world.app(app) else {
+        return Ok(None);
+    };
+    if matches!(
+        change(&mut AppRecord::clone(&versioned.record)),
+        Start::Nothing
+    ) {
+        return Ok(None);
+    }
+    let put = store::Change::Put(key, encode(&fresh)?);
+    shared.store.transact(Vec::new(), vec![put]).await?;
+    shared.world.put_operation(fresh);
+    update_app(shared, app, |record| {
+        begun = false;
+        match change(record) {
+            Start::Nothing => return false,
+            Start::Rest => {}
+            Start::Operation => {
+                record.operation = Some(id.clone());
+                begun = true;
+            }
         }
-        record.operation = None;
-        let allowed = record.current.spec.procs.iter().all(|p| p.update.auto_rollback);
-        if let Some(previous) = record.previous.clone().filter(|_| allowed) {
-            let mut operation = operation(&id, "rollback", &change.app, "lain", now);
-            operation.error = None;
-            // The failed release stays known until its last container is replaced.
-            record.previous = Some(std::mem::replace(&mut record.current, previous));
-            record.operation = Some(id.clone());
-            record.updated_at = now;
-            rolled_back = Some(operation);
-        }
+        record.updated_at = now;
         true
     })
     .await?;
-    let Some(operation) = rolled_back else { return Ok(()) };
-    let text = format!(
-        "the deploy of {} failed and is rolled back: {}",
-        change.app,
-        change.operation.error.as_deref().unwrap_or("no reason was given")
-    );
-    shared.hub.emit(Event::new("rollback_started", Level::Error, text).app(&change.app).operation(&id));
-    shared.store.transact(Vec::new(), vec![store::Change::Put(format!("{}{id}", keys::OPERATIONS), encode(&operation)?)]).await?;
-    shared.world.put_operation(operation);
-    shared.tell::<Rollout, _>(&paths::rollout(&change.app), Begin);
-    Ok(())
+    if begun {
+        shared.tell::<Rollout, _>(&paths::rollout(app), Begin);
+    }
+    Ok(begun.then_some(id))
 }
 
 /// A new operation without steps.

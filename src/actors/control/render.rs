@@ -5,8 +5,8 @@
 use crate::domain::id::InstanceId;
 use crate::domain::labels;
 use crate::domain::record::Release;
-use crate::domain::spec::model::{Port, Probe, ProcSpec, Protocol, VolumeSpec};
 use crate::domain::spec;
+use crate::domain::spec::model::{Port, Probe, ProcSpec, Protocol, VolumeSpec};
 use crate::ports::runtime::{ContainerSpec, Mount, PublishedPort, Resources};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -40,7 +40,13 @@ pub struct Counters {
 
 /// LAIN's container name, `<group>.v<version>-i<instance>-d<drift>`.
 pub fn container_name(id: &InstanceId, counters: Counters) -> String {
-    format!("{}.v{}-i{}-d{}", id.group(), counters.version, id.no, counters.drift)
+    format!(
+        "{}.v{}-i{}-d{}",
+        id.group(),
+        counters.version,
+        id.no,
+        counters.drift
+    )
 }
 
 /// The image of a proc: its own, the release's, or LAIN's `<registry>/<app>:release-<meta version>`.
@@ -58,19 +64,29 @@ pub fn image_of(proc: &ProcSpec, release: &Release, registry: &str) -> Result<St
         ));
     };
     let name = format!("{}:release-{meta}", release.spec.appname);
-    Ok(if registry.is_empty() { name } else { format!("{}/{name}", registry.trim_end_matches('/')) })
+    Ok(if registry.is_empty() {
+        name
+    } else {
+        format!("{}/{name}", registry.trim_end_matches('/'))
+    })
 }
 
 /// CPU and memory limits. LAIN: level/8 of half the node's CPU; level 0 counts as 2.
 pub fn resources(cpu_level: u32, memory: u64, cpus: u32) -> Resources {
     let level = if cpu_level == 0 { 2 } else { cpu_level };
-    Resources { cpu_millis: (level * cpus.max(1) * 1000 / 16).max(10), memory }
+    Resources {
+        cpu_millis: (level * cpus.max(1) * 1000 / 16).max(10),
+        memory,
+    }
 }
 
 /// The ports that are published on the host: those that the proc exposes by TCP or UDP.
 pub fn exposed(proc: &ProcSpec) -> Vec<Port> {
     let mut ports = proc.ports.clone();
-    let stream = proc.stream_ports.iter().map(|s| Port { port: s.dest, protocol: s.protocol });
+    let stream = proc.stream_ports.iter().map(|s| Port {
+        port: s.dest,
+        protocol: s.protocol,
+    });
     ports.extend(stream);
     ports.sort_unstable();
     ports.dedup();
@@ -92,7 +108,11 @@ pub fn container(
     let image = image_of(proc, release, &site.registry)?;
     let ports = host_ports
         .iter()
-        .map(|&(container, host_port)| PublishedPort { container, host_ip: site.publish, host_port })
+        .map(|&(container, host_port)| PublishedPort {
+            container,
+            host_ip: site.publish,
+            host_port,
+        })
         .collect();
     let mut dns_search = proc.dns_search.clone();
     dns_search.push(format!("{}.lain", spec::app_domain(&id.app)));
@@ -121,11 +141,18 @@ fn environment(
     id: &InstanceId,
     counters: Counters,
 ) -> Vec<(String, String)> {
-    let mut env: Vec<(String, String)> = proc.env.iter().map(|e| (e.name.clone(), e.value.clone())).collect();
+    let mut env: Vec<(String, String)> = proc
+        .env
+        .iter()
+        .map(|e| (e.name.clone(), e.value.clone()))
+        .collect();
     let mut set = |name: &str, value: String| env.push((name.to_owned(), value));
     set("LAIN_APPNAME", id.app.to_string());
     set("LAIN_PROCNAME", id.proc.to_string());
-    set("LAIN_APP_RELEASE_VERSION", release.meta_version.clone().unwrap_or_default());
+    set(
+        "LAIN_APP_RELEASE_VERSION",
+        release.meta_version.clone().unwrap_or_default(),
+    );
     set("LAIN_DOMAIN", site.domain.clone());
     // LAIN's manual promises this one and never set it; ours does.
     set("LAIN_INSTANCE_NO", id.no.to_string());
@@ -173,7 +200,18 @@ fn annotation(proc: &ProcSpec) -> String {
     let ports: Vec<String> = proc
         .stream_ports
         .iter()
-        .map(|p| format!("{}:{}/{}", p.source, p.dest, if p.protocol == Protocol::Udp { "udp" } else { "tcp" }))
+        .map(|p| {
+            format!(
+                "{}:{}/{}",
+                p.source,
+                p.dest,
+                if p.protocol == Protocol::Udp {
+                    "udp"
+                } else {
+                    "tcp"
+                }
+            )
+        })
         .collect();
     serde_json::json!({
         "mountpoint": proc.mountpoint,
@@ -189,7 +227,11 @@ fn annotation(proc: &ProcSpec) -> String {
 /// LAIN's volume paths: `<volumes>/<app>/<group>/<instance>/<path>`; `/lain/logs` is always mounted.
 fn mounts(site: &Site, proc: &ProcSpec, id: &InstanceId) -> Vec<Mount> {
     let root = format!("{}/{}/{}/{}", site.volumes, id.app, id.group(), id.no);
-    let paths = proc.volumes.iter().map(|VolumeSpec { path, .. }| path.as_str()).chain(["/lain/logs"]);
+    let paths = proc
+        .volumes
+        .iter()
+        .map(|VolumeSpec { path, .. }| path.as_str())
+        .chain(["/lain/logs"]);
     paths
         .map(|path| Mount {
             source: format!("{root}/{}", path.trim_matches('/')),
@@ -213,13 +255,23 @@ pub fn container_changes(old: (&ProcSpec, &str), new: (&ProcSpec, &str)) -> Vec<
         changes.push(format!("image: {} → {}", old.1, new.1));
     }
     let others = spec::requires_new_container(old.0, new.0);
-    changes.extend(others.into_iter().filter(|d| d.field != "image").map(|diff| match diff.field.as_str() {
-        "cmd" | "entrypoint" | "user" | "workdir" => {
-            format!("{}: {} → {}", diff.field, plain(&diff.old), plain(&diff.new))
-        }
-        // Values of variables and labels may be secrets: only the key is shown.
-        field => format!("{field} changed"),
-    }));
+    changes.extend(
+        others
+            .into_iter()
+            .filter(|d| d.field != "image")
+            .map(|diff| match diff.field.as_str() {
+                "cmd" | "entrypoint" | "user" | "workdir" => {
+                    format!(
+                        "{}: {} → {}",
+                        diff.field,
+                        plain(&diff.old),
+                        plain(&diff.new)
+                    )
+                }
+                // Values of variables and labels may be secrets: only the key is shown.
+                field => format!("{field} changed"),
+            }),
+    );
     changes
 }
 
@@ -249,7 +301,9 @@ pub fn allocate_ports(
     let size = u32::from(high - low) + 1;
     let digest = Sha256::digest(id.to_string().as_bytes());
     let start = u32::from(u16::from_be_bytes([digest[0], digest[1]])) % size;
-    let mut candidates = (0..size).map(|step| low + ((start + step) % size) as u16).filter(|&port| !taken(port));
+    let mut candidates = (0..size)
+        .map(|step| low + ((start + step) % size) as u16)
+        .filter(|&port| !taken(port));
     ports
         .iter()
         .map(|&port| match candidates.next() {

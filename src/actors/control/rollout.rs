@@ -5,9 +5,8 @@
 //! applies the app's supervision strategy when an instance crashes.
 
 use crate::actors::control::carry::{self, Failure};
-use crate::actors::control::instance::{Carry, Instance};
 use crate::actors::control::operation::{self, Change};
-use crate::actors::control::{app, group, paths};
+use crate::actors::control::{app, group, instance};
 use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::Record;
 use crate::actors::shared::Shared;
@@ -23,6 +22,10 @@ use std::time::Duration;
 
 /// How often the progress deadline is looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// How often what runs is compared with what is wanted while nothing is in progress.
+const COMPARE: Duration = Duration::from_secs(30);
+/// How soon a change of a step is shown; what comes within it is shown together.
+const SHOW_WITHIN: Duration = Duration::from_millis(25);
 /// How often a step is handed to its instance again when that crashes over it.
 const ATTEMPTS: u32 = 5;
 
@@ -58,6 +61,10 @@ pub struct Rollout {
     /// Work for the steps in progress, dropped when the operation ends.
     work: Vec<SpawnHandle>,
     group: group::Coordinator,
+    /// A change that is not yet shown.
+    unshown: bool,
+    /// A change that is shown and not yet kept.
+    unkept: bool,
 }
 
 /// The operation in progress.
@@ -71,6 +78,7 @@ impl Actor for Rollout {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(TICK, |actor, ctx| actor.tick(ctx));
+        ctx.run_interval(COMPARE, |actor, ctx| actor.compare(ctx));
         ctx.notify(Begin);
     }
 }
@@ -80,18 +88,32 @@ impl Child for Rollout {
 
     async fn init(args: Args, _: Birth<Self>) -> Result<Init<Self>, ExitReason> {
         let Args { shared, app } = args;
-        Ok(Init::Ready(Self { shared, app, running: None, work: Vec::new(), group: group::Coordinator::default() }))
+        Ok(Init::Ready(Self {
+            shared,
+            app,
+            running: None,
+            work: Vec::new(),
+            group: group::Coordinator::default(),
+            unshown: false,
+            unkept: false,
+        }))
     }
 }
 
 impl Rollout {
     fn begin(&mut self, ctx: &mut Context<Self>) {
-        let Some(app) = self.shared.world.app(&self.app) else { return };
+        let Some(app) = self.shared.world.app(&self.app) else {
+            return;
+        };
         let Some(id) = app.record.operation.clone() else {
             // Nothing in progress: what is placed and what is desired agree, or are made to.
             return;
         };
-        if self.running.as_ref().is_some_and(|r| r.view.id == id.as_str()) {
+        if self
+            .running
+            .as_ref()
+            .is_some_and(|r| r.view.id == id.as_str())
+        {
             return;
         }
         self.supersede(&id, ctx);
@@ -101,17 +123,38 @@ impl Rollout {
         };
         let (shared, name) = (Arc::clone(&self.shared), self.app.clone());
         let work = async move { operation::prepare(&shared, &name, (*view).clone()).await };
-        let handle = ctx.spawn(work.into_actor(self).map(|prepared, actor, ctx| match prepared {
-            Ok((steps, view)) => actor.run(steps, view, ctx),
-            Err((view, reason)) => actor.refuse(view, reason, ctx),
-        }));
+        let handle = ctx.spawn(
+            work.into_actor(self)
+                .map(|prepared, actor, ctx| match prepared {
+                    Ok((steps, view)) => actor.run(steps, view, ctx),
+                    Err((view, reason)) => actor.refuse(view, reason, ctx),
+                }),
+        );
         self.work.push(handle);
+    }
+
+    /// Nothing in progress, yet something is not as it is wanted (a rollback that failed, a change that was cut
+    /// off): that is put right.
+    fn compare(&mut self, ctx: &mut Context<Self>) {
+        if self.running.is_some() {
+            return;
+        }
+        let (shared, app) = (Arc::clone(&self.shared), self.app.clone());
+        let work = async move {
+            if let Err(error) = operation::reconcile(&shared, &app).await {
+                tracing::warn!(app = %app, %error, "what runs cannot be compared with what is wanted");
+            }
+        };
+        ctx.spawn(work.into_actor(self));
     }
 
     fn supersede(&mut self, by: &OperationId, ctx: &mut Context<Self>) {
         let now = self.now();
         let actions = match &mut self.running {
-            Some(r) => r.machine.on(rollout::Event::Cancel(format!("operation {by} took its place")), now),
+            Some(r) => r.machine.on(
+                rollout::Event::Cancel(format!("operation {by} took its place")),
+                now,
+            ),
             None => Vec::new(),
         };
         self.act(actions, ctx);
@@ -129,11 +172,17 @@ impl Rollout {
     }
 
     fn run(&mut self, steps: Vec<Step>, mut view: OperationView, ctx: &mut Context<Self>) {
-        let Some(app) = self.shared.world.app(&self.app) else { return };
+        let Some(app) = self.shared.world.app(&self.app) else {
+            return;
+        };
         let record = Arc::clone(&app.record);
         let proc = |id: &InstanceId| record.proc(&id.proc);
         let parallelism = |id: &InstanceId| proc(id).map_or(1, |p| p.update.parallelism);
-        let deadline = steps.iter().filter_map(|s| proc(&s.instance)).map(|p| p.update.progress_deadline).max();
+        let deadline = steps
+            .iter()
+            .filter_map(|s| proc(&s.instance))
+            .map(|p| p.update.progress_deadline)
+            .max();
         let batches = batches(&steps, parallelism);
         let machine = Machine::new(steps, batches, deadline.unwrap_or(Duration::from_secs(300)));
         view.state = OperationState::Running;
@@ -146,7 +195,10 @@ impl Rollout {
     fn refuse(&mut self, view: OperationView, reason: String, ctx: &mut Context<Self>) {
         let machine = Machine::new(Vec::new(), Vec::new(), TICK);
         self.running = Some(Running { machine, view });
-        self.act(vec![Action::Finish(OperationState::Failed, Some(reason))], ctx);
+        self.act(
+            vec![Action::Finish(OperationState::Failed, Some(reason))],
+            ctx,
+        );
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
@@ -156,6 +208,9 @@ impl Rollout {
             None => Vec::new(),
         };
         self.act(actions, ctx);
+        if std::mem::take(&mut self.unkept) {
+            self.keep();
+        }
     }
 
     fn act(&mut self, actions: Vec<Action>, ctx: &mut Context<Self>) {
@@ -165,28 +220,44 @@ impl Rollout {
                 Action::Finish(state, why) => self.finish(state, why, ctx),
             }
         }
-        self.publish();
+        if self.running.is_some() && !std::mem::replace(&mut self.unshown, true) {
+            ctx.run_later(SHOW_WITHIN, |actor, _| {
+                if std::mem::take(&mut actor.unshown) {
+                    actor.show();
+                }
+            });
+        }
     }
 
     fn begin_step(&mut self, index: usize, ctx: &mut Context<Self>) {
         let now = self.shared.clock.now_utc();
-        let Some(running) = &mut self.running else { return };
+        let Some(running) = &mut self.running else {
+            return;
+        };
         let step = running.machine.steps[index].clone();
         if let Some(shown) = running.view.steps.get_mut(index) {
             shown.started_at = Some(now);
         }
         let shared = Arc::clone(&self.shared);
         let work = async move { carry_step(&shared, step).await };
-        let handle = ctx.spawn(work.into_actor(self).map(move |outcome, actor, ctx| actor.stepped(index, outcome, ctx)));
+        let handle = ctx.spawn(
+            work.into_actor(self)
+                .map(move |outcome, actor, ctx| actor.stepped(index, outcome, ctx)),
+        );
         self.work.push(handle);
     }
 
     fn stepped(&mut self, index: usize, outcome: Result<(), Failure>, ctx: &mut Context<Self>) {
         let (now, ended) = (self.now(), self.shared.clock.now_utc());
-        let Some(running) = &mut self.running else { return };
+        let Some(running) = &mut self.running else {
+            return;
+        };
         if let Some(shown) = running.view.steps.get_mut(index) {
             shown.ended_at = Some(ended);
-            shown.detail = outcome.as_ref().err().map_or_else(String::new, |f| f.reason.clone());
+            shown.detail = outcome
+                .as_ref()
+                .err()
+                .map_or_else(String::new, |f| f.reason.clone());
         }
         let event = match outcome {
             Ok(()) => rollout::Event::Done(index),
@@ -201,41 +272,83 @@ impl Rollout {
         self.act(actions, ctx);
     }
 
-    /// Shows where the operation stands, and keeps it.
-    fn publish(&mut self) {
-        let Some(running) = &mut self.running else { return };
+    /// Shows where the operation stands.
+    fn show(&mut self) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
         for (shown, state) in running.view.steps.iter_mut().zip(&running.machine.states) {
             shown.state = *state;
         }
         self.shared.world.put_operation(running.view.clone());
-        self.shared.recorder.send(Record::Operation(Box::new(running.view.clone())));
+        self.unkept = true;
+    }
+
+    /// Keeps where the operation stands, for whoever reads it after a restart of lain.
+    fn keep(&self) {
+        if let Some(running) = &self.running {
+            self.shared
+                .recorder
+                .send(Record::Operation(Box::new(running.view.clone())));
+        }
     }
 
     fn finish(&mut self, state: OperationState, why: Option<String>, ctx: &mut Context<Self>) {
         let now = self.shared.clock.now_utc();
-        let Some(running) = &mut self.running else { return };
+        let Some(running) = &mut self.running else {
+            return;
+        };
         running.view.state = state;
         running.view.ended_at = Some(now);
         running.view.error = why;
-        self.publish();
-        let Some(running) = self.running.take() else { return };
+        for (shown, state) in running.view.steps.iter_mut().zip(&running.machine.states) {
+            shown.state = *state;
+        }
+        self.keep();
+        (self.unshown, self.unkept) = (false, false);
+        let Some(running) = self.running.take() else {
+            return;
+        };
         self.drop_work(ctx);
-        announce(&self.shared, &running.view);
-        let change = Change { app: self.app.clone(), operation: running.view, steps: running.machine.steps };
+        let change = Change {
+            app: self.app.clone(),
+            operation: running.view,
+            steps: running.machine.steps,
+        };
         let shared = Arc::clone(&self.shared);
-        // Outlives this actor where the app is removed: it ends this actor's supervisor.
-        actix_rt::spawn(async move { operation::conclude(&shared, change).await });
+        // Outlives this actor where the app is removed: it ends this actor's supervisor. Shown as ended
+        // only when it is: whoever waits for the end of an undeploy may deploy anew at once.
+        actix_rt::spawn(async move {
+            operation::conclude(&shared, &change).await;
+            announce(&shared, &change.operation);
+            shared.world.put_operation(change.operation);
+        });
     }
 }
 
 fn announce(shared: &Shared, view: &OperationView) {
-    let took = view.ended_at.map_or(0, |end| (end - view.started_at).num_milliseconds());
+    let took = view
+        .ended_at
+        .map_or(0, |end| (end - view.started_at).num_milliseconds());
     let (level, text) = match (view.state, &view.error) {
-        (OperationState::Failed, Some(why)) => (Level::Error, format!("{} of {} failed: {why}", view.kind, view.app)),
-        (_, Some(why)) => (Level::Warn, format!("{} of {} ended: {why}", view.kind, view.app)),
-        (_, None) => (Level::Info, format!("{} of {} is done, in {took} ms", view.kind, view.app)),
+        (OperationState::Failed, Some(why)) => (
+            Level::Error,
+            format!("{} of {} failed: {why}", view.kind, view.app),
+        ),
+        (_, Some(why)) => (
+            Level::Warn,
+            format!("{} of {} ended: {why}", view.kind, view.app),
+        ),
+        (_, None) => (
+            Level::Info,
+            format!("{} of {} is done, in {took} ms", view.kind, view.app),
+        ),
     };
-    shared.hub.emit(Event::new("operation_done", level, text).app(&view.app).operation(&view.id));
+    shared.hub.emit(
+        Event::new("operation_done", level, text)
+            .app(&view.app)
+            .operation(&view.id),
+    );
 }
 
 /// Hands a step to its instance; one that crashes over it gets it again.
@@ -244,8 +357,7 @@ async fn carry_step(shared: &Arc<Shared>, step: Step) -> Result<(), Failure> {
         app::ensure_instance(shared, &step.instance).await?;
     }
     for attempt in 1..=ATTEMPTS {
-        let instance = shared.actor::<Instance>(&paths::instance(&step.instance));
-        match instance.send(Carry(step.clone())).await {
+        match instance::carry(shared, step.clone()).await {
             Ok(Ok(())) => break,
             Ok(Err(failure)) => return Err(failure),
             Err(_) if step.action == PlanAction::Delete => {
@@ -253,7 +365,9 @@ async fn carry_step(shared: &Arc<Shared>, step: Step) -> Result<(), Failure> {
                 carry::carry_out(Arc::clone(shared), step.clone()).await?;
                 break;
             }
-            Err(error) if attempt == ATTEMPTS => return Err(Failure::from(format!("{}: {error}", step.instance))),
+            Err(error) if attempt == ATTEMPTS => {
+                return Err(Failure::from(format!("{}: {error}", step.instance)));
+            }
             Err(_) => tokio::time::sleep(Duration::from_millis(50) * attempt).await,
         }
     }

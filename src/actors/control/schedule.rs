@@ -4,8 +4,8 @@
 //! as an instance of that proc, by the overlap policy. A restart of lain forgets no run: runs are kept, and what
 //! fell into the time when lain was down is recorded as skipped, once, not made up for.
 
-use crate::actors::agent::process::Removal;
 use crate::actors::agent::node;
+use crate::actors::agent::put_away::Removal;
 use crate::actors::control::app;
 use crate::actors::control::carry;
 use crate::actors::hub::{Event, Level};
@@ -54,7 +54,11 @@ impl Child for Schedule {
     type Args = Arc<Shared>;
 
     async fn init(shared: Arc<Shared>, _: Birth<Self>) -> Result<Init<Self>, ExitReason> {
-        Ok(Init::Ready(Self { shared, seen: HashMap::new(), waiting: HashSet::new() }))
+        Ok(Init::Ready(Self {
+            shared,
+            seen: HashMap::new(),
+            waiting: HashSet::new(),
+        }))
     }
 }
 
@@ -66,7 +70,12 @@ impl Schedule {
             if app.record.removing {
                 continue;
             }
-            for proc in app.record.procs().into_iter().filter(|p| p.proc_type == ProcType::Cron) {
+            for proc in app
+                .record
+                .procs()
+                .into_iter()
+                .filter(|p| p.proc_type == ProcType::Cron)
+            {
                 let key = (name.clone(), proc.full_name());
                 known.insert(key.clone());
                 self.settle_runs(&key, &proc);
@@ -78,12 +87,24 @@ impl Schedule {
         self.waiting.retain(|key| known.contains(key));
     }
 
-    fn look_at(&mut self, key: Key, proc: ProcSpec, stopped: bool, now: DateTime<Utc>, ctx: &mut Context<Self>) {
-        let Some(schedule) = proc.schedule.clone() else { return };
+    fn look_at(
+        &mut self,
+        key: Key,
+        proc: ProcSpec,
+        stopped: bool,
+        now: DateTime<Utc>,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(schedule) = proc.schedule.clone() else {
+            return;
+        };
         let since = *self.seen.entry(key.clone()).or_insert(now);
         // A clock that was set back: begin again from where it stands now.
         let since = since.min(now);
-        let due = cron::next_after(&schedule.cron, since).ok().flatten().filter(|at| *at <= now);
+        let due = cron::next_after(&schedule.cron, since)
+            .ok()
+            .flatten()
+            .filter(|at| *at <= now);
         self.seen.insert(key.clone(), now);
         let running = self.running(&key, &proc).len();
         if let Some(at) = due.filter(|_| !stopped) {
@@ -107,15 +128,31 @@ impl Schedule {
     /// The instances of a cron proc that run.
     fn running(&self, key: &Key, proc: &ProcSpec) -> Vec<InstanceId> {
         let placed = self.shared.world.placements(&key.0);
-        let mine = placed.into_iter().filter(|p| p.instance.proc == proc.name && p.finished.is_none());
+        let mine = placed
+            .into_iter()
+            .filter(|p| p.instance.proc == proc.name && p.finished.is_none());
         mine.map(|p| p.instance).collect()
     }
 
     fn skip(&self, key: &Key, at: DateTime<Utc>, why: &str) {
-        let run = RunView { started_at: at, ended_at: Some(at), result: "skipped".to_owned(), detail: Some(why.to_owned()) };
+        let run = RunView {
+            started_at: at,
+            ended_at: Some(at),
+            result: "skipped".to_owned(),
+            detail: Some(why.to_owned()),
+        };
         self.push_run(key, run);
-        let message = format!("{} {}: the run of {} was skipped: {why}", key.0, key.1, at.format("%H:%M UTC"));
-        self.shared.hub.emit(Event::new("run_skipped", Level::Warn, message).app(&key.0).proc(&key.1));
+        let message = format!(
+            "{} {}: the run of {} was skipped: {why}",
+            key.0,
+            key.1,
+            at.format("%H:%M UTC")
+        );
+        self.shared.hub.emit(
+            Event::new("run_skipped", Level::Warn, message)
+                .app(&key.0)
+                .proc(&key.1),
+        );
     }
 
     fn push_run(&self, key: &Key, run: RunView) {
@@ -127,14 +164,26 @@ impl Schedule {
 
     fn keep(&self, key: &Key, runs: Vec<RunView>) {
         self.shared.world.put_runs(&key.0, &key.1, runs.clone());
-        self.shared.recorder.send(Record::Runs(key.0.clone(), key.1.clone(), runs));
+        self.shared
+            .recorder
+            .send(Record::Runs(key.0.clone(), key.1.clone(), runs));
     }
 
     fn begin(&self, key: Key, proc: ProcSpec, now: DateTime<Utc>, ctx: &mut Context<Self>) {
         let busy: HashSet<u32> = self.running(&key, &proc).iter().map(|id| id.no).collect();
         let no = (1..).find(|n| !busy.contains(n)).unwrap_or(1);
-        let id = InstanceId { app: key.0.clone(), proc_type: proc.proc_type, proc: proc.name.clone(), no };
-        let run = RunView { started_at: now, ended_at: None, result: "running".to_owned(), detail: None };
+        let id = InstanceId {
+            app: key.0.clone(),
+            proc_type: proc.proc_type,
+            proc: proc.name.clone(),
+            no,
+        };
+        let run = RunView {
+            started_at: now,
+            ended_at: None,
+            result: "running".to_owned(),
+            detail: None,
+        };
         self.push_run(&key, run);
         let shared = Arc::clone(&self.shared);
         let work = async move { start_run(&shared, &id, &proc).await };
@@ -167,13 +216,27 @@ impl Schedule {
         let runs = self.shared.world.runs(&key.0, &key.1);
         let open = runs.iter().filter(|r| r.ended_at.is_none()).count();
         let placed = self.shared.world.placements(&key.0);
-        let mine: Vec<_> = placed.iter().filter(|p| p.instance.proc == proc.name).collect();
-        if open == 0 || open <= mine.iter().filter(|p| p.finished.is_none()).count() || mine.is_empty() {
+        let mine: Vec<_> = placed
+            .iter()
+            .filter(|p| p.instance.proc == proc.name)
+            .collect();
+        if open == 0
+            || open <= mine.iter().filter(|p| p.finished.is_none()).count()
+            || mine.is_empty()
+        {
             return;
         }
         // The newest placement that finished tells how.
-        let text = mine.iter().filter_map(|p| p.finished.clone()).next_back().unwrap_or_default();
-        let result = if text.starts_with("exit code 0") { "succeeded" } else { "failed" };
+        let text = mine
+            .iter()
+            .filter_map(|p| p.finished.clone())
+            .next_back()
+            .unwrap_or_default();
+        let result = if text.starts_with("exit code 0") {
+            "succeeded"
+        } else {
+            "failed"
+        };
         self.end_run(key, result, &text);
     }
 
@@ -187,9 +250,17 @@ impl Schedule {
             run.detail = Some(detail.to_owned());
         }
         self.keep(key, runs);
-        let level = if result == "succeeded" { Level::Info } else { Level::Warn };
+        let level = if result == "succeeded" {
+            Level::Info
+        } else {
+            Level::Warn
+        };
         let message = format!("{} {}: the run {result}: {detail}", key.0, key.1);
-        self.shared.hub.emit(Event::new("run_ended", level, message).app(&key.0).proc(&key.1));
+        self.shared.hub.emit(
+            Event::new("run_ended", level, message)
+                .app(&key.0)
+                .proc(&key.1),
+        );
     }
 }
 
@@ -202,14 +273,29 @@ async fn start_run(shared: &Arc<Shared>, id: &InstanceId, proc: &ProcSpec) -> Re
     };
     let version = app.record.version(&proc.full_name());
     // A run of another version leaves nothing behind of the one before.
-    for cell in shared.node.of(id).into_iter().filter(|c| c.assignment.version != version) {
-        node::retire(shared, &cell, Removal::Remove).await.map_err(|e| e.to_string())?;
+    for cell in shared
+        .node
+        .of(id)
+        .into_iter()
+        .filter(|c| c.assignment.version != version)
+    {
+        node::retire(shared, &cell, Removal::Remove)
+            .await
+            .map_err(|e| e.to_string())?;
     }
     (placement.version, placement.finished, placement.gave_up) = (version, None, 0);
     let json = serde_json::to_vec(&placement).map_err(|e| e.to_string())?;
-    shared.store.transact(Vec::new(), vec![Change::Put(keys::instance(id), json)]).await.map_err(|e| e.to_string())?;
+    shared
+        .store
+        .transact(Vec::new(), vec![Change::Put(keys::instance(id), json)])
+        .await
+        .map_err(|e| e.to_string())?;
     shared.world.put_placement(placement);
-    shared.hub.emit(Event::new("run_started", Level::Info, format!("{id}: a run starts")).instance(id));
-    app::ensure_instance(shared, id).await.map_err(|f| f.reason)?;
+    shared
+        .hub
+        .emit(Event::new("run_started", Level::Info, format!("{id}: a run starts")).instance(id));
+    app::ensure_instance(shared, id)
+        .await
+        .map_err(|f| f.reason)?;
     carry::create(shared, id, true).await.map_err(|f| f.reason)
 }

@@ -18,7 +18,11 @@ pub fn app(shared: &Shared, name: &AppName, app: &Versioned) -> AppView {
     let record = &app.record;
     let placements = shared.world.placements(name);
     let deploying = record.operation.is_some();
-    let procs: Vec<ProcView> = record.procs().iter().map(|p| proc(shared, record, p, &placements)).collect();
+    let procs: Vec<ProcView> = record
+        .procs()
+        .iter()
+        .map(|p| proc(shared, record, p, &placements))
+        .collect();
     let trouble = shared.world.trouble(name);
     let (state, reason) = app_state(record, deploying, &procs, trouble);
     AppView {
@@ -56,7 +60,13 @@ fn app_state(
         return (AppState::Removing, Some("it is being removed".to_owned()));
     }
     if deploying {
-        return (AppState::Deploying, record.operation.as_ref().map(|id| format!("operation {id} is in progress")));
+        return (
+            AppState::Deploying,
+            record
+                .operation
+                .as_ref()
+                .map(|id| format!("operation {id} is in progress")),
+        );
     }
     if let Some(trouble) = trouble {
         return (AppState::Degraded, Some(trouble));
@@ -68,51 +78,91 @@ fn app_state(
         }
     }
     if !procs.is_empty() && procs.iter().all(|p| p.state == AppState::Stopped) {
-        return (AppState::Stopped, Some("it was stopped; start it with `lain start`".to_owned()));
+        return (
+            AppState::Stopped,
+            Some("it was stopped; start it with `lain start`".to_owned()),
+        );
     }
     (AppState::Running, None)
 }
 
 /// Where active, ready instances of web procs answer.
 fn urls(procs: &[ProcView]) -> Vec<String> {
-    let web = procs.iter().filter(|p| p.proc_type == ProcType::Web.as_str());
+    let web = procs
+        .iter()
+        .filter(|p| p.proc_type == ProcType::Web.as_str());
     let ready = web.flat_map(|p| {
         let port = p.spec.ports.first().map(|port| port.port);
-        let active = p.instances.iter().filter(|i| i.role == InstanceRole::Active && i.state == InstanceState::Running);
+        let active = p
+            .instances
+            .iter()
+            .filter(|i| i.role == InstanceRole::Active && i.state == InstanceState::Running);
         active.filter_map(move |i| i.endpoints.iter().find(|e| Some(e.port.port) == port))
     });
-    ready.map(|endpoint| format!("http://{}", endpoint.address)).collect()
+    ready
+        .map(|endpoint| format!("http://{}", endpoint.address))
+        .collect()
 }
 
 /// A proc.
-pub fn proc(shared: &Shared, record: &AppRecord, proc: &ProcSpec, placements: &[Placement]) -> ProcView {
+pub fn proc(
+    shared: &Shared,
+    record: &AppRecord,
+    proc: &ProcSpec,
+    placements: &[Placement],
+) -> ProcView {
     let full_name = proc.full_name();
     let app = &record.current.spec.appname;
-    let mine = placements.iter().filter(|p| p.instance.proc == proc.name && p.instance.proc_type == proc.proc_type);
+    let mine = placements
+        .iter()
+        .filter(|p| p.instance.proc == proc.name && p.instance.proc_type == proc.proc_type);
     let instances: Vec<InstanceView> = mine.map(|p| instance(shared, record, p)).collect();
     let count = |role: InstanceRole, states: &[InstanceState]| {
-        let n = instances.iter().filter(|i| i.role == role && states.contains(&i.state)).count();
+        let n = instances
+            .iter()
+            .filter(|i| i.role == role && states.contains(&i.state))
+            .count();
         u32::try_from(n).unwrap_or(u32::MAX)
     };
     let is_job = matches!(proc.proc_type, ProcType::Oneshot | ProcType::Cron);
-    let ready_states: &[InstanceState] =
-        if is_job { &[InstanceState::Running, InstanceState::Stopped] } else { &[InstanceState::Running] };
+    let ready_states: &[InstanceState] = if is_job {
+        &[InstanceState::Running, InstanceState::Stopped]
+    } else {
+        &[InstanceState::Running]
+    };
     let ready = count(InstanceRole::Active, ready_states);
     let (state, reason) = proc_state(record, proc, &instances, ready);
-    let file = record.current.spec.procs.iter().find(|p| p.name == proc.name);
+    let file = record
+        .current
+        .spec
+        .procs
+        .iter()
+        .find(|p| p.name == proc.name);
     ProcView {
         name: proc.name.to_string(),
         proc_type: proc.proc_type.to_string(),
         state,
         reason,
-        wanted: if proc.proc_type == ProcType::Cron { 0 } else { proc.num_instances },
+        wanted: if proc.proc_type == ProcType::Cron {
+            0
+        } else {
+            proc.num_instances
+        },
         ready,
         spares_wanted: proc.spares,
-        spares_ready: count(InstanceRole::Spare, &[InstanceState::Idle, InstanceState::Running]),
+        spares_ready: count(
+            InstanceRole::Spare,
+            &[InstanceState::Idle, InstanceState::Running],
+        ),
         version: record.version(&full_name),
-        image: render::image_of(proc, &record.current, &shared.settings.site.registry).unwrap_or_default(),
+        image: render::image_of(proc, &record.current, &shared.settings.site.registry)
+            .unwrap_or_default(),
         crashes: instances.iter().map(|i| i.restarts).sum(),
-        next_run: proc.schedule.as_ref().and_then(|s| cron::next_after(&s.cron, shared.clock.now_utc()).ok().flatten()),
+        next_run: proc.schedule.as_ref().and_then(|s| {
+            cron::next_after(&s.cron, shared.clock.now_utc())
+                .ok()
+                .flatten()
+        }),
         runs: shared.world.runs(app, &full_name),
         overrides: file.map(|p| record.drift(p)).unwrap_or_default(),
         spec: proc.clone(),
@@ -121,22 +171,49 @@ pub fn proc(shared: &Shared, record: &AppRecord, proc: &ProcSpec, placements: &[
     }
 }
 
-fn proc_state(record: &AppRecord, proc: &ProcSpec, instances: &[InstanceView], ready: u32) -> (AppState, Option<String>) {
+fn proc_state(
+    record: &AppRecord,
+    proc: &ProcSpec,
+    instances: &[InstanceView],
+    ready: u32,
+) -> (AppState, Option<String>) {
     let full_name = proc.full_name();
     if record.stopped.get(&full_name).is_some_and(|s| s.all) {
-        return (AppState::Stopped, Some("it was stopped; start it with `lain start`".to_owned()));
+        return (
+            AppState::Stopped,
+            Some("it was stopped; start it with `lain start`".to_owned()),
+        );
     }
     let of = |state| instances.iter().find(move |i| i.state == state);
     if let Some(degraded) = of(InstanceState::Degraded) {
         return (AppState::Degraded, degraded.reason.clone());
     }
-    let stopped = record.stopped.get(&full_name).map_or(0, |s| u32::try_from(s.instances.len()).unwrap_or(u32::MAX));
+    let stopped = record
+        .stopped
+        .get(&full_name)
+        .map_or(0, |s| u32::try_from(s.instances.len()).unwrap_or(u32::MAX));
     if proc.proc_type == ProcType::Cron || ready.saturating_add(stopped) >= proc.num_instances {
         return (AppState::Running, None);
     }
-    let waiting = instances.iter().find(|i| i.role == InstanceRole::Active && i.state != InstanceState::Running);
-    let reason = waiting.map(|i| format!("{}: {}", i.id, i.reason.as_deref().unwrap_or("not ready yet")));
-    (AppState::Recovering, reason.or_else(|| Some(format!("{ready} of {} instances are placed", proc.num_instances))))
+    let waiting = instances
+        .iter()
+        .find(|i| i.role == InstanceRole::Active && i.state != InstanceState::Running);
+    let reason = waiting.map(|i| {
+        format!(
+            "{}: {}",
+            i.id,
+            i.reason.as_deref().unwrap_or("not ready yet")
+        )
+    });
+    (
+        AppState::Recovering,
+        reason.or_else(|| {
+            Some(format!(
+                "{ready} of {} instances are placed",
+                proc.num_instances
+            ))
+        }),
+    )
 }
 
 /// An instance.
@@ -144,7 +221,10 @@ pub fn instance(shared: &Shared, record: &AppRecord, placement: &Placement) -> I
     let id = &placement.instance;
     let cells = shared.node.of(id);
     // While two versions overlap, the placed one is what clients reach.
-    let cell = cells.iter().find(|c| c.assignment.version == placement.version).or_else(|| cells.last());
+    let cell = cells
+        .iter()
+        .find(|c| c.assignment.version == placement.version)
+        .or_else(|| cells.last());
     let seen = cell.map(|c| c.seen());
     let (state, reason) = instance_state(shared, record, placement, seen.as_ref());
     let alive = seen.as_ref().filter(|o| o.is_alive());
@@ -153,25 +233,39 @@ pub fn instance(shared: &Shared, record: &AppRecord, placement: &Placement) -> I
         no: id.no,
         state,
         reason,
-        health: seen.as_ref().map_or("none", |o| o.health.as_str()).to_owned(),
+        health: seen
+            .as_ref()
+            .map_or("none", |o| o.health.as_str())
+            .to_owned(),
         role: seen.as_ref().map_or(placement.role, |o| o.role),
         node: placement.node.to_string(),
         container: cell.map(|c| c.name().to_owned()),
-        container_id: seen.as_ref().and_then(|o| o.id.as_ref()).map(ToString::to_string),
+        container_id: seen
+            .as_ref()
+            .and_then(|o| o.id.as_ref())
+            .map(ToString::to_string),
         version: cell.map_or(placement.version, |c| c.assignment.version),
         ip: alive.and_then(|o| o.ip).map(|ip| ip.to_string()),
         endpoints: cell.map(endpoints).unwrap_or_default(),
         started_at: alive.and_then(|o| o.started_at),
         restarts: placement.restarts,
-        restart_at: shared.world.retry(id).or_else(|| seen.as_ref().and_then(|o| o.restart_at)),
-        last_exit: placement.finished.clone().or_else(|| seen.as_ref().and_then(|o| o.last_exit.clone())),
+        restart_at: shared
+            .world
+            .retry(id)
+            .or_else(|| seen.as_ref().and_then(|o| o.restart_at)),
+        last_exit: placement
+            .finished
+            .clone()
+            .or_else(|| seen.as_ref().and_then(|o| o.last_exit.clone())),
         last_crash: placement.last_crash.clone(),
         path: paths::instance(id),
     }
 }
 
 fn endpoints(cell: &Arc<ContainerCell>) -> Vec<Endpoint> {
-    cell.published().map(|(port, address)| Endpoint { port, address }).collect()
+    cell.published()
+        .map(|(port, address)| Endpoint { port, address })
+        .collect()
 }
 
 fn instance_state(
@@ -182,26 +276,49 @@ fn instance_state(
 ) -> (InstanceState, Option<String>) {
     let id = &placement.instance;
     if let Some(due) = shared.world.retry(id) {
-        let crash = placement.last_crash.as_deref().map(|c| format!("; see `lain crashes show {c}`")).unwrap_or_default();
+        let crash = placement
+            .last_crash
+            .as_deref()
+            .map(|c| format!("; see `lain crashes show {c}`"))
+            .unwrap_or_default();
         let tries = placement.gave_up;
         return (
             InstanceState::Degraded,
-            Some(format!("given up {tries} time(s), tried again at {}{crash}", due.format("%H:%M:%S UTC"))),
+            Some(format!(
+                "given up {tries} time(s), tried again at {}{crash}",
+                due.format("%H:%M:%S UTC")
+            )),
         );
     }
     let Some(seen) = seen else {
-        return match (&placement.finished, record.is_stopped(&format!("{}.{}", id.proc_type, id.proc), id.no)) {
+        return match (
+            &placement.finished,
+            record.is_stopped(&format!("{}.{}", id.proc_type, id.proc), id.no),
+        ) {
             (Some(exit), _) => (InstanceState::Stopped, Some(format!("ended: {exit}"))),
-            (None, true) => (InstanceState::Stopped, Some("stopped by an operator".to_owned())),
-            (None, false) => (InstanceState::Pending, Some("waiting for its turn".to_owned())),
+            (None, true) => (
+                InstanceState::Stopped,
+                Some("stopped by an operator".to_owned()),
+            ),
+            (None, false) => (
+                InstanceState::Pending,
+                Some("waiting for its turn".to_owned()),
+            ),
         };
     };
     match &seen.phase {
         Phase::Pending(what) => (InstanceState::Pending, Some(format!("waiting for {what}"))),
         Phase::Starting(how) => (InstanceState::Starting, Some(how.clone())),
         Phase::Running if !seen.is_ready() => {
-            let probe = seen.probes.back().map(|p| format!(": {p}")).unwrap_or_default();
-            (InstanceState::Starting, Some(format!("running, {}{probe}", seen.health.as_str())))
+            let probe = seen
+                .probes
+                .back()
+                .map(|p| format!(": {p}"))
+                .unwrap_or_default();
+            (
+                InstanceState::Starting,
+                Some(format!("running, {}{probe}", seen.health.as_str())),
+            )
         }
         Phase::Running if seen.role == InstanceRole::Spare => (InstanceState::Idle, None),
         Phase::Running => (InstanceState::Running, None),
@@ -209,7 +326,10 @@ fn instance_state(
         Phase::Crashed(why) => (InstanceState::Backoff, Some(why.clone())),
         Phase::Finished(exit) => (InstanceState::Stopped, Some(format!("ended: {exit}"))),
         Phase::GaveUp(why) => (InstanceState::Degraded, Some(why.clone())),
-        Phase::Stopped => (InstanceState::Stopped, Some("stopped by an operator".to_owned())),
+        Phase::Stopped => (
+            InstanceState::Stopped,
+            Some("stopped by an operator".to_owned()),
+        ),
     }
 }
 
@@ -220,7 +340,11 @@ pub fn node(shared: &Shared) -> NodeView {
     let (word, reason, info) = match state {
         EngineState::Up(info) => ("ready", None, Some(info)),
         EngineState::Down(reason) => ("down", Some(reason), None),
-        EngineState::Unknown => ("down", Some("the engine has not answered yet".to_owned()), None),
+        EngineState::Unknown => (
+            "down",
+            Some("the engine has not answered yet".to_owned()),
+            None,
+        ),
     };
     NodeView {
         name: shared.settings.node.to_string(),
@@ -234,7 +358,15 @@ pub fn node(shared: &Shared) -> NodeView {
         cpus: info.as_ref().map_or(shared.settings.site.cpus, |i| i.cpus),
         memory: info.as_ref().map_or(0, |i| i.memory),
         memory_reserved: placements.iter().map(|p| p.resources.1).sum(),
-        containers: u32::try_from(shared.node.all().iter().filter(|c| c.look(Observed::is_alive)).count()).unwrap_or(0),
+        containers: u32::try_from(
+            shared
+                .node
+                .all()
+                .iter()
+                .filter(|c| c.look(Observed::is_alive))
+                .count(),
+        )
+        .unwrap_or(0),
         labels: std::collections::BTreeMap::new(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         warnings: info.map(|i| i.warnings).unwrap_or_default(),

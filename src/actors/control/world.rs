@@ -8,9 +8,9 @@ use crate::domain::view::{OperationView, RunView};
 use crate::ports::store::{Entry, Store, StoreError};
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::PoisonError;
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::watch;
 
 /// Operations kept in memory; older ones are read from the store.
@@ -30,11 +30,40 @@ pub struct Versioned {
 #[derive(Default)]
 struct State {
     apps: BTreeMap<AppName, Versioned>,
-    placements: BTreeMap<InstanceId, Placement>,
+    placements: BTreeMap<AppName, BTreeMap<InstanceId, Placement>>,
+    /// How many placements each host port is given to.
+    ports: HashMap<u16, u32>,
     operations: VecDeque<Arc<OperationView>>,
     runs: BTreeMap<(AppName, String), Vec<RunView>>,
     retries: BTreeMap<InstanceId, DateTime<Utc>>,
     troubles: BTreeMap<AppName, String>,
+}
+
+impl State {
+    fn put_placement(&mut self, placement: Placement) {
+        for &(_, host) in &placement.ports {
+            *self.ports.entry(host).or_default() += 1;
+        }
+        let all = self
+            .placements
+            .entry(placement.instance.app.clone())
+            .or_default();
+        if let Some(before) = all.insert(placement.instance.clone(), placement) {
+            self.release(&before);
+        }
+    }
+
+    /// Gives back the host ports of a placement that is gone or replaced.
+    fn release(&mut self, placement: &Placement) {
+        for (_, host) in &placement.ports {
+            if let Some(count) = self.ports.get_mut(host) {
+                *count -= 1;
+                if *count == 0 {
+                    self.ports.remove(host);
+                }
+            }
+        }
+    }
 }
 
 /// The mirror; all its methods return at once.
@@ -45,7 +74,10 @@ pub struct World {
 
 impl Default for World {
     fn default() -> Self {
-        Self { state: RwLock::default(), operations: watch::channel(0).0 }
+        Self {
+            state: RwLock::default(),
+            operations: watch::channel(0).0,
+        }
     }
 }
 
@@ -96,13 +128,22 @@ impl World {
         for entry in list_all(store, keys::APPS).await? {
             let record: AppRecord = decode(&entry)?;
             let name = record.current.spec.appname.clone();
-            fresh.apps.insert(name, Versioned { record: Arc::new(record), revision: entry.revision });
+            fresh.apps.insert(
+                name,
+                Versioned {
+                    record: Arc::new(record),
+                    revision: entry.revision,
+                },
+            );
         }
         for entry in list_all(store, keys::INSTANCES).await? {
             let placement: Placement = decode(&entry)?;
-            fresh.placements.insert(placement.instance.clone(), placement);
+            fresh.put_placement(placement);
         }
-        for entry in store.list_back(keys::OPERATIONS, None, OPERATIONS_KEPT).await? {
+        for entry in store
+            .list_back(keys::OPERATIONS, None, OPERATIONS_KEPT)
+            .await?
+        {
             fresh.operations.push_front(Arc::new(decode(&entry)?));
         }
         for entry in list_all(store, keys::RUNS).await? {
@@ -118,7 +159,11 @@ impl World {
 
     /// All apps by name.
     pub fn apps(&self) -> Vec<(AppName, Versioned)> {
-        self.read().apps.iter().map(|(name, app)| (name.clone(), app.clone())).collect()
+        self.read()
+            .apps
+            .iter()
+            .map(|(name, app)| (name.clone(), app.clone()))
+            .collect()
     }
 
     /// One app.
@@ -128,8 +173,14 @@ impl World {
 
     /// Puts an app that was committed at this revision.
     pub fn put_app(&self, record: AppRecord, revision: u64) -> Versioned {
-        let versioned = Versioned { record: Arc::new(record), revision };
-        self.write().apps.insert(versioned.record.current.spec.appname.clone(), versioned.clone());
+        let versioned = Versioned {
+            record: Arc::new(record),
+            revision,
+        };
+        self.write().apps.insert(
+            versioned.record.current.spec.appname.clone(),
+            versioned.clone(),
+        );
         versioned
     }
 
@@ -137,7 +188,14 @@ impl World {
     pub fn remove_app(&self, name: &AppName) {
         let mut state = self.write();
         state.apps.remove(name);
-        state.placements.retain(|id, _| &id.app != name);
+        for placement in state
+            .placements
+            .remove(name)
+            .unwrap_or_default()
+            .into_values()
+        {
+            state.release(&placement);
+        }
         state.runs.retain(|(app, _), _| app != name);
         state.retries.retain(|id, _| &id.app != name);
         state.troubles.remove(name);
@@ -145,30 +203,44 @@ impl World {
 
     /// The placements of one app, in order.
     pub fn placements(&self, app: &AppName) -> Vec<Placement> {
-        self.read().placements.values().filter(|p| &p.instance.app == app).cloned().collect()
+        self.read()
+            .placements
+            .get(app)
+            .map(|all| all.values().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// All placements.
     pub fn all_placements(&self) -> Vec<Placement> {
-        self.read().placements.values().cloned().collect()
+        self.read()
+            .placements
+            .values()
+            .flat_map(BTreeMap::values)
+            .cloned()
+            .collect()
     }
 
     /// One placement.
     pub fn placement(&self, id: &InstanceId) -> Option<Placement> {
-        self.read().placements.get(id).cloned()
+        self.read().placements.get(&id.app)?.get(id).cloned()
     }
 
     /// Puts a placement that was committed.
     pub fn put_placement(&self, placement: Placement) {
-        self.write().placements.insert(placement.instance.clone(), placement);
+        self.write().put_placement(placement);
     }
 
     /// Changes a placement in memory; returns it as it is now, or nothing when it is gone.
-    pub fn change_placement(&self, id: &InstanceId, change: impl FnOnce(&mut Placement)) -> Option<Placement> {
+    pub fn change_placement(
+        &self,
+        id: &InstanceId,
+        change: impl FnOnce(&mut Placement),
+    ) -> Option<Placement> {
         let mut state = self.write();
-        let placement = state.placements.get_mut(id)?;
-        change(placement);
-        Some(placement.clone())
+        let mut placement = state.placements.get(&id.app)?.get(id)?.clone();
+        change(&mut placement);
+        state.put_placement(placement.clone());
+        Some(placement)
     }
 
     /// When a degraded instance is tried again; `None`: it is not waiting.
@@ -201,22 +273,35 @@ impl World {
 
     /// Forgets a placement.
     pub fn remove_placement(&self, id: &InstanceId) {
-        self.write().placements.remove(id);
+        let mut state = self.write();
+        let gone = state
+            .placements
+            .get_mut(&id.app)
+            .and_then(|all| all.remove(id));
+        if let Some(gone) = gone {
+            state.release(&gone);
+        }
     }
 
     /// Whether a host port is given to some instance.
     pub fn is_port_allocated(&self, port: u16) -> bool {
-        self.read().placements.values().any(|p| p.ports.iter().any(|&(_, host)| host == port))
+        self.read().ports.contains_key(&port)
     }
 
     /// The last runs of a cron or oneshot proc, newest first.
     pub fn runs(&self, app: &AppName, full_name: &str) -> Vec<RunView> {
-        self.read().runs.get(&(app.clone(), full_name.to_owned())).cloned().unwrap_or_default()
+        self.read()
+            .runs
+            .get(&(app.clone(), full_name.to_owned()))
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Replaces the runs of a proc.
     pub fn put_runs(&self, app: &AppName, full_name: &str, runs: Vec<RunView>) {
-        self.write().runs.insert((app.clone(), full_name.to_owned()), runs);
+        self.write()
+            .runs
+            .insert((app.clone(), full_name.to_owned()), runs);
     }
 
     /// Puts an operation, new or changed, and wakes those who watch operations.
@@ -224,7 +309,12 @@ impl World {
         {
             let mut state = self.write();
             let operation = Arc::new(operation);
-            match state.operations.iter_mut().rev().find(|o| o.id == operation.id) {
+            match state
+                .operations
+                .iter_mut()
+                .rev()
+                .find(|o| o.id == operation.id)
+            {
                 Some(slot) => *slot = operation,
                 None => {
                     if state.operations.len() == OPERATIONS_KEPT {
@@ -239,7 +329,12 @@ impl World {
 
     /// An operation that is in memory.
     pub fn operation(&self, id: &OperationId) -> Option<Arc<OperationView>> {
-        self.read().operations.iter().rev().find(|o| o.id == id.as_str()).cloned()
+        self.read()
+            .operations
+            .iter()
+            .rev()
+            .find(|o| o.id == id.as_str())
+            .cloned()
     }
 
     /// Operations in memory, newest first.

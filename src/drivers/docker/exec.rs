@@ -77,7 +77,7 @@ fn config(request: &ExecRequest) -> ExecConfig {
     }
 }
 
-fn piece(output: LogOutput) -> (OutputStream, Vec<u8>) {
+pub(super) fn piece(output: LogOutput) -> (OutputStream, Vec<u8>) {
     let stream = match output {
         LogOutput::StdErr { .. } => OutputStream::Stderr,
         _ => OutputStream::Stdout,

@@ -101,7 +101,7 @@ pub(super) async fn create(
 }
 
 /// Takes values of environment variables out of a message: the engine repeats what it refuses.
-fn redact(error: RuntimeError, env: &[(String, String)]) -> RuntimeError {
+pub(super) fn redact(error: RuntimeError, env: &[(String, String)]) -> RuntimeError {
     let clean = |reason: String| {
         let values = env
             .iter()

@@ -20,6 +20,7 @@ mod exec;
 mod images;
 mod lifecycle;
 mod logs;
+mod one_off;
 mod spec;
 mod status;
 
@@ -209,6 +210,14 @@ impl Runtime for Docker {
         request: LogsRequest,
     ) -> BoxStream<'static, Result<OutputLine, RuntimeError>> {
         logs::stream(self.clone(), id.clone(), request)
+    }
+
+    async fn run(
+        &self,
+        spec: &ContainerSpec,
+        request: ExecRequest,
+    ) -> Result<ExecSession, RuntimeError> {
+        one_off::run(self, spec, request).await
     }
 
     async fn exec(

@@ -18,12 +18,21 @@ impl Handle {
         dry_run: bool,
         caller: Caller,
     ) -> Result<ChangeAnswer, ControlError> {
-        let outcome = self.command_inner(action, &selector, dry_run, &caller).await;
+        let outcome = self
+            .command_inner(action, &selector, dry_run, &caller)
+            .await;
         if dry_run {
             return outcome;
         }
-        let proc = selector.proc.as_ref().map(|p| format!("/{p}")).unwrap_or_default();
-        let instance = selector.instance.map(|n| format!("/{n}")).unwrap_or_default();
+        let proc = selector
+            .proc
+            .as_ref()
+            .map(|p| format!("/{p}"))
+            .unwrap_or_default();
+        let instance = selector
+            .instance
+            .map(|n| format!("/{n}"))
+            .unwrap_or_default();
         let target = format!("{}{proc}{instance}", selector.app);
         self.audit(&caller, verb(action), &target, String::new(), outcome)
     }
@@ -38,28 +47,51 @@ impl Handle {
         let app = self.find_app(&selector.app)?;
         self.check_selector(&app.record, selector)?;
         if app.record.removing {
-            return Err(ControlError::Conflict(format!("app {} is being removed", selector.app)));
+            return Err(ControlError::Conflict(format!(
+                "app {} is being removed",
+                selector.app
+            )));
         }
         let mut record = AppRecord::clone(&app.record);
         mark(&mut record, action, selector);
         let placements = self.shared.world.placements(&selector.app);
-        let mut chosen: Vec<&Placement> = placements.iter().filter(|p| selects(selector, p)).collect();
+        let mut chosen: Vec<&Placement> =
+            placements.iter().filter(|p| selects(selector, p)).collect();
         // Stopped from the last proc of the file to the first, started the other way round.
-        let order = |p: &Placement| record.current.spec.procs.iter().position(|proc| proc.name == p.instance.proc);
+        let order = |p: &Placement| {
+            record
+                .current
+                .spec
+                .procs
+                .iter()
+                .position(|proc| proc.name == p.instance.proc)
+        };
         chosen.sort_by_key(|p| (order(p), p.instance.no));
         if action == PlanAction::Stop {
             chosen.reverse();
         }
         let steps: Vec<Step> = chosen.iter().map(|p| step(action, p)).collect();
-        let plan = PlanView { app: selector.app.to_string(), steps: steps.iter().map(Step::view).collect() };
+        let plan = PlanView {
+            app: selector.app.to_string(),
+            steps: steps.iter().map(Step::view).collect(),
+        };
         if dry_run {
-            return Ok(ChangeAnswer { operation: None, plan, revision: app.revision, warnings: Vec::new() });
+            return Ok(ChangeAnswer {
+                operation: None,
+                plan,
+                revision: app.revision,
+                warnings: Vec::new(),
+            });
         }
         if action == PlanAction::Start {
             self.retry_now(&chosen);
         }
         if record.operation.is_some() {
-            let operation = record.operation.as_ref().map(ToString::to_string).unwrap_or_default();
+            let operation = record
+                .operation
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             return Err(ControlError::Conflict(format!(
                 "operation {operation} on app {} is in progress; wait for it, or cancel it with `lain op cancel {operation}`",
                 selector.app
@@ -68,29 +100,52 @@ impl Handle {
         let operation = self.new_operation(verb(action), &selector.app, &caller.name, &steps)?;
         record.operation = OperationId::new(operation.id.clone()).ok();
         record.updated_at = self.shared.clock.now_utc();
-        let revision = self.write(&selector.app, record, Some(app.revision), &operation).await?;
+        let revision = self
+            .write(&selector.app, record, Some(app.revision), &operation)
+            .await?;
         self.hand_over(&selector.app, operation.clone()).await?;
-        Ok(ChangeAnswer { operation: Some(operation), plan, revision, warnings: Vec::new() })
+        Ok(ChangeAnswer {
+            operation: Some(operation),
+            plan,
+            revision,
+            warnings: Vec::new(),
+        })
     }
 
     fn check_selector(&self, record: &AppRecord, selector: &Selector) -> Result<(), ControlError> {
-        let Some(name) = &selector.proc else { return Ok(()) };
+        let Some(name) = &selector.proc else {
+            return Ok(());
+        };
         let procs = &record.current.spec.procs;
         if !procs.iter().any(|p| &p.name == name) {
-            return Err(super::not_found("proc", name.as_str(), procs.iter().map(|p| p.name.to_string())));
+            return Err(super::not_found(
+                "proc",
+                name.as_str(),
+                procs.iter().map(|p| p.name.to_string()),
+            ));
         }
-        let Some(no) = selector.instance else { return Ok(()) };
+        let Some(no) = selector.instance else {
+            return Ok(());
+        };
         let placements = self.shared.world.placements(&selector.app);
-        if placements.iter().any(|p| &p.instance.proc == name && p.instance.no == no) {
+        if placements
+            .iter()
+            .any(|p| &p.instance.proc == name && p.instance.no == no)
+        {
             return Ok(());
         }
-        Err(super::not_found("instance", &format!("{}/{name}/{no}", selector.app), std::iter::empty()))
+        Err(super::not_found(
+            "instance",
+            &format!("{}/{name}/{no}", selector.app),
+            std::iter::empty(),
+        ))
     }
 
     /// Degraded instances need not wait for their time.
     fn retry_now(&self, chosen: &[&Placement]) {
         for placement in chosen.iter().filter(|p| p.gave_up > 0) {
-            self.shared.tell::<Instance, _>(&paths::instance(&placement.instance), RetryNow);
+            self.shared
+                .tell::<Instance, _>(&paths::instance(&placement.instance), RetryNow);
         }
     }
 
@@ -101,12 +156,19 @@ impl Handle {
     ) -> Result<OperationView, ControlError> {
         let operation = crate::ports::control::Control::operation(self, id).await?;
         if operation.state.is_final() {
-            return Err(ControlError::Conflict(format!("operation {id} has ended already ({:?})", operation.state)));
+            return Err(ControlError::Conflict(format!(
+                "operation {id} has ended already ({:?})",
+                operation.state
+            )));
         }
-        let app = AppName::new(operation.app.clone()).map_err(|e| ControlError::Internal(e.to_string()))?;
+        let app = AppName::new(operation.app.clone())
+            .map_err(|e| ControlError::Internal(e.to_string()))?;
         let why = format!("cancelled by {}", caller.name);
         let rollout = self.shared.actor::<Rollout>(&paths::rollout(&app));
-        rollout.send(Cancel(why)).await.map_err(|e| ControlError::Unavailable(e.to_string()))?;
+        rollout
+            .send(Cancel(why))
+            .await
+            .map_err(|e| ControlError::Unavailable(e.to_string()))?;
         crate::ports::control::Control::operation(self, id).await
     }
 }
@@ -116,7 +178,10 @@ fn verb(action: PlanAction) -> &'static str {
         PlanAction::Restart => "restart",
         PlanAction::Stop => "stop",
         PlanAction::Start => "start",
-        PlanAction::Create | PlanAction::Recreate | PlanAction::UpdateInPlace | PlanAction::Delete => "change",
+        PlanAction::Create
+        | PlanAction::Recreate
+        | PlanAction::UpdateInPlace
+        | PlanAction::Delete => "change",
     }
 }
 

@@ -26,18 +26,25 @@ impl Handle {
         dry_run: bool,
         caller: &Caller,
     ) -> Result<ChangeAnswer, ControlError> {
-        let parsed = spec::parse(&request.lain_yaml, &request.file_name).map_err(|e| invalid(&request.file_name, &e))?;
+        let parsed = spec::parse(&request.lain_yaml, &request.file_name)
+            .map_err(|e| invalid(&request.file_name, &e))?;
         if &parsed.spec.appname != name {
             return Err(ControlError::Conflict(format!(
                 "{} says appname {}, but the request is for app {name}",
                 request.file_name, parsed.spec.appname
             )));
         }
-        let warnings = parsed.warnings.iter().map(|w| format!("{}:{}:{}: {}", w.file, w.line, w.column, sentence(w))).collect();
+        let warnings = parsed
+            .warnings
+            .iter()
+            .map(|w| format!("{}:{}:{}: {}", w.file, w.line, w.column, sentence(w)))
+            .collect();
         let existing = self.shared.world.app(name);
         check(name, existing.as_ref().map(|v| v.revision), precondition)?;
         if existing.as_ref().is_some_and(|v| v.record.removing) {
-            return Err(ControlError::Conflict(format!("app {name} is being removed; repeat when that is done")));
+            return Err(ControlError::Conflict(format!(
+                "app {name} is being removed; repeat when that is done"
+            )));
         }
         let release = Release {
             spec: parsed.spec,
@@ -46,11 +53,19 @@ impl Handle {
             image: request.image,
             versions: BTreeMap::new(),
         };
-        self.check_release(&release, existing.as_ref().map(|v| &*v.record), &request.file_name)?;
+        self.check_release(
+            &release,
+            existing.as_ref().map(|v| &*v.record),
+            &request.file_name,
+        )?;
         let record = self.next_record(existing.as_ref().map(|v| &*v.record), release);
-        let unchanged = existing.as_ref().is_some_and(|v| same_desire(&v.record, &record));
+        let unchanged = existing
+            .as_ref()
+            .is_some_and(|v| same_desire(&v.record, &record));
         let revision = existing.map(|v| v.revision);
-        let mut answer = self.commit("deploy", name, record, revision, unchanged, dry_run, caller).await?;
+        let mut answer = self
+            .commit("deploy", name, record, revision, unchanged, dry_run, caller)
+            .await?;
         answer.warnings = warnings;
         Ok(answer)
     }
@@ -67,11 +82,20 @@ impl Handle {
         for proc in &release.spec.procs {
             if let Err(detail) = render::image_of(proc, release, registry) {
                 let key = format!("{}.image", proc.full_name());
-                problems.push(Problem { line: None, column: None, key, code: "no_image".to_owned(), detail });
+                problems.push(Problem {
+                    line: None,
+                    column: None,
+                    key,
+                    code: "no_image".to_owned(),
+                    detail,
+                });
             }
         }
         if !problems.is_empty() {
-            return Err(ControlError::Invalid { file: file.to_owned(), problems });
+            return Err(ControlError::Invalid {
+                file: file.to_owned(),
+                problems,
+            });
         }
         let bound = existing.and_then(|e| e.current.spec.giturl.as_ref());
         match (bound, &release.spec.giturl) {
@@ -87,10 +111,16 @@ impl Handle {
     fn next_record(&self, existing: Option<&AppRecord>, mut release: Release) -> AppRecord {
         let now = self.shared.clock.now_utc();
         let Some(old) = existing else {
-            release.versions = release.spec.procs.iter().map(|p| (p.full_name(), 1)).collect();
+            release.versions = release
+                .spec
+                .procs
+                .iter()
+                .map(|p| (p.full_name(), 1))
+                .collect();
             return AppRecord {
                 current: release,
                 previous: None,
+                history: Vec::new(),
                 overrides: BTreeMap::new(),
                 stopped: BTreeMap::new(),
                 created_at: now,
@@ -102,15 +132,14 @@ impl Handle {
         if release.spec.giturl.is_none() {
             release.spec.giturl.clone_from(&old.current.spec.giturl);
         }
-        let changes = operation::changes(&old.current, &release, &self.shared.settings.site.registry);
+        let changes =
+            operation::changes(&old.current, &release, &self.shared.settings.site.registry);
         for proc in &release.spec.procs {
             let full_name = proc.full_name();
-            let known = [Some(&old.current), old.previous.as_ref()];
-            let highest = known.into_iter().flatten().filter_map(|r| r.versions.get(&full_name)).max().copied();
             let current = old.current.versions.get(&full_name).copied();
             let version = match current {
                 Some(current) if !changes.contains_key(&full_name) => current,
-                Some(_) | None => highest.unwrap_or(0) + 1,
+                Some(_) | None => old.highest_version(&full_name) + 1,
             };
             release.versions.insert(full_name, version);
         }
@@ -118,12 +147,8 @@ impl Handle {
         let mut record = old.clone();
         record.overrides.retain(|name, _| names.contains(name));
         record.stopped.retain(|name, _| names.contains(name));
-        // Instances of a release that never became whole still run it, or the one before: both stay known.
-        let same_versions = record.current.versions == release.versions;
-        let old_release = std::mem::replace(&mut record.current, release);
-        if !same_versions {
-            record.previous = Some(old_release);
-        }
+        let placements = self.shared.world.placements(&release.spec.appname);
+        record.succeed(release, &placements);
         record.updated_at = now;
         record
     }
@@ -140,7 +165,16 @@ impl Handle {
         let mut record = AppRecord::clone(&app.record);
         record.removing = true;
         record.updated_at = self.shared.clock.now_utc();
-        self.commit("undeploy", name, record, Some(app.revision), false, dry_run, caller).await
+        self.commit(
+            "undeploy",
+            name,
+            record,
+            Some(app.revision),
+            false,
+            dry_run,
+            caller,
+        )
+        .await
     }
 
     pub(super) async fn scale_proc(
@@ -153,13 +187,21 @@ impl Handle {
     ) -> Result<ChangeAnswer, ControlError> {
         let app = self.find_app(name)?;
         let spec = app.record.proc(proc).ok_or_else(|| {
-            let names = app.record.current.spec.procs.iter().map(|p| p.name.to_string());
+            let names = app
+                .record
+                .current
+                .spec
+                .procs
+                .iter()
+                .map(|p| p.name.to_string());
             super::not_found("proc", proc.as_str(), names)
         })?;
         let asked = scale_overrides(request, spec.proc_type)?;
         let mut record = AppRecord::clone(&app.record);
         if record.removing {
-            return Err(ControlError::Conflict(format!("app {name} is being removed")));
+            return Err(ControlError::Conflict(format!(
+                "app {name} is being removed"
+            )));
         }
         let over = record.overrides.entry(spec.full_name()).or_default();
         over.num_instances = asked.num_instances.or(over.num_instances);
@@ -168,12 +210,24 @@ impl Handle {
         over.spares = asked.spares.or(over.spares);
         record.updated_at = self.shared.clock.now_utc();
         let unchanged = same_desire(&app.record, &record);
-        self.commit("scale", name, record, Some(app.revision), unchanged, dry_run, caller).await
+        self.commit(
+            "scale",
+            name,
+            record,
+            Some(app.revision),
+            unchanged,
+            dry_run,
+            caller,
+        )
+        .await
     }
 
     /// Plans, and unless it is a dry run or there is nothing to do, commits record and operation together and
     /// hands the operation to the app's rollout.
-    #[expect(clippy::too_many_arguments, reason = "one transaction, all of whose parts are named")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one transaction, all of whose parts are named"
+    )]
     pub(super) async fn commit(
         &self,
         kind: &str,
@@ -186,16 +240,29 @@ impl Handle {
     ) -> Result<ChangeAnswer, ControlError> {
         let placements = self.shared.world.placements(name);
         let steps = plan_for(&record, &placements, &self.shared.settings.site.registry);
-        let plan = PlanView { app: name.to_string(), steps: steps.iter().map(Step::view).collect() };
+        let plan = PlanView {
+            app: name.to_string(),
+            steps: steps.iter().map(Step::view).collect(),
+        };
         let nothing = unchanged && steps.is_empty();
         if dry_run || nothing {
-            return Ok(ChangeAnswer { operation: None, plan, revision: revision.unwrap_or(0), warnings: Vec::new() });
+            return Ok(ChangeAnswer {
+                operation: None,
+                plan,
+                revision: revision.unwrap_or(0),
+                warnings: Vec::new(),
+            });
         }
         let operation = self.new_operation(kind, name, &caller.name, &steps)?;
         record.operation = OperationId::new(operation.id.clone()).ok();
         let revision = self.write(name, record, revision, &operation).await?;
         self.hand_over(name, operation.clone()).await?;
-        Ok(ChangeAnswer { operation: Some(operation), plan, revision, warnings: Vec::new() })
+        Ok(ChangeAnswer {
+            operation: Some(operation),
+            plan,
+            revision,
+            warnings: Vec::new(),
+        })
     }
 
     pub(super) fn new_operation(
@@ -206,7 +273,8 @@ impl Handle {
         steps: &[Step],
     ) -> Result<OperationView, ControlError> {
         let id = OperationId::new(new_id()).map_err(|e| ControlError::Internal(e.to_string()))?;
-        let mut operation = operation::operation(&id, kind, name, actor, self.shared.clock.now_utc());
+        let mut operation =
+            operation::operation(&id, kind, name, actor, self.shared.clock.now_utc());
         operation.steps = steps.iter().map(pending).collect();
         Ok(operation)
     }
@@ -226,7 +294,10 @@ impl Handle {
         };
         let changes = vec![
             Change::Put(key, encode(&record)?),
-            Change::Put(format!("{}{}", keys::OPERATIONS, operation.id), encode(operation)?),
+            Change::Put(
+                format!("{}{}", keys::OPERATIONS, operation.id),
+                encode(operation)?,
+            ),
         ];
         match self.shared.store.transact(vec![condition], changes).await? {
             Outcome::Committed(at) => {
@@ -243,8 +314,14 @@ impl Handle {
     }
 
     /// Lets the app's rollout begin. What is committed is carried out even if this is cut off.
-    pub(super) async fn hand_over(&self, name: &AppName, operation: OperationView) -> Result<(), ControlError> {
-        app::ensure_app(&self.shared, name).await.map_err(ControlError::Unavailable)?;
+    pub(super) async fn hand_over(
+        &self,
+        name: &AppName,
+        operation: OperationView,
+    ) -> Result<(), ControlError> {
+        app::ensure_app(&self.shared, name)
+            .await
+            .map_err(ControlError::Unavailable)?;
         tracing::info!(app = %name, op = operation.id, kind = operation.kind, "operation accepted");
         self.shared.tell::<Rollout, _>(&paths::rollout(name), Begin);
         Ok(())
@@ -263,14 +340,30 @@ fn same_desire(a: &AppRecord, b: &AppRecord) -> bool {
 }
 
 /// RFC 9110 preconditions: an app that exists is changed only by who says which revision.
-fn check(app: &AppName, current: Option<u64>, precondition: Precondition) -> Result<(), ControlError> {
+fn check(
+    app: &AppName,
+    current: Option<u64>,
+    precondition: Precondition,
+) -> Result<(), ControlError> {
     match (current, precondition) {
         (Some(_), Precondition::None) => Err(ControlError::PreconditionRequired(app.to_string())),
         (Some(current), Precondition::Revision(given)) if given != current => {
-            Err(ControlError::Stale { app: app.to_string(), given, current })
+            Err(ControlError::Stale {
+                app: app.to_string(),
+                given,
+                current,
+            })
         }
-        (Some(current), Precondition::Absent) => Err(ControlError::Stale { app: app.to_string(), given: 0, current }),
-        (None, Precondition::Revision(given)) => Err(ControlError::Stale { app: app.to_string(), given, current: 0 }),
+        (Some(current), Precondition::Absent) => Err(ControlError::Stale {
+            app: app.to_string(),
+            given: 0,
+            current,
+        }),
+        (None, Precondition::Revision(given)) => Err(ControlError::Stale {
+            app: app.to_string(),
+            given,
+            current: 0,
+        }),
         _ => Ok(()),
     }
 }
@@ -282,26 +375,51 @@ fn scale_overrides(
     use crate::domain::id::ProcType::{Cron, Oneshot};
     let mut problems = Vec::new();
     let mut refuse = |key: &str, code: &str, detail: String| {
-        problems.push(Problem { line: None, column: None, key: key.to_owned(), code: code.to_owned(), detail });
+        problems.push(Problem {
+            line: None,
+            column: None,
+            key: key.to_owned(),
+            code: code.to_owned(),
+            detail,
+        });
     };
     if let Some(n) = request.num_instances.filter(|n| *n > MAX_INSTANCES) {
-        refuse("num_instances", "out_of_range", format!("{n} is more than {MAX_INSTANCES} instances"));
+        refuse(
+            "num_instances",
+            "out_of_range",
+            format!("{n} is more than {MAX_INSTANCES} instances"),
+        );
     }
     if let Some(n) = request.spares.filter(|n| *n > MAX_INSTANCES) {
-        refuse("spares", "out_of_range", format!("{n} is more than {MAX_INSTANCES} spares"));
+        refuse(
+            "spares",
+            "out_of_range",
+            format!("{n} is more than {MAX_INSTANCES} spares"),
+        );
     }
     if request.spares.is_some_and(|n| n > 0) && matches!(proc_type, Cron | Oneshot) {
-        refuse("spares", "bad_combination", format!("a {proc_type} proc has no spares"));
+        refuse(
+            "spares",
+            "bad_combination",
+            format!("a {proc_type} proc has no spares"),
+        );
     }
     if let Some(cpu) = request.cpu.filter(|cpu| *cpu > 8) {
-        refuse("cpu", "out_of_range", format!("{cpu} is no CPU level: 0 to 8"));
+        refuse(
+            "cpu",
+            "out_of_range",
+            format!("{cpu} is no CPU level: 0 to 8"),
+        );
     }
     let memory = request.memory.as_deref().map(spec::parse_memory);
     if let Some(Err(why)) = &memory {
         refuse("memory", "invalid_memory", why.clone());
     }
     if !problems.is_empty() {
-        return Err(ControlError::Invalid { file: "the request".to_owned(), problems });
+        return Err(ControlError::Invalid {
+            file: "the request".to_owned(),
+            problems,
+        });
     }
     Ok(Overrides {
         num_instances: request.num_instances,
@@ -319,7 +437,10 @@ fn invalid(file: &str, errors: &SpecErrors) -> ControlError {
         code: e.code_name(),
         detail: sentence(e),
     };
-    ControlError::Invalid { file: file.to_owned(), problems: errors.errors.iter().map(problem).collect() }
+    ControlError::Invalid {
+        file: file.to_owned(),
+        problems: errors.errors.iter().map(problem).collect(),
+    }
 }
 
 /// What is wrong, what was expected, and what was probably meant, on one line.

@@ -20,7 +20,13 @@ fn finding(check: &str, result: &str, detail: impl Into<String>, remedy: Option<
 
 impl Handle {
     pub(super) async fn examine(&self) -> Vec<Finding> {
-        let mut findings = vec![self.engine(), self.store().await, self.disk(), self.clock().await, self.ports()];
+        let mut findings = vec![
+            self.engine(),
+            self.store().await,
+            self.disk(),
+            self.clock().await,
+            self.ports(),
+        ];
         findings.extend(self.engine_warnings());
         findings.push(self.apps_at_fault());
         findings
@@ -28,20 +34,32 @@ impl Handle {
 
     fn engine(&self) -> Finding {
         match &*self.shared.engine.borrow() {
-            EngineState::Up(info) => {
-                finding("engine", "ok", format!("{:?} {} at {}", info.kind, info.version, info.endpoint), None)
-            }
+            EngineState::Up(info) => finding(
+                "engine",
+                "ok",
+                format!("{:?} {} at {}", info.kind, info.version, info.endpoint),
+                None,
+            ),
             EngineState::Down(reason) => {
                 let remedy = "start the Docker Engine: `scripts/docker.sh ensure`, or `systemctl start docker`";
                 finding("engine", "fail", reason.clone(), Some(remedy))
             }
-            EngineState::Unknown => finding("engine", "warn", "not asked yet", Some("ask again in a moment")),
+            EngineState::Unknown => finding(
+                "engine",
+                "warn",
+                "not asked yet",
+                Some("ask again in a moment"),
+            ),
         }
     }
 
     fn engine_warnings(&self) -> Vec<Finding> {
         match &*self.shared.engine.borrow() {
-            EngineState::Up(info) => info.warnings.iter().map(|w| finding("engine", "warn", w.clone(), None)).collect(),
+            EngineState::Up(info) => info
+                .warnings
+                .iter()
+                .map(|w| finding("engine", "warn", w.clone(), None))
+                .collect(),
             EngineState::Down(_) | EngineState::Unknown => Vec::new(),
         }
     }
@@ -49,10 +67,18 @@ impl Handle {
     async fn store(&self) -> Finding {
         match self.shared.store.describe().await {
             Ok(info) => {
-                let text = format!("{} at {}, {} bytes, revision {}", info.kind, info.location, info.bytes, info.revision);
+                let text = format!(
+                    "{} at {}, {} bytes, revision {}",
+                    info.kind, info.location, info.bytes, info.revision
+                );
                 finding("store", "ok", text, None)
             }
-            Err(error) => finding("store", "fail", error.to_string(), Some("free disk space, or restore a backup")),
+            Err(error) => finding(
+                "store",
+                "fail",
+                error.to_string(),
+                Some("free disk space, or restore a backup"),
+            ),
         }
     }
 
@@ -62,7 +88,8 @@ impl Handle {
             Ok(stat) => {
                 let free = stat.f_bavail.saturating_mul(stat.f_frsize);
                 let text = format!("{} MiB free at {}", free >> 20, path.display());
-                let remedy = "free space, for instance with `docker system prune`, or move --data-dir";
+                let remedy =
+                    "free space, for instance with `docker system prune`, or move --data-dir";
                 match free {
                     f if f < NO_DISK => finding("disk", "fail", text, Some(remedy)),
                     f if f < LOW_DISK => finding("disk", "warn", text, Some(remedy)),
@@ -82,18 +109,39 @@ impl Handle {
         let difference = (i128::from(walked) - i128::try_from(stepped).unwrap_or(0)).abs();
         if difference > 500 {
             let text = format!("the time of day moved by {walked} ms within {stepped} ms");
-            return finding("clock", "warn", text, Some("check NTP: `timedatectl` or `chronyc tracking`"));
+            return finding(
+                "clock",
+                "warn",
+                text,
+                Some("check NTP: `timedatectl` or `chronyc tracking`"),
+            );
         }
-        finding("clock", "ok", format!("{}", self.shared.clock.now_utc().format("%Y-%m-%d %H:%M:%S UTC")), None)
+        finding(
+            "clock",
+            "ok",
+            format!(
+                "{}",
+                self.shared.clock.now_utc().format("%Y-%m-%d %H:%M:%S UTC")
+            ),
+            None,
+        )
     }
 
     fn ports(&self) -> Finding {
         let (low, high) = self.shared.settings.port_range;
-        let used = (low..=high).filter(|&p| self.shared.world.is_port_allocated(p)).count();
+        let used = (low..=high)
+            .filter(|&p| self.shared.world.is_port_allocated(p))
+            .count();
         let all = usize::from(high - low) + 1;
-        let text = format!("{used} of {all} host ports from {low} to {high} are given to instances");
+        let text =
+            format!("{used} of {all} host ports from {low} to {high} are given to instances");
         if used * 10 > all * 9 {
-            return finding("ports", "warn", text, Some("widen node.ports in the configuration"));
+            return finding(
+                "ports",
+                "warn",
+                text,
+                Some("widen node.ports in the configuration"),
+            );
         }
         finding("ports", "ok", text, None)
     }
@@ -108,8 +156,18 @@ impl Handle {
             .map(|p| p.instance.to_string())
             .collect();
         if degraded.is_empty() {
-            return finding("apps", "ok", format!("{} apps, none degraded", self.shared.world.apps().len()), None);
+            return finding(
+                "apps",
+                "ok",
+                format!("{} apps, none degraded", self.shared.world.apps().len()),
+                None,
+            );
         }
-        finding("apps", "warn", format!("degraded: {}", degraded.join(", ")), Some("read why with `lain crashes`"))
+        finding(
+            "apps",
+            "warn",
+            format!("degraded: {}", degraded.join(", ")),
+            Some("read why with `lain crashes`"),
+        )
     }
 }

@@ -10,8 +10,8 @@ use crate::domain::view::{LogLineView, Page};
 use crate::ports::control::{ControlError, CrashFilter, LogsQuery};
 use crate::ports::runtime::{LogsRequest, OutputLine, OutputStream};
 use chrono::{DateTime, Utc};
-use futures_util::stream::{self, BoxStream};
 use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,16 +32,28 @@ impl Handle {
             return Ok(follow(Arc::clone(&self.shared), query));
         }
         let shared = Arc::clone(&self.shared);
-        Ok(stream::once(async move { read_all(&shared, &query).await }).flat_map(stream::iter).boxed())
+        Ok(stream::once(async move { read_all(&shared, &query).await })
+            .flat_map(stream::iter)
+            .boxed())
     }
 
-    pub(super) async fn list_crashes(&self, filter: CrashFilter) -> Result<Page<CrashReport>, ControlError> {
+    pub(super) async fn list_crashes(
+        &self,
+        filter: CrashFilter,
+    ) -> Result<Page<CrashReport>, ControlError> {
         let limit = filter.limit.max(1);
         let mut items: Vec<CrashReport> = Vec::new();
-        let mut before = filter.after.as_ref().map(|id| format!("{}{id}", keys::CRASHES));
+        let mut before = filter
+            .after
+            .as_ref()
+            .map(|id| format!("{}{id}", keys::CRASHES));
         let mut scanned = 0;
         while items.len() <= limit && scanned < SCANNED {
-            let page = self.shared.store.list_back(keys::CRASHES, before.as_deref(), 200).await?;
+            let page = self
+                .shared
+                .store
+                .list_back(keys::CRASHES, before.as_deref(), 200)
+                .await?;
             scanned += page.len();
             before = page.last().map(|e| e.key.clone());
             let end = page.len() < 200;
@@ -83,12 +95,19 @@ fn chosen(shared: &Shared, query: &LogsQuery) -> Vec<Arc<ContainerCell>> {
                 && selector.instance.is_none_or(|no| id.no == no)
         })
         .collect();
-    cells.sort_by(|a, b| (a.instance(), a.assignment.version).cmp(&(b.instance(), b.assignment.version)));
+    cells.sort_by(|a, b| {
+        (a.instance(), a.assignment.version).cmp(&(b.instance(), b.assignment.version))
+    });
     cells
 }
 
 fn request(query: &LogsQuery, since: Option<DateTime<Utc>>, follow: bool) -> LogsRequest {
-    LogsRequest { since: since.or(query.since), until: query.until, tail: query.tail, follow }
+    LogsRequest {
+        since: since.or(query.since),
+        until: query.until,
+        tail: query.tail,
+        follow,
+    }
 }
 
 fn view(cell: &ContainerCell, line: OutputLine) -> LogLineView {
@@ -96,14 +115,24 @@ fn view(cell: &ContainerCell, line: OutputLine) -> LogLineView {
         OutputStream::Stdout => "stdout",
         OutputStream::Stderr => "stderr",
     };
-    LogLineView { at: line.at, instance: cell.instance().to_string(), stream: stream.to_owned(), line: line.line }
+    LogLineView {
+        at: line.at,
+        instance: cell.instance().to_string(),
+        stream: stream.to_owned(),
+        line: line.line,
+    }
 }
 
-async fn read_all(shared: &Arc<Shared>, query: &LogsQuery) -> Vec<Result<LogLineView, ControlError>> {
+async fn read_all(
+    shared: &Arc<Shared>,
+    query: &LogsQuery,
+) -> Vec<Result<LogLineView, ControlError>> {
     let mut lines = Vec::new();
     let mut failures = Vec::new();
     for cell in chosen(shared, query) {
-        let Some(id) = cell.look(|o| o.id.clone()) else { continue };
+        let Some(id) = cell.look(|o| o.id.clone()) else {
+            continue;
+        };
         let mut output = shared.runtime.logs(&id, request(query, None, false));
         while let Some(line) = output.next().await {
             match line {
@@ -126,14 +155,25 @@ fn follow(shared: Arc<Shared>, query: LogsQuery) -> Lines {
         streams: stream::SelectAll<BoxStream<'static, LogLineView>>,
         first: bool,
     }
-    let state = State { shared, query, open: HashMap::new(), streams: stream::SelectAll::new(), first: true };
+    let state = State {
+        shared,
+        query,
+        open: HashMap::new(),
+        streams: stream::SelectAll::new(),
+        first: true,
+    };
     stream::unfold(state, |mut state| async move {
         loop {
             for cell in chosen(&state.shared, &state.query) {
                 if state.open.insert(cell.name().to_owned(), ()).is_none() {
                     let tail = if state.first { state.query.tail } else { None };
-                    let query = LogsQuery { tail, ..state.query.clone() };
-                    state.streams.push(follow_one(Arc::clone(&state.shared), cell, query));
+                    let query = LogsQuery {
+                        tail,
+                        ..state.query.clone()
+                    };
+                    state
+                        .streams
+                        .push(follow_one(Arc::clone(&state.shared), cell, query));
                 }
             }
             state.first = false;
@@ -151,7 +191,11 @@ fn follow(shared: Arc<Shared>, query: LogsQuery) -> Lines {
 }
 
 /// Follows one container until it is no longer wanted; over restarts it goes on after the last line seen.
-fn follow_one(shared: Arc<Shared>, cell: Arc<ContainerCell>, query: LogsQuery) -> BoxStream<'static, LogLineView> {
+fn follow_one(
+    shared: Arc<Shared>,
+    cell: Arc<ContainerCell>,
+    query: LogsQuery,
+) -> BoxStream<'static, LogLineView> {
     struct State {
         shared: Arc<Shared>,
         cell: Arc<ContainerCell>,
@@ -159,14 +203,24 @@ fn follow_one(shared: Arc<Shared>, cell: Arc<ContainerCell>, query: LogsQuery) -
         output: Option<BoxStream<'static, Result<OutputLine, crate::ports::runtime::RuntimeError>>>,
         last: Option<DateTime<Utc>>,
     }
-    let state = State { shared, cell, query, output: None, last: None };
+    let state = State {
+        shared,
+        cell,
+        query,
+        output: None,
+        last: None,
+    };
     stream::unfold(state, |mut state| async move {
         loop {
             if state.output.is_none() {
                 if state.shared.node.get(state.cell.name()).is_none() {
                     return None;
                 }
-                let id = state.cell.look(|o| (!matches!(o.phase, Phase::Pending(_))).then(|| o.id.clone()).flatten());
+                let id = state.cell.look(|o| {
+                    (!matches!(o.phase, Phase::Pending(_)))
+                        .then(|| o.id.clone())
+                        .flatten()
+                });
                 match id {
                     Some(id) => {
                         let mut request = request(&state.query, state.last, true);
@@ -183,7 +237,9 @@ fn follow_one(shared: Arc<Shared>, cell: Arc<ContainerCell>, query: LogsQuery) -
                     }
                 }
             }
-            let Some(output) = &mut state.output else { continue };
+            let Some(output) = &mut state.output else {
+                continue;
+            };
             match output.next().await {
                 Some(Ok(line)) => {
                     state.last = Some(line.at);

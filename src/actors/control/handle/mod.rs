@@ -17,11 +17,12 @@ use crate::domain::crash::CrashReport;
 use crate::domain::id::{AppName, CrashId, InstanceId, OperationId, ProcName};
 use crate::domain::record::keys;
 use crate::domain::view::{
-    ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, LogLineView, NodeView, OperationView,
-    Page, PlanAction, ScaleRequest, VersionView,
+    ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, LogLineView,
+    NodeView, OperationView, Page, PlanAction, ScaleRequest, VersionView,
 };
 use crate::ports::control::{
-    Caller, ChildAction, Control, ControlError, CrashFilter, EventStream, LogsQuery, Precondition, Selector,
+    Caller, ChildAction, Control, ControlError, CrashFilter, EventStream, LogsQuery, Precondition,
+    Selector,
 };
 use crate::ports::runtime::{ExecRequest, ExecSession};
 use async_trait::async_trait;
@@ -37,7 +38,10 @@ pub struct Handle {
 impl Handle {
     /// A handle on the actors that share this environment.
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, rates: tree::Rates::default() }
+        Self {
+            shared,
+            rates: tree::Rates::default(),
+        }
     }
 
     /// Keeps what was asked for, by whom, and how it went.
@@ -49,7 +53,9 @@ impl Handle {
         detail: String,
         outcome: Result<T, ControlError>,
     ) -> Result<T, ControlError> {
-        let said = outcome.as_ref().map_or_else(ToString::to_string, |_| "ok".to_owned());
+        let said = outcome
+            .as_ref()
+            .map_or_else(ToString::to_string, |_| "ok".to_owned());
         let record = AuditView {
             at: self.shared.clock.now_utc(),
             actor: caller.name.clone(),
@@ -65,7 +71,12 @@ impl Handle {
 
     fn find_app(&self, name: &AppName) -> Result<world::Versioned, ControlError> {
         self.shared.world.app(name).ok_or_else(|| {
-            let names = self.shared.world.apps().into_iter().map(|(name, _)| name.to_string());
+            let names = self
+                .shared
+                .world
+                .apps()
+                .into_iter()
+                .map(|(name, _)| name.to_string());
             not_found("app", name.as_str(), names)
         })
     }
@@ -77,8 +88,14 @@ fn not_found(kind: &'static str, name: &str, others: impl Iterator<Item = String
         .map(|other| (strsim::damerau_levenshtein(name, &other), other))
         .min()
         .filter(|(distance, other)| *distance <= 2.max(other.len() / 3));
-    let hint = nearest.map(|(_, other)| format!(" (did you mean {other}?)")).unwrap_or_default();
-    ControlError::NotFound { kind, name: name.to_owned(), hint }
+    let hint = nearest
+        .map(|(_, other)| format!(" (did you mean {other}?)"))
+        .unwrap_or_default();
+    ControlError::NotFound {
+        kind,
+        name: name.to_owned(),
+        hint,
+    }
 }
 
 #[async_trait]
@@ -102,7 +119,13 @@ impl Control for Handle {
     }
 
     async fn apps(&self) -> Result<Vec<AppView>, ControlError> {
-        Ok(self.shared.world.apps().iter().map(|(name, app)| views::app(&self.shared, name, app)).collect())
+        Ok(self
+            .shared
+            .world
+            .apps()
+            .iter()
+            .map(|(name, app)| views::app(&self.shared, name, app))
+            .collect())
     }
 
     async fn app(&self, app: &AppName) -> Result<AppView, ControlError> {
@@ -117,7 +140,9 @@ impl Control for Handle {
         dry_run: bool,
         caller: Caller,
     ) -> Result<ChangeAnswer, ControlError> {
-        let outcome = self.deploy_app(app, request, precondition, dry_run, &caller).await;
+        let outcome = self
+            .deploy_app(app, request, precondition, dry_run, &caller)
+            .await;
         if dry_run {
             return outcome;
         }
@@ -156,25 +181,57 @@ impl Control for Handle {
         self.audit(&caller, "scale", &format!("{app}/{proc}"), detail, outcome)
     }
 
-    async fn restart(&self, selector: Selector, dry_run: bool, caller: Caller) -> Result<ChangeAnswer, ControlError> {
-        self.command(PlanAction::Restart, selector, dry_run, caller).await
+    async fn restart(
+        &self,
+        selector: Selector,
+        dry_run: bool,
+        caller: Caller,
+    ) -> Result<ChangeAnswer, ControlError> {
+        self.command(PlanAction::Restart, selector, dry_run, caller)
+            .await
     }
 
-    async fn stop(&self, selector: Selector, dry_run: bool, caller: Caller) -> Result<ChangeAnswer, ControlError> {
-        self.command(PlanAction::Stop, selector, dry_run, caller).await
+    async fn stop(
+        &self,
+        selector: Selector,
+        dry_run: bool,
+        caller: Caller,
+    ) -> Result<ChangeAnswer, ControlError> {
+        self.command(PlanAction::Stop, selector, dry_run, caller)
+            .await
     }
 
-    async fn start(&self, selector: Selector, dry_run: bool, caller: Caller) -> Result<ChangeAnswer, ControlError> {
-        self.command(PlanAction::Start, selector, dry_run, caller).await
+    async fn start(
+        &self,
+        selector: Selector,
+        dry_run: bool,
+        caller: Caller,
+    ) -> Result<ChangeAnswer, ControlError> {
+        self.command(PlanAction::Start, selector, dry_run, caller)
+            .await
     }
 
-    async fn logs(&self, query: LogsQuery) -> Result<BoxStream<'static, Result<LogLineView, ControlError>>, ControlError> {
+    async fn logs(
+        &self,
+        query: LogsQuery,
+    ) -> Result<BoxStream<'static, Result<LogLineView, ControlError>>, ControlError> {
         self.read_logs(query)
     }
 
-    async fn exec(&self, instance: &InstanceId, request: ExecRequest, caller: Caller) -> Result<ExecSession, ControlError> {
+    async fn exec(
+        &self,
+        instance: &InstanceId,
+        request: ExecRequest,
+        caller: Caller,
+    ) -> Result<ExecSession, ControlError> {
         let outcome = self.exec_in(instance, request).await;
-        self.audit(&caller, "exec", &instance.to_string(), String::new(), outcome)
+        self.audit(
+            &caller,
+            "exec",
+            &instance.to_string(),
+            String::new(),
+            outcome,
+        )
     }
 
     async fn run(
@@ -185,7 +242,13 @@ impl Control for Handle {
         caller: Caller,
     ) -> Result<ExecSession, ControlError> {
         let outcome = self.run_one_off(app, proc, request).await;
-        self.audit(&caller, "run", &format!("{app}/{proc}"), String::new(), outcome)
+        self.audit(
+            &caller,
+            "run",
+            &format!("{app}/{proc}"),
+            String::new(),
+            outcome,
+        )
     }
 
     async fn crashes(&self, filter: CrashFilter) -> Result<Page<CrashReport>, ControlError> {
@@ -193,7 +256,12 @@ impl Control for Handle {
     }
 
     async fn crash(&self, id: &CrashId) -> Result<CrashReport, ControlError> {
-        match self.shared.store.get(&format!("{}{id}", keys::CRASHES)).await? {
+        match self
+            .shared
+            .store
+            .get(&format!("{}{id}", keys::CRASHES))
+            .await?
+        {
             Some(entry) => Ok(world::decode(&entry)?),
             None => Err(not_found("crash report", id.as_str(), std::iter::empty())),
         }
@@ -210,10 +278,17 @@ impl Control for Handle {
         limit: usize,
     ) -> Result<Page<OperationView>, ControlError> {
         let all = self.shared.world.operations();
-        let wanted = all.iter().filter(|o| app.as_ref().is_none_or(|a| a.as_str() == o.app));
+        let wanted = all
+            .iter()
+            .filter(|o| app.as_ref().is_none_or(|a| a.as_str() == o.app));
         let from = wanted.filter(|o| after.as_ref().is_none_or(|after| &o.id < after));
-        let mut items: Vec<OperationView> = from.take(limit.saturating_add(1)).map(|o| (**o).clone()).collect();
-        let next = (items.len() > limit).then(|| items.truncate(limit)).and_then(|()| items.last().map(|o| o.id.clone()));
+        let mut items: Vec<OperationView> = from
+            .take(limit.saturating_add(1))
+            .map(|o| (**o).clone())
+            .collect();
+        let next = (items.len() > limit)
+            .then(|| items.truncate(limit))
+            .and_then(|()| items.last().map(|o| o.id.clone()));
         Ok(Page { items, next })
     }
 
@@ -221,13 +296,22 @@ impl Control for Handle {
         if let Some(operation) = self.shared.world.operation(id) {
             return Ok((*operation).clone());
         }
-        match self.shared.store.get(&format!("{}{id}", keys::OPERATIONS)).await? {
+        match self
+            .shared
+            .store
+            .get(&format!("{}{id}", keys::OPERATIONS))
+            .await?
+        {
             Some(entry) => Ok(world::decode(&entry)?),
             None => Err(not_found("operation", id.as_str(), std::iter::empty())),
         }
     }
 
-    async fn cancel(&self, id: &OperationId, caller: Caller) -> Result<OperationView, ControlError> {
+    async fn cancel(
+        &self,
+        id: &OperationId,
+        caller: Caller,
+    ) -> Result<OperationView, ControlError> {
         let outcome = self.cancel_operation(id, &caller).await;
         self.audit(&caller, "cancel", id.as_str(), String::new(), outcome)
     }
@@ -248,7 +332,12 @@ impl Control for Handle {
         self.read_actor(path)
     }
 
-    async fn act_on_child(&self, path: &str, action: ChildAction, caller: Caller) -> Result<ActorView, ControlError> {
+    async fn act_on_child(
+        &self,
+        path: &str,
+        action: ChildAction,
+        caller: Caller,
+    ) -> Result<ActorView, ControlError> {
         let outcome = self.act(path, action).await;
         let word = match action {
             ChildAction::Restart => "restart_child",
@@ -257,12 +346,23 @@ impl Control for Handle {
         self.audit(&caller, word, path, String::new(), outcome)
     }
 
-    async fn audit(&self, after: Option<String>, limit: usize) -> Result<Page<AuditView>, ControlError> {
+    async fn audit(
+        &self,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Page<AuditView>, ControlError> {
         let before = after.as_ref().map(|id| format!("{}{id}", keys::AUDIT));
-        let entries = self.shared.store.list_back(keys::AUDIT, before.as_deref(), limit.saturating_add(1)).await?;
+        let entries = self
+            .shared
+            .store
+            .list_back(keys::AUDIT, before.as_deref(), limit.saturating_add(1))
+            .await?;
         let more = entries.len() > limit;
         let shown: Vec<_> = entries.into_iter().take(limit).collect();
-        let next = shown.last().filter(|_| more).map(|e| e.key.trim_start_matches(keys::AUDIT).to_owned());
+        let next = shown
+            .last()
+            .filter(|_| more)
+            .map(|e| e.key.trim_start_matches(keys::AUDIT).to_owned());
         let items = shown.iter().map(world::decode).collect::<Result<_, _>>()?;
         Ok(Page { items, next })
     }
@@ -276,8 +376,17 @@ impl Control for Handle {
 fn summary(answer: &ChangeAnswer) -> String {
     let mut counts = std::collections::BTreeMap::new();
     for step in &answer.plan.steps {
-        *counts.entry(format!("{:?}", step.action).to_lowercase()).or_insert(0u32) += 1;
+        *counts
+            .entry(format!("{:?}", step.action).to_lowercase())
+            .or_insert(0u32) += 1;
     }
-    let parts: Vec<String> = counts.into_iter().map(|(action, n)| format!("{n} {action}")).collect();
-    if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") }
+    let parts: Vec<String> = counts
+        .into_iter()
+        .map(|(action, n)| format!("{n} {action}"))
+        .collect();
+    if parts.is_empty() {
+        "nothing to do".to_owned()
+    } else {
+        parts.join(", ")
+    }
 }

@@ -1,10 +1,13 @@
 //! The supervision tree as the API shows it, and what operators do to its children.
 
 use super::Handle;
-use crate::actors::agent::process::{Process, Removal, Retire};
+use crate::actors::agent::process::{Process, Retire};
+use crate::actors::agent::put_away::Removal;
 use crate::actors::agent::{node, paths};
 use crate::actors::shared::Shared;
-use crate::actors::supervise::{CallError, ChildType, Restart, Shutdown, State, Strategy, Supervises, TreeNode, Work};
+use crate::actors::supervise::{
+    CallError, ChildType, Restart, Shutdown, State, Strategy, Supervises, TreeNode, Work,
+};
 use crate::domain::id::InstanceId;
 use crate::domain::spec::model::duration_text;
 use crate::domain::view::{ActorCrash, ActorView, MailboxView, RestartRecord};
@@ -35,20 +38,36 @@ impl Rates {
     fn rate(&self, path: &str, handled: u64, uptime: Duration, now: Duration) -> f64 {
         let average = handled as f64 / uptime.as_secs_f64().max(0.001);
         let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let sample = samples.entry(path.to_owned()).or_insert(Sample { at: now, handled, rate: average });
+        let sample = samples.entry(path.to_owned()).or_insert(Sample {
+            at: now,
+            handled,
+            rate: average,
+        });
         let passed = now.saturating_sub(sample.at);
         if handled < sample.handled {
-            *sample = Sample { at: now, handled, rate: average };
+            *sample = Sample {
+                at: now,
+                handled,
+                rate: average,
+            };
         } else if passed >= RATE_OVER {
             let rate = (handled - sample.handled) as f64 / passed.as_secs_f64();
-            *sample = Sample { at: now, handled, rate };
+            *sample = Sample {
+                at: now,
+                handled,
+                rate,
+            };
         }
         sample.rate
     }
 }
 
 impl Handle {
-    pub(super) fn read_tree(&self, path: &str, depth: Option<u32>) -> Result<ActorView, ControlError> {
+    pub(super) fn read_tree(
+        &self,
+        path: &str,
+        depth: Option<u32>,
+    ) -> Result<ActorView, ControlError> {
         let depth = depth.map_or(WHOLE, |d| usize::try_from(d).unwrap_or(WHOLE));
         let node = self.shared.tree().snapshot(path.trim_matches('/'), depth);
         let node = node.ok_or_else(|| super::not_found("actor", path, std::iter::empty()))?;
@@ -66,7 +85,13 @@ impl Handle {
         let running = node.state == State::Running;
         let mailbox = node.work.as_ref().map(|work| self.mailbox(&node, work));
         let supervises = node.supervises.as_ref();
-        let chars = |s: &Supervises| (u32::try_from(s.used).unwrap_or(u32::MAX), s.intensity, s.period);
+        let chars = |s: &Supervises| {
+            (
+                u32::try_from(s.used).unwrap_or(u32::MAX),
+                s.intensity,
+                s.period,
+            )
+        };
         let budget = supervises.map(chars);
         ActorView {
             kind: match node.child_type {
@@ -92,12 +117,23 @@ impl Handle {
                 .map(|a| format!("{} for {}ms", a.id, a.for_time.as_millis())),
             mailbox,
             history: node.history.iter().rev().map(record).collect(),
-            last_crash: node.last_crash.as_ref().map(|crash| self.crash_of(&node.path, crash)),
+            last_crash: node
+                .last_crash
+                .as_ref()
+                .map(|crash| self.crash_of(&node.path, crash)),
             detail: None,
             child_count: u32::try_from(supervises.map_or(0, |s| s.children)).unwrap_or(u32::MAX),
-            id: if node.path.is_empty() { "root".to_owned() } else { node.id.to_string() },
+            id: if node.path.is_empty() {
+                "root".to_owned()
+            } else {
+                node.id.to_string()
+            },
             path: node.path.to_string(),
-            children: node.children.into_iter().map(|child| self.view(child)).collect(),
+            children: node
+                .children
+                .into_iter()
+                .map(|child| self.view(child))
+                .collect(),
         }
     }
 
@@ -109,7 +145,9 @@ impl Handle {
             length: u64::try_from(work.mailbox).unwrap_or(u64::MAX),
             oldest_age_ms: (work.mailbox > 0).then(|| millis(work.oldest)),
             handled: work.handled,
-            rate: self.rates.rate(&node.path, work.handled, node.for_time, now),
+            rate: self
+                .rates
+                .rate(&node.path, work.handled, node.for_time, now),
             current: work.current.as_ref().map(|c| c.message.clone()),
             current_ms: work.current.as_ref().map(|c| millis(c.for_time)),
             handler_max_us: micros(work.slowest),
@@ -119,8 +157,12 @@ impl Handle {
 
     fn crash_of(&self, path: &str, crash: &crate::actors::supervise::Crash) -> ActorCrash {
         let panic = crash.reason.panic();
-        let name = path.strip_suffix("/process").and_then(|p| paths::container_of(&self.shared, p));
-        let report = name.and_then(|n| self.shared.node.get(&n)).and_then(|c| c.look(|o| o.last_crash.clone()));
+        let name = path
+            .strip_suffix("/process")
+            .and_then(|p| paths::container_of(&self.shared, p));
+        let report = name
+            .and_then(|n| self.shared.node.get(&n))
+            .and_then(|c| c.look(|o| o.last_crash.clone()));
         ActorCrash {
             at: DateTime::<Utc>::from(crash.at),
             reason: crash.reason.to_string(),
@@ -131,7 +173,11 @@ impl Handle {
     }
 
     /// Restarts or terminates one child. An operator who ends a `process` means its container.
-    pub(super) async fn act(&self, path: &str, action: ChildAction) -> Result<ActorView, ControlError> {
+    pub(super) async fn act(
+        &self,
+        path: &str,
+        action: ChildAction,
+    ) -> Result<ActorView, ControlError> {
         let path = path.trim_matches('/');
         let view = self.read_tree(path, Some(0))?;
         if matches!(path, "" | "web" | "store") {
@@ -144,7 +190,9 @@ impl Handle {
             && let Some(cell) = self.shared.node.get(&name)
         {
             match action {
-                ChildAction::Restart => node::restart(&self.shared, &cell, "asked for by an operator"),
+                ChildAction::Restart => {
+                    node::restart(&self.shared, &cell, "asked for by an operator")
+                }
                 ChildAction::Terminate => node::retire(&self.shared, &cell, Removal::Stop).await?,
             }
             return self.read_tree(path, Some(0)).or(Ok(view));
@@ -152,12 +200,21 @@ impl Handle {
         let (parent, id) = self.parent_of(path)?;
         if paths::container_of(&self.shared, &parent).is_some() && id == "process" {
             let process = self.shared.actor::<Process>(path);
-            process.send(Retire(Removal::Stop)).await.map_err(|e| ControlError::Conflict(e.to_string()))??;
+            process
+                .send(Retire(Removal::Stop))
+                .await
+                .map_err(|e| ControlError::Conflict(e.to_string()))??;
         }
         let supervisor = self.shared.supervisor(&parent);
-        supervisor.terminate_child(id.clone()).await.map_err(|e| refused(path, &e))?;
+        supervisor
+            .terminate_child(id.clone())
+            .await
+            .map_err(|e| refused(path, &e))?;
         if action == ChildAction::Restart {
-            supervisor.restart_child(id).await.map_err(|e| refused(path, &e))?;
+            supervisor
+                .restart_child(id)
+                .await
+                .map_err(|e| refused(path, &e))?;
         }
         self.read_tree(path, Some(0)).or(Ok(view))
     }
@@ -165,7 +222,9 @@ impl Handle {
     /// The supervisor of an actor and the actor's id in it. Ids may hold slashes: the longest prefix that is a
     /// supervisor is the parent.
     fn parent_of(&self, path: &str) -> Result<(String, String), ControlError> {
-        let cuts = path.rmatch_indices('/').map(|(at, _)| (path[..at].to_owned(), path[at + 1..].to_owned()));
+        let cuts = path
+            .rmatch_indices('/')
+            .map(|(at, _)| (path[..at].to_owned(), path[at + 1..].to_owned()));
         let with_root = cuts.chain(std::iter::once((String::new(), path.to_owned())));
         with_root
             .into_iter()
@@ -185,7 +244,9 @@ fn record(past: &crate::actors::supervise::PastRestart) -> RestartRecord {
     RestartRecord {
         at: DateTime::<Utc>::from(past.at),
         reason: past.reason.to_string(),
-        took_us: past.took.map_or(0, |t| u64::try_from(t.as_micros()).unwrap_or(u64::MAX)),
+        took_us: past
+            .took
+            .map_or(0, |t| u64::try_from(t.as_micros()).unwrap_or(u64::MAX)),
     }
 }
 
@@ -230,7 +291,11 @@ fn note(shared: &Shared, path: &str) -> Option<String> {
         let app = shared.world.app(&id.app)?;
         let placement = shared.world.placement(&id)?;
         let view = crate::actors::control::views::instance(shared, &app.record, &placement);
-        let word = serde_json::to_value(view.state).ok()?.as_str().unwrap_or_default().to_owned();
+        let word = serde_json::to_value(view.state)
+            .ok()?
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         return Some(match view.reason {
             Some(reason) => format!("{word}: {reason}"),
             None => word,
