@@ -206,7 +206,7 @@ async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
         // Old and new run side by side for a moment: they cannot share host ports.
         placement.ports = allocate(shared, id, &proc, &HashSet::new())?.ports;
     }
-    if !overlap || old.iter().all(|c| !c.look(|o| o.is_alive())) {
+    if !overlap || old.iter().all(|c| c.look(has_ended)) {
         commit(shared, &placement).await?;
         retire_all(shared, &old).await?;
         if stopped {
@@ -223,6 +223,14 @@ async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
     }
     commit(shared, &placement).await?;
     retire_all(shared, &old).await
+}
+
+/// Whether nothing of it serves. One that lain has only just begun to adopt may well serve.
+fn has_ended(seen: &Observed) -> bool {
+    match seen.phase {
+        Phase::Crashed(_) | Phase::Finished(_) | Phase::GaveUp(_) | Phase::Stopped => true,
+        Phase::Pending(_) | Phase::Starting(_) | Phase::Running | Phase::Frozen => false,
+    }
 }
 
 /// Removes the container of a version to come that a lain made which died before that version was noted: its
