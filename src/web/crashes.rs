@@ -67,7 +67,7 @@ pub struct CrashPath {
 /// Lists crash reports, newest first
 ///
 /// Tokens of single apps see reports of those only; a page of theirs may be short.
-#[utoipa::path(get, path = "/api/v1/crashes", tag = "crashes", params(CrashesQuery),
+#[utoipa::path(get, path = "/api/v1/crashes", params(CrashesQuery),
     responses((status = 200, description = "A page of crash reports", body = Page<CrashReport>)))]
 pub async fn list_crashes(
     api: Data<Api>,
@@ -82,7 +82,7 @@ pub async fn list_crashes(
 }
 
 /// Lists crash reports of an app, newest first
-#[utoipa::path(get, path = "/api/v1/apps/{app}/crashes", tag = "crashes",
+#[utoipa::path(get, path = "/api/v1/apps/{app}/crashes",
     params(AppPath, AppCrashesQuery),
     responses((status = 200, description = "A page of crash reports", body = Page<CrashReport>)))]
 pub async fn app_crashes(
@@ -121,7 +121,7 @@ async fn list(api: &Api, who: &Who, query: CrashesQuery) -> Result<HttpResponse,
 /// Reads a crash report
 ///
 /// A report never changes: its `ETag` is its id, and `If-None-Match` is answered 304.
-#[utoipa::path(get, path = "/api/v1/crashes/{id}", tag = "crashes",
+#[utoipa::path(get, path = "/api/v1/crashes/{id}",
     params(CrashPath,
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` that is known already")),
     responses(

@@ -113,7 +113,7 @@ impl Filter {
 /// With `watch=true`: the last events, an event `synced`, then new ones as they come, each with its
 /// number as `id`. `Last-Event-ID` resumes after an event; 410 says that it is too old, and to list
 /// again. A comment comes every 15 s. Tokens of single apps see events of those only.
-#[utoipa::path(get, path = "/api/v1/events", tag = "events",
+#[utoipa::path(get, path = "/api/v1/events",
     params(EventsQuery,
         ("Last-Event-ID" = Option<String>, Header, description = "With `watch`: resume after this event")),
     responses(

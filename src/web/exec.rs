@@ -98,7 +98,7 @@ impl CommandQuery {
 /// `{"type":"resize","columns":80,"rows":24}` and `{"type":"close_stdin"}`. Server to client: binary
 /// frames are one byte, 1 for standard output or 2 for standard error, and the output; then a text
 /// frame `{"type":"exit","code":0}` or `{"type":"error","problem":{…}}`, then close.
-#[utoipa::path(get, path = "/api/v1/apps/{app}/procs/{proc}/instances/{no}/exec", tag = "instances",
+#[utoipa::path(get, path = "/api/v1/apps/{app}/procs/{proc}/instances/{no}/exec",
     params(InstancePath, CommandQuery),
     responses(
         (status = 101, description = "The connection is a WebSocket now"),
@@ -131,7 +131,7 @@ pub async fn exec_command(
 /// Runs a one-off command in a new container made like an instance of the proc (WebSocket)
 ///
 /// The container is removed when the command ends. Frames are those of `exec`.
-#[utoipa::path(get, path = "/api/v1/apps/{app}/procs/{proc}/run", tag = "procs",
+#[utoipa::path(get, path = "/api/v1/apps/{app}/procs/{proc}/run",
     params(ProcPath, CommandQuery),
     responses(
         (status = 101, description = "The connection is a WebSocket now"),

@@ -73,7 +73,7 @@ pub struct LinesQuery {
 ///
 /// A list has the last 10,000 lines (8 MiB) of what is asked for. A stream has an `id` for each line;
 /// `Last-Event-ID` resumes after it.
-#[utoipa::path(get, path = "/api/v1/apps/{app}/logs", tag = "logs",
+#[utoipa::path(get, path = "/api/v1/apps/{app}/logs",
     params(AppPath, LinesQuery,
         ("Last-Event-ID" = Option<String>, Header, description = "With `follow`: resume after this line")),
     responses(

@@ -127,6 +127,7 @@ pub fn documented(row: &Row) -> Operation {
             .or_insert_with(|| RefOr::T(problem(kind, description)));
     }
     add_request_id(&mut operation);
+    operation.tags = Some(vec![group(row.path).to_owned()]);
     if row.method != Method::GET {
         let key = idempotency_key();
         operation
@@ -139,6 +140,17 @@ pub fn documented(row: &Row) -> Operation {
         _ => vec![SecurityRequirement::new("bearer", [""; 0])],
     });
     operation
+}
+
+/// The group of a path: its first noun, or below an app its last one.
+fn group(path: &str) -> &'static str {
+    let known = |part: &str| TAGS.iter().map(|(name, _)| *name).find(|name| *name == part);
+    let mut nouns = path.split('/').filter_map(known);
+    match nouns.next() {
+        Some("apps") => nouns.next_back().unwrap_or("apps"),
+        Some(noun) => noun,
+        None => "system",
+    }
 }
 
 /// The problems that a route can answer because of what stands before it.

@@ -55,7 +55,7 @@ pub struct WatchQuery {
 /// Lists operations, newest first
 ///
 /// Tokens of single apps see operations on those only; a page of theirs may be short.
-#[utoipa::path(get, path = "/api/v1/operations", tag = "operations", params(OperationsQuery),
+#[utoipa::path(get, path = "/api/v1/operations", params(OperationsQuery),
     responses((status = 200, description = "A page of operations", body = Page<OperationView>)))]
 pub async fn list_operations(
     api: Data<Api>,
@@ -78,7 +78,7 @@ pub async fn list_operations(
 /// Reads an operation, or follows it
 ///
 /// With `watch=true` it comes whole each time that it changes, the last time when it has ended.
-#[utoipa::path(get, path = "/api/v1/operations/{id}", tag = "operations",
+#[utoipa::path(get, path = "/api/v1/operations/{id}",
     params(OperationPath, WatchQuery),
     responses(
         (status = 200, description = "The operation", content(
@@ -184,7 +184,7 @@ async fn wait_for_news(id: &OperationId, news: &mut BoxStream<'static, EventView
 /// Cancels an operation that has not ended
 ///
 /// What it did stays, the rest is not done.
-#[utoipa::path(post, path = "/api/v1/operations/{id}/cancel", tag = "operations",
+#[utoipa::path(post, path = "/api/v1/operations/{id}/cancel",
     params(OperationPath),
     responses((status = 200, description = "The operation", body = OperationView)))]
 pub async fn cancel_operation(

@@ -47,7 +47,7 @@ pub struct ChildQuery {
 /// Reads the supervision tree, or a part of it
 ///
 /// From state that is kept for reading: no actor is asked, so a stuck one does not delay it.
-#[utoipa::path(get, path = "/api/v1/supervision", tag = "supervision", params(TreeQuery),
+#[utoipa::path(get, path = "/api/v1/supervision", params(TreeQuery),
     responses(
         (status = 200, description = "The actor, with its children", body = ActorView),
         (status = 404, description = "There is no such actor", body = ProblemView, content_type = "application/problem+json")))]
@@ -57,7 +57,7 @@ pub async fn get_tree(api: Data<Api>, query: InQuery<TreeQuery>) -> Result<HttpR
 }
 
 /// Reads one actor in detail, without its children
-#[utoipa::path(get, path = "/api/v1/supervision/actor", tag = "supervision", params(ActorQuery),
+#[utoipa::path(get, path = "/api/v1/supervision/actor", params(ActorQuery),
     responses(
         (status = 200, description = "The actor", body = ActorView),
         (status = 404, description = "There is no such actor", body = ProblemView, content_type = "application/problem+json")))]
@@ -72,7 +72,7 @@ pub async fn get_actor(
 /// Watches what happens in the tree
 ///
 /// As `/api/v1/events` with `watch=true` and `kind=actor_*`.
-#[utoipa::path(get, path = "/api/v1/supervision/events", tag = "supervision",
+#[utoipa::path(get, path = "/api/v1/supervision/events",
     params(
         ("Last-Event-ID" = Option<String>, Header, description = "Resume after this event")),
     responses(
@@ -88,7 +88,7 @@ pub async fn watch_actors(
 }
 
 /// Terminates a child and starts it again
-#[utoipa::path(post, path = "/api/v1/supervision/restart", tag = "supervision", params(ChildQuery),
+#[utoipa::path(post, path = "/api/v1/supervision/restart", params(ChildQuery),
     responses(
         (status = 200, description = "The child", body = ActorView),
         (status = 404, description = "There is no such actor", body = ProblemView, content_type = "application/problem+json")))]
@@ -101,7 +101,7 @@ pub async fn restart_actor(
 }
 
 /// Terminates a child; it stays down until it is restarted
-#[utoipa::path(post, path = "/api/v1/supervision/terminate", tag = "supervision", params(ChildQuery),
+#[utoipa::path(post, path = "/api/v1/supervision/terminate", params(ChildQuery),
     responses(
         (status = 200, description = "The child", body = ActorView),
         (status = 404, description = "There is no such actor", body = ProblemView, content_type = "application/problem+json")))]

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Schedules that are run; `LAIN_CHAOS_SEEDS` sets another number, `LAIN_CHAOS_SEED` a single one.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 40;
 /// Things that happen in one schedule.
 const STEPS: u32 = 12;
 
@@ -120,7 +120,8 @@ async fn settled(seed: u64, host: &Host, (version, web): (u32, u32)) {
     assert_eq!(
         command,
         ["serve".to_owned(), version.to_string()],
-        "seed {seed}"
+        "seed {seed}\n{}",
+        host.story()
     );
     let containers = host.machine.engine.containers();
     let instances: BTreeSet<String> = containers

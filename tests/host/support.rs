@@ -197,7 +197,7 @@ impl Host {
 
     /// What happened, for failures.
     pub fn story(&self) -> String {
-        let lines = self.handle.recent_events(60);
+        let lines = self.handle.recent_events(200);
         lines
             .iter()
             .map(|e| format!("  {} {}\n", e.kind, e.message))

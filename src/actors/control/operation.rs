@@ -230,15 +230,15 @@ pub fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
 }
 
 /// What follows from the end of an operation: the app is at rest, gone, or on its way back.
-pub async fn conclude(shared: &Arc<Shared>, change: Change) {
+pub async fn conclude(shared: &Arc<Shared>, change: &Change) {
     let outcome = match change.operation.state {
         OperationState::Succeeded if change.operation.kind == "undeploy" => {
             remove_app(shared, &change.app).await
         }
         OperationState::Failed if change.operation.kind == "deploy" => {
-            roll_back(shared, &change).await
+            roll_back(shared, change).await
         }
-        _ => settle(shared, &change).await,
+        _ => settle(shared, change).await,
     };
     if let Err(error) = outcome {
         crate::actors::recorder::announce_store_trouble(shared, &error);

@@ -5,9 +5,8 @@
 //! applies the app's supervision strategy when an instance crashes.
 
 use crate::actors::control::carry::{self, Failure};
-use crate::actors::control::instance::{Carry, Instance};
 use crate::actors::control::operation::{self, Change};
-use crate::actors::control::{app, group, paths};
+use crate::actors::control::{app, group, instance};
 use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::Record;
 use crate::actors::shared::Shared;
@@ -302,22 +301,28 @@ impl Rollout {
         running.view.state = state;
         running.view.ended_at = Some(now);
         running.view.error = why;
-        self.show();
+        for (shown, state) in running.view.steps.iter_mut().zip(&running.machine.states) {
+            shown.state = *state;
+        }
         self.keep();
         (self.unshown, self.unkept) = (false, false);
         let Some(running) = self.running.take() else {
             return;
         };
         self.drop_work(ctx);
-        announce(&self.shared, &running.view);
         let change = Change {
             app: self.app.clone(),
             operation: running.view,
             steps: running.machine.steps,
         };
         let shared = Arc::clone(&self.shared);
-        // Outlives this actor where the app is removed: it ends this actor's supervisor.
-        actix_rt::spawn(async move { operation::conclude(&shared, change).await });
+        // Outlives this actor where the app is removed: it ends this actor's supervisor. Shown as ended
+        // only when it is: whoever waits for the end of an undeploy may deploy anew at once.
+        actix_rt::spawn(async move {
+            operation::conclude(&shared, &change).await;
+            announce(&shared, &change.operation);
+            shared.world.put_operation(change.operation);
+        });
     }
 }
 
@@ -352,8 +357,7 @@ async fn carry_step(shared: &Arc<Shared>, step: Step) -> Result<(), Failure> {
         app::ensure_instance(shared, &step.instance).await?;
     }
     for attempt in 1..=ATTEMPTS {
-        let instance = shared.actor::<Instance>(&paths::instance(&step.instance));
-        match instance.send(Carry(step.clone())).await {
+        match instance::carry(shared, step.clone()).await {
             Ok(Ok(())) => break,
             Ok(Err(failure)) => return Err(failure),
             Err(_) if step.action == PlanAction::Delete => {
