@@ -50,9 +50,11 @@ fn a_deploy_survives_sigkill_of_lain_at_any_moment() {
         });
         lain.until_app_is(&app, "running");
         let own = format!("{app}.");
-        until("what is not wanted any more is gone", || {
-            (host.containers().len() == 4).then_some(())
-        });
+        until_or(
+            "what is not wanted any more is gone",
+            || (host.containers().len() == 4).then_some(()),
+            || format!("{:#?}\n{:#}", host.containers(), lain.app(&app)),
+        );
         let now = host.containers();
         assert_eq!(instances(&now).len(), 4, "{now:#?}");
         for (name, container) in &now {

@@ -16,15 +16,24 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Looks again and again until there is an answer.
-pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    until_or(what, ask, String::new)
+}
+
+/// As [`until`]; what `shows` says is shown when there is none.
+pub fn until_or<T>(
+    what: &str,
+    mut ask: impl FnMut() -> Option<T>,
+    shows: impl FnOnce() -> String,
+) -> T {
     let deadline = Instant::now() + PATIENCE;
-    loop {
+    while Instant::now() < deadline {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
+    panic!("not within {PATIENCE:?}: {what}\n{}", shows());
 }
 
 /// What a command did.
