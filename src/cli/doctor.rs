@@ -9,7 +9,7 @@ use crate::cli::output::style::{Tone, plain};
 use crate::cli::request::Target;
 use crate::cli::session::{self, Session};
 use crate::cli::{checks, version};
-use crate::domain::view::{Finding, VersionView};
+use crate::domain::view::{Finding, Page, VersionView};
 use clap::Args;
 
 /// Check this machine and the server, with a remedy for each failure
@@ -60,10 +60,10 @@ async fn server(global: &Global, findings: &mut Vec<Finding>) -> Result<()> {
     findings.push(token(connection));
     match session
         .client
-        .page::<Finding>(&Target::new(["doctor"]))
+        .get_as::<Page<Finding>>(&Target::new(["doctor"]))
         .await
     {
-        Ok(theirs) => findings.extend(theirs),
+        Ok(theirs) => findings.extend(theirs.items),
         Err(error) => findings.push(from_error("access", &error)),
     }
     Ok(())
