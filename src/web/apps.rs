@@ -13,7 +13,7 @@ use actix_web::{HttpRequest, HttpResponse};
 /// Lists apps by name
 ///
 /// Tokens of single apps see those only.
-#[utoipa::path(get, path = "/api/v1/apps", tag = "apps", params(PageQuery),
+#[utoipa::path(get, path = "/api/v1/apps", params(PageQuery),
     responses((status = 200, description = "A page of apps", body = Page<AppView>)))]
 pub async fn list_apps(
     api: Data<Api>,
@@ -30,7 +30,7 @@ pub async fn list_apps(
 ///
 /// The `ETag` is the revision of what is wanted, for `If-Match` of a change. As the answer also says
 /// what is, which changes by itself, `If-None-Match` is not honoured here.
-#[utoipa::path(get, path = "/api/v1/apps/{app}", tag = "apps", params(AppPath),
+#[utoipa::path(get, path = "/api/v1/apps/{app}", params(AppPath),
     responses((status = 200, description = "The app", body = AppView,
         headers(("ETag" = String, description = "The app's revision")))))]
 pub async fn get_app(api: Data<Api>, path: InPath<AppPath>) -> Result<HttpResponse, Problem> {
@@ -41,7 +41,7 @@ pub async fn get_app(api: Data<Api>, path: InPath<AppPath>) -> Result<HttpRespon
 /// Deploys or updates an app
 ///
 /// The `appname` of the file must be that of the path. Sending the same file again changes nothing.
-#[utoipa::path(put, path = "/api/v1/apps/{app}", tag = "apps",
+#[utoipa::path(put, path = "/api/v1/apps/{app}",
     params(AppPath, DryRunQuery,
         ("If-Match" = Option<String>, Header, description = "The revision to replace, `\"7\"`, or `*` for any; needed where the app exists"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only create")),
@@ -72,7 +72,7 @@ pub async fn deploy_app(
 }
 
 /// Removes an app and its containers
-#[utoipa::path(delete, path = "/api/v1/apps/{app}", tag = "apps",
+#[utoipa::path(delete, path = "/api/v1/apps/{app}",
     params(AppPath, DryRunQuery,
         ("If-Match" = Option<String>, Header, description = "The revision to remove, `\"7\"`, or `*` for any; always needed")),
     responses(
@@ -108,7 +108,7 @@ pub async fn undeploy_app(
 }
 
 /// Restarts all instances of an app, one after another
-#[utoipa::path(post, path = "/api/v1/apps/{app}/restart", tag = "apps",
+#[utoipa::path(post, path = "/api/v1/apps/{app}/restart",
     params(AppPath, DryRunQuery,
         ("If-Match" = Option<String>, Header, description = "The revision that is expected")),
     responses(
@@ -126,7 +126,7 @@ pub async fn restart_app(
 }
 
 /// Stops all instances of an app until they are started again
-#[utoipa::path(post, path = "/api/v1/apps/{app}/stop", tag = "apps",
+#[utoipa::path(post, path = "/api/v1/apps/{app}/stop",
     params(AppPath, DryRunQuery,
         ("If-Match" = Option<String>, Header, description = "The revision that is expected")),
     responses(
@@ -144,7 +144,7 @@ pub async fn stop_app(
 }
 
 /// Starts what is stopped, and retries at once what is degraded or waits
-#[utoipa::path(post, path = "/api/v1/apps/{app}/start", tag = "apps",
+#[utoipa::path(post, path = "/api/v1/apps/{app}/start",
     params(AppPath, DryRunQuery,
         ("If-Match" = Option<String>, Header, description = "The revision that is expected")),
     responses(

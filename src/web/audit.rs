@@ -9,7 +9,7 @@ use actix_web::HttpResponse;
 use actix_web::web::Data;
 
 /// Lists the changes made through the API, newest first
-#[utoipa::path(get, path = "/api/v1/audit", tag = "audit", params(PageQuery),
+#[utoipa::path(get, path = "/api/v1/audit", params(PageQuery),
     responses((status = 200, description = "A page of audit records", body = Page<AuditView>)))]
 pub async fn list_audit(
     api: Data<Api>,

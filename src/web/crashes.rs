@@ -2,7 +2,7 @@
 
 use super::error::Problem;
 use super::extract::{InPath, InQuery};
-use super::params::{self, AppPath, Cursor, Limit};
+use super::params::{self, AppPath, Cursor, InstanceNo, Limit};
 use super::precondition;
 use super::state::{Api, Who};
 use crate::domain::crash::CrashReport;
@@ -26,8 +26,8 @@ pub struct CrashesQuery {
     #[param(value_type = Option<String>, max_length = 63, pattern = r"^[A-Za-z](-?[A-Za-z0-9])*$")]
     pub proc: Option<ProcName>,
     /// Of this instance.
-    #[param(minimum = 1)]
-    pub instance: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1_000_000)]
+    pub instance: Option<InstanceNo>,
     /// At most this many items.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     pub limit: Limit,
@@ -45,8 +45,8 @@ pub struct AppCrashesQuery {
     #[param(value_type = Option<String>, max_length = 63, pattern = r"^[A-Za-z](-?[A-Za-z0-9])*$")]
     pub proc: Option<ProcName>,
     /// Of this instance.
-    #[param(minimum = 1)]
-    pub instance: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1_000_000)]
+    pub instance: Option<InstanceNo>,
     /// At most this many items.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     pub limit: Limit,
@@ -67,7 +67,7 @@ pub struct CrashPath {
 /// Lists crash reports, newest first
 ///
 /// Tokens of single apps see reports of those only; a page of theirs may be short.
-#[utoipa::path(get, path = "/api/v1/crashes", tag = "crashes", params(CrashesQuery),
+#[utoipa::path(get, path = "/api/v1/crashes", params(CrashesQuery),
     responses((status = 200, description = "A page of crash reports", body = Page<CrashReport>)))]
 pub async fn list_crashes(
     api: Data<Api>,
@@ -82,7 +82,7 @@ pub async fn list_crashes(
 }
 
 /// Lists crash reports of an app, newest first
-#[utoipa::path(get, path = "/api/v1/apps/{app}/crashes", tag = "crashes",
+#[utoipa::path(get, path = "/api/v1/apps/{app}/crashes",
     params(AppPath, AppCrashesQuery),
     responses((status = 200, description = "A page of crash reports", body = Page<CrashReport>)))]
 pub async fn app_crashes(
@@ -109,7 +109,7 @@ async fn list(api: &Api, who: &Who, query: CrashesQuery) -> Result<HttpResponse,
         after: params::after(query.after.as_ref(), "crashes")?,
         app: query.app,
         proc: query.proc,
-        instance: query.instance,
+        instance: query.instance.map(|no| no.0),
         limit: query.limit.0,
     };
     let mut page = params::wrap("crashes", api.control.crashes(filter).await?);
@@ -121,7 +121,7 @@ async fn list(api: &Api, who: &Who, query: CrashesQuery) -> Result<HttpResponse,
 /// Reads a crash report
 ///
 /// A report never changes: its `ETag` is its id, and `If-None-Match` is answered 304.
-#[utoipa::path(get, path = "/api/v1/crashes/{id}", tag = "crashes",
+#[utoipa::path(get, path = "/api/v1/crashes/{id}",
     params(CrashPath,
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` that is known already")),
     responses(

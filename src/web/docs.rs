@@ -58,7 +58,7 @@ fn serve(request: &HttpRequest, asset: &'static Asset) -> HttpResponse {
 }
 
 /// This description
-#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "system",
+#[utoipa::path(get, path = "/api/v1/openapi.json",
     responses(
         (status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/json"),
         (status = 304, description = "It is what `If-None-Match` knows")))]
@@ -67,7 +67,7 @@ pub async fn openapi_json(request: HttpRequest) -> HttpResponse {
 }
 
 /// A page to read this description
-#[utoipa::path(get, path = "/api/v1/docs", tag = "system",
+#[utoipa::path(get, path = "/api/v1/docs",
     responses(
         (status = 200, description = "The page", body = String, content_type = "text/html; charset=utf-8"),
         (status = 304, description = "It is what `If-None-Match` knows")))]
@@ -76,7 +76,7 @@ pub async fn docs_page(request: HttpRequest) -> HttpResponse {
 }
 
 /// The script of the page
-#[utoipa::path(get, path = "/api/v1/docs/docs.js", tag = "system",
+#[utoipa::path(get, path = "/api/v1/docs/docs.js",
     responses(
         (status = 200, description = "The script", body = String, content_type = "text/javascript; charset=utf-8"),
         (status = 304, description = "It is what `If-None-Match` knows")))]
@@ -85,7 +85,7 @@ pub async fn docs_script(request: HttpRequest) -> HttpResponse {
 }
 
 /// The style of the page
-#[utoipa::path(get, path = "/api/v1/docs/docs.css", tag = "system",
+#[utoipa::path(get, path = "/api/v1/docs/docs.css",
     responses(
         (status = 200, description = "The style", body = String, content_type = "text/css; charset=utf-8"),
         (status = 304, description = "It is what `If-None-Match` knows")))]

@@ -9,7 +9,7 @@ use actix_web::web::Data;
 /// Checks this host: engine, kernel, disk, clock, ports
 ///
 /// All findings in one page.
-#[utoipa::path(get, path = "/api/v1/doctor", tag = "system",
+#[utoipa::path(get, path = "/api/v1/doctor",
     responses((status = 200, description = "The findings", body = Page<Finding>)))]
 pub async fn run_doctor(api: Data<Api>) -> Result<HttpResponse, Problem> {
     let items = api.control.doctor().await?;

@@ -3,7 +3,7 @@
 use super::error::{Kind, Problem, ProblemView};
 use super::extract::InQuery;
 use super::params::Limit;
-use super::sse::{self, Frame};
+use super::sse::{self, Frame, StreamEvent};
 use super::state::{Api, Who};
 use crate::domain::id::AppName;
 use crate::domain::view::{EventView, Page};
@@ -113,12 +113,12 @@ impl Filter {
 /// With `watch=true`: the last events, an event `synced`, then new ones as they come, each with its
 /// number as `id`. `Last-Event-ID` resumes after an event; 410 says that it is too old, and to list
 /// again. A comment comes every 15 s. Tokens of single apps see events of those only.
-#[utoipa::path(get, path = "/api/v1/events", tag = "events",
+#[utoipa::path(get, path = "/api/v1/events",
     params(EventsQuery,
         ("Last-Event-ID" = Option<String>, Header, description = "With `watch`: resume after this event")),
     responses(
         (status = 200, description = "Events", content(
-            (Page<EventView> = "application/json"), (String = "text/event-stream"))),
+            (Page<EventView> = "application/json"), (StreamEvent = "text/event-stream"))),
         (status = 410, description = "The event to resume after is too old; list again", body = ProblemView, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests or streams", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn list_events(

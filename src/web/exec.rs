@@ -25,7 +25,7 @@ const MAX_BYTES: usize = 32 * 1024;
 #[into_params(parameter_in = Query)]
 pub struct CommandQuery {
     /// A word of the command; given once for each, in order.
-    #[serde(skip)]
+    #[param(required = true, explode = true, style = Form, min_items = 1, max_items = 256)]
     pub command: Vec<String>,
     /// Attach standard input.
     #[param(value_type = Option<bool>, default = false)]
@@ -97,9 +97,8 @@ impl CommandQuery {
 /// `{"type":"resize","columns":80,"rows":24}` and `{"type":"close_stdin"}`. Server to client: binary
 /// frames are one byte, 1 for standard output or 2 for standard error, and the output; then a text
 /// frame `{"type":"exit","code":0}` or `{"type":"error","problem":{…}}`, then close.
-#[utoipa::path(get, path = "/api/v1/apps/{app}/procs/{proc}/instances/{no}/exec", tag = "instances",
-    params(InstancePath, CommandQuery,
-        ("command" = Vec<String>, Query, description = "A word of the command; given once for each, in order")),
+#[utoipa::path(get, path = "/api/v1/apps/{app}/procs/{proc}/instances/{no}/exec",
+    params(InstancePath, CommandQuery),
     responses(
         (status = 101, description = "The connection is a WebSocket now"),
         (status = 409, description = "The instance does not run, or the engine refuses", body = ProblemView, content_type = "application/problem+json"),
@@ -131,9 +130,8 @@ pub async fn exec_command(
 /// Runs a one-off command in a new container made like an instance of the proc (WebSocket)
 ///
 /// The container is removed when the command ends. Frames are those of `exec`.
-#[utoipa::path(get, path = "/api/v1/apps/{app}/procs/{proc}/run", tag = "procs",
-    params(ProcPath, CommandQuery,
-        ("command" = Vec<String>, Query, description = "A word of the command; given once for each, in order")),
+#[utoipa::path(get, path = "/api/v1/apps/{app}/procs/{proc}/run",
+    params(ProcPath, CommandQuery),
     responses(
         (status = 101, description = "The connection is a WebSocket now"),
         (status = 409, description = "The engine refuses", body = ProblemView, content_type = "application/problem+json"),

@@ -12,7 +12,7 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
 /// Lists the instances of a proc by number
-#[utoipa::path(get, path = "/api/v1/apps/{app}/procs/{proc}/instances", tag = "instances",
+#[utoipa::path(get, path = "/api/v1/apps/{app}/procs/{proc}/instances",
     params(ProcPath, PageQuery),
     responses((status = 200, description = "A page of instances", body = Page<InstanceView>)))]
 pub async fn list_instances(
@@ -27,7 +27,7 @@ pub async fn list_instances(
 }
 
 /// Reads an instance
-#[utoipa::path(get, path = "/api/v1/apps/{app}/procs/{proc}/instances/{no}", tag = "instances",
+#[utoipa::path(get, path = "/api/v1/apps/{app}/procs/{proc}/instances/{no}",
     params(InstancePath),
     responses((status = 200, description = "The instance", body = InstanceView)))]
 pub async fn get_instance(
@@ -60,7 +60,7 @@ pub fn find_instance(proc: ProcView, no: u32) -> Result<InstanceView, Problem> {
 }
 
 /// Restarts an instance
-#[utoipa::path(post, path = "/api/v1/apps/{app}/procs/{proc}/instances/{no}/restart", tag = "instances",
+#[utoipa::path(post, path = "/api/v1/apps/{app}/procs/{proc}/instances/{no}/restart",
     params(InstancePath, DryRunQuery,
         ("If-Match" = Option<String>, Header, description = "The app's revision that is expected")),
     responses(
@@ -78,7 +78,7 @@ pub async fn restart_instance(
 }
 
 /// Stops an instance until it is started again
-#[utoipa::path(post, path = "/api/v1/apps/{app}/procs/{proc}/instances/{no}/stop", tag = "instances",
+#[utoipa::path(post, path = "/api/v1/apps/{app}/procs/{proc}/instances/{no}/stop",
     params(InstancePath, DryRunQuery,
         ("If-Match" = Option<String>, Header, description = "The app's revision that is expected")),
     responses(
@@ -96,7 +96,7 @@ pub async fn stop_instance(
 }
 
 /// Starts an instance that is stopped, or retries it at once
-#[utoipa::path(post, path = "/api/v1/apps/{app}/procs/{proc}/instances/{no}/start", tag = "instances",
+#[utoipa::path(post, path = "/api/v1/apps/{app}/procs/{proc}/instances/{no}/start",
     params(InstancePath, DryRunQuery,
         ("If-Match" = Option<String>, Header, description = "The app's revision that is expected")),
     responses(

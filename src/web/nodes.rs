@@ -22,7 +22,7 @@ pub struct NodePath {
 }
 
 /// Lists the nodes by name
-#[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes", params(PageQuery),
+#[utoipa::path(get, path = "/api/v1/nodes", params(PageQuery),
     responses((status = 200, description = "A page of nodes", body = Page<NodeView>)))]
 pub async fn list_nodes(
     api: Data<Api>,
@@ -34,7 +34,7 @@ pub async fn list_nodes(
 }
 
 /// Reads a node
-#[utoipa::path(get, path = "/api/v1/nodes/{node}", tag = "nodes", params(NodePath),
+#[utoipa::path(get, path = "/api/v1/nodes/{node}", params(NodePath),
     responses((status = 200, description = "The node", body = NodeView)))]
 pub async fn get_node(api: Data<Api>, path: InPath<NodePath>) -> Result<HttpResponse, Problem> {
     let nodes = api.control.nodes().await?;

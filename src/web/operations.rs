@@ -3,7 +3,7 @@
 use super::error::{Problem, ProblemView};
 use super::extract::{InPath, InQuery};
 use super::params::{self, Cursor, Limit};
-use super::sse::{self, Frame};
+use super::sse::{self, Frame, StreamEvent};
 use super::state::{Api, Who};
 use crate::domain::id::{AppName, OperationId};
 use crate::domain::view::{EventView, OperationView, Page};
@@ -55,7 +55,7 @@ pub struct WatchQuery {
 /// Lists operations, newest first
 ///
 /// Tokens of single apps see operations on those only; a page of theirs may be short.
-#[utoipa::path(get, path = "/api/v1/operations", tag = "operations", params(OperationsQuery),
+#[utoipa::path(get, path = "/api/v1/operations", params(OperationsQuery),
     responses((status = 200, description = "A page of operations", body = Page<OperationView>)))]
 pub async fn list_operations(
     api: Data<Api>,
@@ -78,11 +78,11 @@ pub async fn list_operations(
 /// Reads an operation, or follows it
 ///
 /// With `watch=true` it comes whole each time that it changes, the last time when it has ended.
-#[utoipa::path(get, path = "/api/v1/operations/{id}", tag = "operations",
+#[utoipa::path(get, path = "/api/v1/operations/{id}",
     params(OperationPath, WatchQuery),
     responses(
         (status = 200, description = "The operation", content(
-            (OperationView = "application/json"), (String = "text/event-stream"))),
+            (OperationView = "application/json"), (StreamEvent = "text/event-stream"))),
         (status = 429, description = "Too many requests or streams", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn get_operation(
     api: Data<Api>,
@@ -184,7 +184,7 @@ async fn wait_for_news(id: &OperationId, news: &mut BoxStream<'static, EventView
 /// Cancels an operation that has not ended
 ///
 /// What it did stays, the rest is not done.
-#[utoipa::path(post, path = "/api/v1/operations/{id}/cancel", tag = "operations",
+#[utoipa::path(post, path = "/api/v1/operations/{id}/cancel",
     params(OperationPath),
     responses((status = 200, description = "The operation", body = OperationView)))]
 pub async fn cancel_operation(

@@ -11,7 +11,7 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
 /// Lists the procs of an app by name
-#[utoipa::path(get, path = "/api/v1/apps/{app}/procs", tag = "procs", params(AppPath, PageQuery),
+#[utoipa::path(get, path = "/api/v1/apps/{app}/procs", params(AppPath, PageQuery),
     responses((status = 200, description = "A page of procs", body = Page<ProcView>)))]
 pub async fn list_procs(
     api: Data<Api>,
@@ -24,7 +24,7 @@ pub async fn list_procs(
 }
 
 /// Reads a proc, with its spec and its instances
-#[utoipa::path(get, path = "/api/v1/apps/{app}/procs/{proc}", tag = "procs", params(ProcPath),
+#[utoipa::path(get, path = "/api/v1/apps/{app}/procs/{proc}", params(ProcPath),
     responses((status = 200, description = "The proc", body = ProcView,
         headers(("ETag" = String, description = "The app's revision")))))]
 pub async fn get_proc(api: Data<Api>, path: InPath<ProcPath>) -> Result<HttpResponse, Problem> {
@@ -60,7 +60,7 @@ pub fn find_proc(app: AppView, name: &str) -> Result<ProcView, Problem> {
 /// Changes the instances, CPU, memory or spares of a proc
 ///
 /// All that is given, or nothing. Absent fields stay as they are (JSON Merge Patch).
-#[utoipa::path(patch, path = "/api/v1/apps/{app}/procs/{proc}", tag = "procs",
+#[utoipa::path(patch, path = "/api/v1/apps/{app}/procs/{proc}",
     params(ProcPath, DryRunQuery,
         ("If-Match" = Option<String>, Header, description = "The app's revision that is expected")),
     request_body(content(
@@ -87,7 +87,7 @@ pub async fn scale_proc(
 }
 
 /// Restarts the instances of a proc, one after another
-#[utoipa::path(post, path = "/api/v1/apps/{app}/procs/{proc}/restart", tag = "procs",
+#[utoipa::path(post, path = "/api/v1/apps/{app}/procs/{proc}/restart",
     params(ProcPath, DryRunQuery,
         ("If-Match" = Option<String>, Header, description = "The app's revision that is expected")),
     responses(
@@ -105,7 +105,7 @@ pub async fn restart_proc(
 }
 
 /// Stops the instances of a proc until they are started again
-#[utoipa::path(post, path = "/api/v1/apps/{app}/procs/{proc}/stop", tag = "procs",
+#[utoipa::path(post, path = "/api/v1/apps/{app}/procs/{proc}/stop",
     params(ProcPath, DryRunQuery,
         ("If-Match" = Option<String>, Header, description = "The app's revision that is expected")),
     responses(
@@ -123,7 +123,7 @@ pub async fn stop_proc(
 }
 
 /// Starts what is stopped of a proc, and retries at once what is degraded or waits
-#[utoipa::path(post, path = "/api/v1/apps/{app}/procs/{proc}/start", tag = "procs",
+#[utoipa::path(post, path = "/api/v1/apps/{app}/procs/{proc}/start",
     params(ProcPath, DryRunQuery,
         ("If-Match" = Option<String>, Header, description = "The app's revision that is expected")),
     responses(

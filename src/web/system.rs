@@ -7,14 +7,14 @@ use actix_web::HttpResponse;
 use actix_web::web::Data;
 
 /// Says that the process answers
-#[utoipa::path(get, path = "/healthz", tag = "system",
+#[utoipa::path(get, path = "/healthz",
     responses((status = 200, description = "`ok`", body = String, content_type = "text/plain; charset=utf-8")))]
 pub async fn healthz() -> &'static str {
     "ok"
 }
 
 /// Says whether the store answers and the supervision tree is up
-#[utoipa::path(get, path = "/readyz", tag = "system",
+#[utoipa::path(get, path = "/readyz",
     responses(
         (status = 200, description = "`ready`", body = String, content_type = "text/plain; charset=utf-8"),
         (status = 503, description = "Why not", body = ProblemView, content_type = "application/problem+json")))]
@@ -24,21 +24,21 @@ pub async fn readyz(api: Data<Api>) -> Result<&'static str, Problem> {
 }
 
 /// Says which version this is
-#[utoipa::path(get, path = "/version", tag = "system",
+#[utoipa::path(get, path = "/version",
     responses((status = 200, description = "The version", body = VersionView)))]
 pub async fn version(api: Data<Api>) -> HttpResponse {
     HttpResponse::Ok().json(api.control.version())
 }
 
 /// Says which version this is
-#[utoipa::path(get, path = "/api/v1/version", tag = "system",
+#[utoipa::path(get, path = "/api/v1/version",
     responses((status = 200, description = "The version", body = VersionView)))]
 pub async fn api_version(api: Data<Api>) -> HttpResponse {
     version(api).await
 }
 
 /// Metrics for Prometheus (OpenMetrics 1.0)
-#[utoipa::path(get, path = "/metrics", tag = "system",
+#[utoipa::path(get, path = "/metrics",
     responses((status = 200, description = "The metrics", body = String,
         content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8")))]
 pub async fn metrics(api: Data<Api>) -> Result<HttpResponse, Problem> {

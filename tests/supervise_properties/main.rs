@@ -9,9 +9,12 @@ mod reference;
 mod subject;
 mod world;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use plan::{Plan, plan};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
-use world::{Trace, World};
+use world::{Deed, Trace, World};
 
 /// Schedules in CI.
 const SCHEDULES: u32 = 100_000;
@@ -89,4 +92,74 @@ fn random_schedules_share_0() {
 #[test]
 fn random_schedules_share_1() {
     share(1);
+}
+
+/// What a deed exercises, in a word.
+fn word(deed: &Deed) -> String {
+    let kind = |debug: String| {
+        debug
+            .split(['(', ' ', '{'])
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    match deed {
+        Deed::Reply(_, answer) => format!("answer {}", kind(format!("{answer:?}"))),
+        Deed::Report(_, context, _) => format!("report {context}"),
+        Deed::Down(_, reason) => format!("down {}", kind(format!("{reason:?}"))),
+        other => kind(format!("{other:?}")),
+    }
+}
+
+/// The schedules would prove little if they left parts of the rules alone.
+#[test]
+fn schedules_reach_every_part() {
+    let config = Config {
+        cases: 3_000,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let mut runner =
+        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]));
+    let reached = RefCell::new(BTreeMap::<String, usize>::new());
+    let ran = runner.run(&plan(), |plan| {
+        for (_, deed) in World::live(&plan, subject::subject) {
+            *reached.borrow_mut().entry(word(&deed)).or_default() += 1;
+        }
+        Ok(())
+    });
+    ran.expect("nothing is compared here");
+    let reached = reached.into_inner();
+    for wanted in [
+        "Start",
+        "Up",
+        "Terminate",
+        "Kill",
+        "down Normal",
+        "down Shutdown",
+        "down Killed",
+        "down Error",
+        "down FailedToStartChild",
+        "report child_terminated",
+        "report start_error",
+        "report shutdown_error",
+        "report shutdown",
+        "answer Done",
+        "answer Started",
+        "answer Children",
+        "answer Counts",
+        "answer AlreadyStarted",
+        "answer AlreadyPresent",
+        "answer NotFound",
+        "answer Running",
+        "answer Restarting",
+        "answer Simple",
+        "answer NotSimple",
+        "answer StartFailed",
+        "answer Invalid",
+        "answer Exited",
+    ] {
+        let count = reached.get(wanted).copied().unwrap_or_default();
+        assert!(count >= 20, "{wanted} only {count} times: {reached:#?}");
+    }
 }

@@ -320,6 +320,12 @@ impl World {
         sender.last_to_parent = at;
         let letter = letter(sender.token);
         if let Some(parent) = sender.parent {
+            // Now and then old news comes once more, long after.
+            let echo = matches!(letter, Letter::Exited(..)) && noise.subsec_nanos() % 8 == 0;
+            if echo {
+                let late = at + Duration::from_millis(150) + noise;
+                self.at(late, Happening::Deliver(parent, letter.clone()));
+            }
             self.at(at, Happening::Deliver(parent, letter));
         }
     }
@@ -505,7 +511,12 @@ impl World {
     fn stimulate(&mut self, nth: usize) {
         let Stimulus { place, what, .. } = self.plan.stimuli[nth].clone();
         self.next_stimulus(nth + 1);
-        let (path, plan) = self.places[usize::from(place) % self.places.len()].clone();
+        // The root is spared most of the time, or little would be left to watch.
+        let nth = match (self.places.len(), usize::from(place)) {
+            (1, _) | (_, 0) => 0,
+            (places, place) => 1 + place % (places - 1),
+        };
+        let (path, plan) = self.places[nth].clone();
         let Some(process) = self.living(&path) else {
             // Nobody there: its supervisor may still be asked about it.
             return self.ask(&path, &plan, what, None);
@@ -545,10 +556,15 @@ impl World {
 
     /// Asks the supervisor of a place about it.
     fn ask(&mut self, path: &str, plan: &Rc<ChildPlan>, what: What, process: Option<usize>) {
-        let Some(supervisor) = path
-            .rsplit_once('/')
-            .and_then(|(above, _)| self.living(above))
-        else {
+        // A supervisor is asked about its own children, others through theirs.
+        let about_its_own = !matches!(what, What::Terminate | What::Restart | What::Delete);
+        let own =
+            process.filter(|process| about_its_own && self.processes[*process].brain.is_some());
+        let above = || {
+            path.rsplit_once('/')
+                .and_then(|(above, _)| self.living(above))
+        };
+        let Some(supervisor) = own.or_else(above) else {
             return;
         };
         let Kind::Supervisor(above) = &self.processes[supervisor].plan.kind else {
@@ -616,7 +632,13 @@ impl World {
             let mut hasher = DefaultHasher::new();
             (self.plan.seed, nth).hash(&mut hasher);
             let noise = Duration::from_nanos(hasher.finish() % 900_000);
-            let at = self.now + Duration::from_millis((*after).into()) + noise;
+            // Most trees are up by then; some are caught on the way.
+            let head_start = if nth == 0 {
+                Duration::from_millis(400)
+            } else {
+                Duration::ZERO
+            };
+            let at = self.now + head_start + Duration::from_millis((*after).into()) + noise;
             self.at(at, Happening::Stimulus(nth));
         }
     }

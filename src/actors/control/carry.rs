@@ -101,8 +101,11 @@ pub fn allocate(
     also_taken: &HashSet<u16>,
 ) -> Result<Placement, String> {
     let range = shared.settings.port_range;
+    // A version that is only being tried has its ports in no placement yet.
+    let tried = shared.node.published_ports();
     let taken = |port: u16| {
         also_taken.contains(&port)
+            || tried.contains(&port)
             || shared.world.is_port_allocated(port)
             || is_listening(shared, port)
     };

@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// How often the progress deadline is looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// How often what runs is compared with what is wanted while nothing is in progress.
+const COMPARE: Duration = Duration::from_secs(30);
 /// How soon a change of a step is shown; what comes within it is shown together.
 const SHOW_WITHIN: Duration = Duration::from_millis(25);
 /// How often a step is handed to its instance again when that crashes over it.
@@ -76,6 +78,7 @@ impl Actor for Rollout {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(TICK, |actor, ctx| actor.tick(ctx));
+        ctx.run_interval(COMPARE, |actor, ctx| actor.compare(ctx));
         ctx.notify(Begin);
     }
 }
@@ -128,6 +131,21 @@ impl Rollout {
                 }),
         );
         self.work.push(handle);
+    }
+
+    /// Nothing in progress, yet something is not as it is wanted (a rollback that failed, a change that was cut
+    /// off): that is put right.
+    fn compare(&mut self, ctx: &mut Context<Self>) {
+        if self.running.is_some() {
+            return;
+        }
+        let (shared, app) = (Arc::clone(&self.shared), self.app.clone());
+        let work = async move {
+            if let Err(error) = operation::reconcile(&shared, &app).await {
+                tracing::warn!(app = %app, %error, "what runs cannot be compared with what is wanted");
+            }
+        };
+        ctx.spawn(work.into_actor(self));
     }
 
     fn supersede(&mut self, by: &OperationId, ctx: &mut Context<Self>) {

@@ -76,6 +76,8 @@ mod stats;
 mod supervisor;
 mod sync;
 mod task;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod watchdog;
 

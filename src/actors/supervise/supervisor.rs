@@ -196,6 +196,8 @@ pub(crate) enum Letter {
 struct Inbox {
     letters: Vec<Letter>,
     open: bool,
+    /// Why it ended.
+    exit: Option<ExitReason>,
     /// Those who wait for its end.
     waiters: Vec<oneshot::Sender<()>>,
 }
@@ -220,6 +222,7 @@ impl Shared {
             inbox: Mutex::new(Inbox {
                 letters: Vec::new(),
                 open: true,
+                exit: None,
                 waiters: Vec::new(),
             }),
             core: Mutex::new(Core::default()),
@@ -242,11 +245,17 @@ impl Shared {
         refused.is_none()
     }
 
-    /// Asks something; the answer comes when it is its turn.
-    pub(crate) fn call(&self, request: Request<Shell>) -> oneshot::Receiver<Answer> {
+    /// Asks something; the answer comes when it is its turn (rule 12).
+    pub(crate) async fn call(&self, request: Request<Shell>) -> Answer {
         let (caller, answer) = oneshot::channel();
-        self.post(Letter::Call(caller, request));
-        answer
+        if !self.post(Letter::Call(caller, request)) {
+            return Err(CallError::NoProc);
+        }
+        // The call was lost with the supervisor, which was killed while at it.
+        answer.await.unwrap_or_else(|_| {
+            let exit = lock(&self.inbox).exit.clone();
+            Err(exit.map_or(CallError::NoProc, CallError::Exited))
+        })
     }
 
     pub(crate) fn node(&self) -> &Arc<Node> {
@@ -282,6 +291,7 @@ impl Shared {
         let letters = {
             let mut inbox = lock(&self.inbox);
             inbox.open = false;
+            inbox.exit = Some(reason.clone());
             inbox.waiters.clear();
             std::mem::take(&mut inbox.letters)
         };

@@ -200,7 +200,7 @@ impl<A: Child> ActorTask<A> {
                 continue;
             }
             self.run_tasks(task)?;
-            if self.merge() && share > 0 {
+            if self.life.cell.has_orders() || (self.merge() && share > 0) {
                 continue;
             }
             if share == 0 {
