@@ -19,10 +19,6 @@ const LONGER: &[(&str, &str)] = &[
         "the whole lain.yaml as types, read as one page",
     ),
     (
-        "src/cli/client.rs",
-        "one place that sends, retries, and turns refusals into errors",
-    ),
-    (
         "src/drivers/simulated/world.rs",
         "one state machine, whose transitions belong together",
     ),

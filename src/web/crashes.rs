@@ -2,7 +2,7 @@
 
 use super::error::Problem;
 use super::extract::{InPath, InQuery};
-use super::params::{self, AppPath, Cursor, Limit};
+use super::params::{self, AppPath, Cursor, InstanceNo, Limit};
 use super::precondition;
 use super::state::{Api, Who};
 use crate::domain::crash::CrashReport;
@@ -26,8 +26,8 @@ pub struct CrashesQuery {
     #[param(value_type = Option<String>, max_length = 63, pattern = r"^[A-Za-z](-?[A-Za-z0-9])*$")]
     pub proc: Option<ProcName>,
     /// Of this instance.
-    #[param(minimum = 1)]
-    pub instance: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1_000_000)]
+    pub instance: Option<InstanceNo>,
     /// At most this many items.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     pub limit: Limit,
@@ -45,8 +45,8 @@ pub struct AppCrashesQuery {
     #[param(value_type = Option<String>, max_length = 63, pattern = r"^[A-Za-z](-?[A-Za-z0-9])*$")]
     pub proc: Option<ProcName>,
     /// Of this instance.
-    #[param(minimum = 1)]
-    pub instance: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1_000_000)]
+    pub instance: Option<InstanceNo>,
     /// At most this many items.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     pub limit: Limit,
@@ -109,7 +109,7 @@ async fn list(api: &Api, who: &Who, query: CrashesQuery) -> Result<HttpResponse,
         after: params::after(query.after.as_ref(), "crashes")?,
         app: query.app,
         proc: query.proc,
-        instance: query.instance,
+        instance: query.instance.map(|no| no.0),
         limit: query.limit.0,
     };
     let mut page = params::wrap("crashes", api.control.crashes(filter).await?);

@@ -3,7 +3,7 @@
 use super::error::{Kind, Problem, ProblemView};
 use super::extract::InQuery;
 use super::params::Limit;
-use super::sse::{self, Frame};
+use super::sse::{self, Frame, StreamEvent};
 use super::state::{Api, Who};
 use crate::domain::id::AppName;
 use crate::domain::view::{EventView, Page};
@@ -118,7 +118,7 @@ impl Filter {
         ("Last-Event-ID" = Option<String>, Header, description = "With `watch`: resume after this event")),
     responses(
         (status = 200, description = "Events", content(
-            (Page<EventView> = "application/json"), (String = "text/event-stream"))),
+            (Page<EventView> = "application/json"), (StreamEvent = "text/event-stream"))),
         (status = 410, description = "The event to resume after is too old; list again", body = ProblemView, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests or streams", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn list_events(

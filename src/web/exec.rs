@@ -25,7 +25,6 @@ const MAX_BYTES: usize = 32 * 1024;
 #[into_params(parameter_in = Query)]
 pub struct CommandQuery {
     /// A word of the command; given once for each, in order.
-    #[serde(skip)]
     #[param(required = true, explode = true, style = Form, min_items = 1, max_items = 256)]
     pub command: Vec<String>,
     /// Attach standard input.

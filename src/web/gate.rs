@@ -238,7 +238,7 @@ fn check_parameters(rules: &Rules, query: &str) -> Result<(), Problem> {
     }
     let known = &rules.query;
     for (name, _) in extract::pairs(query)? {
-        if !known.iter().any(|k| *k == name) {
+        if !known.contains(&name) {
             let which = if known.is_empty() {
                 "this takes none".to_owned()
             } else {

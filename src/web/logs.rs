@@ -2,9 +2,9 @@
 
 use super::error::{Kind, Problem, ProblemView};
 use super::extract::{InPath, InQuery};
-use super::params::AppPath;
+use super::params::{AppPath, InstanceNo};
 use super::procs::find_proc;
-use super::sse::{self, Frame};
+use super::sse::{self, Frame, StreamEvent};
 use super::state::{Api, Who};
 use crate::domain::id::ProcName;
 use crate::domain::view::{LogLineView, Page};
@@ -55,8 +55,8 @@ pub struct LinesQuery {
     #[param(value_type = Option<String>, max_length = 63, pattern = r"^[A-Za-z](-?[A-Za-z0-9])*$")]
     pub proc: Option<ProcName>,
     /// Of this instance of the proc; absent: all.
-    #[param(minimum = 1)]
-    pub instance: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1_000_000)]
+    pub instance: Option<InstanceNo>,
     /// At or after (RFC 3339).
     pub since: Option<DateTime<Utc>>,
     /// Before (RFC 3339).
@@ -78,7 +78,7 @@ pub struct LinesQuery {
         ("Last-Event-ID" = Option<String>, Header, description = "With `follow`: resume after this line")),
     responses(
         (status = 200, description = "Lines", content(
-            (Page<LogLineView> = "application/json"), (String = "text/event-stream"))),
+            (Page<LogLineView> = "application/json"), (StreamEvent = "text/event-stream"))),
         (status = 429, description = "Too many requests or streams", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn app_logs(
     api: Data<Api>,
@@ -116,7 +116,7 @@ fn wanted(path: &AppPath, query: &LinesQuery, position: Option<&Position>) -> Lo
         selector: Selector {
             app: path.app.clone(),
             proc: query.proc.clone(),
-            instance: query.instance,
+            instance: query.instance.map(|no| no.0),
         },
         since: position.map(|position| position.at).or(query.since),
         until: query.until,

@@ -6,6 +6,7 @@
 use super::error::{Kind, PROBLEM_JSON, ProblemView};
 use super::events::Level;
 use super::router::{Access, Body, Row, table};
+use super::sse::StreamEvent;
 use crate::domain::crash::CrashReport;
 use crate::domain::view::{
     ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, InstanceView,
@@ -29,7 +30,7 @@ use utoipa::openapi::{
     Page<AppView>, Page<ProcView>, Page<InstanceView>, Page<CrashReport>, Page<NodeView>,
     Page<OperationView>, Page<EventView>, Page<LogLineView>, Page<AuditView>, Page<Finding>,
     AppView, ProcView, InstanceView, CrashReport, NodeView, OperationView, EventView, LogLineView,
-    ActorView, ChangeAnswer, DeployRequest, ScaleRequest, VersionView, ProblemView, Level,
+    ActorView, ChangeAnswer, DeployRequest, ScaleRequest, VersionView, ProblemView, Level, StreamEvent,
 )))]
 struct Schemas;
 
@@ -144,7 +145,11 @@ pub fn documented(row: &Row) -> Operation {
 
 /// The group of a path: its first noun, or below an app its last one.
 fn group(path: &str) -> &'static str {
-    let known = |part: &str| TAGS.iter().map(|(name, _)| *name).find(|name| *name == part);
+    let known = |part: &str| {
+        TAGS.iter()
+            .map(|(name, _)| *name)
+            .find(|name| *name == part)
+    };
     let mut nouns = path.split('/').filter_map(known);
     match nouns.next() {
         Some("apps") => nouns.next_back().unwrap_or("apps"),

@@ -3,7 +3,7 @@
 use super::error::{Problem, ProblemView};
 use super::extract::{InPath, InQuery};
 use super::params::{self, Cursor, Limit};
-use super::sse::{self, Frame};
+use super::sse::{self, Frame, StreamEvent};
 use super::state::{Api, Who};
 use crate::domain::id::{AppName, OperationId};
 use crate::domain::view::{EventView, OperationView, Page};
@@ -82,7 +82,7 @@ pub async fn list_operations(
     params(OperationPath, WatchQuery),
     responses(
         (status = 200, description = "The operation", content(
-            (OperationView = "application/json"), (String = "text/event-stream"))),
+            (OperationView = "application/json"), (StreamEvent = "text/event-stream"))),
         (status = 429, description = "Too many requests or streams", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn get_operation(
     api: Data<Api>,

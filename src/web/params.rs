@@ -129,6 +129,21 @@ impl TryFrom<u32> for Limit {
     }
 }
 
+/// The number of an instance, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct InstanceNo(pub u32);
+
+impl TryFrom<u32> for InstanceNo {
+    type Error = String;
+    fn try_from(value: u32) -> Result<Self, String> {
+        match value {
+            1..=1_000_000 => Ok(Self(value)),
+            _ => Err(format!("{value} is not from 1 to 1000000")),
+        }
+    }
+}
+
 /// Which page of a list.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]

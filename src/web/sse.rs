@@ -17,11 +17,25 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
+use utoipa::ToSchema;
 
 /// Frames that wait for a slow reader.
 const BUFFER: usize = 64;
 /// How long a client waits before it resumes, in milliseconds.
 const RETRY_MS: u32 = 1000;
+
+/// One event of a `text/event-stream`, as the description shows it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "events are written as text; this is their schema")]
+pub struct StreamEvent {
+    /// Where to resume after it, for `Last-Event-ID`.
+    #[schema(nullable = false)]
+    id: Option<String>,
+    /// `message` for an object of the API; `synced` or `error`.
+    event: String,
+    /// JSON on one line: the object, or with `error` a problem.
+    data: String,
+}
 
 /// One event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 use super::error::{Kind, Problem, ProblemView};
 use super::events::{Filter, watch};
 use super::extract::InQuery;
+use super::sse::StreamEvent;
 use super::state::{Api, Who};
 use crate::domain::view::ActorView;
 use crate::ports::control::ChildAction;
@@ -21,7 +22,23 @@ pub struct TreeQuery {
     #[param(value_type = Option<String>)]
     pub path: String,
     /// Levels below it; absent: all.
-    pub depth: Option<u32>,
+    #[param(value_type = Option<u32>, maximum = 1000)]
+    pub depth: Option<Depth>,
+}
+
+/// Levels of the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct Depth(u32);
+
+impl TryFrom<u32> for Depth {
+    type Error = String;
+    fn try_from(value: u32) -> Result<Self, String> {
+        match value {
+            0..=1000 => Ok(Self(value)),
+            _ => Err(format!("{value} is not from 0 to 1000")),
+        }
+    }
 }
 
 /// Which actor.
@@ -52,7 +69,9 @@ pub struct ChildQuery {
         (status = 200, description = "The actor, with its children", body = ActorView),
         (status = 404, description = "There is no such actor", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn get_tree(api: Data<Api>, query: InQuery<TreeQuery>) -> Result<HttpResponse, Problem> {
-    let tree = api.control.tree(trimmed(&query.path), query.depth)?;
+    let tree = api
+        .control
+        .tree(trimmed(&query.path), query.depth.map(|d| d.0))?;
     Ok(HttpResponse::Ok().json(tree))
 }
 
@@ -76,7 +95,7 @@ pub async fn get_actor(
     params(
         ("Last-Event-ID" = Option<String>, Header, description = "Resume after this event")),
     responses(
-        (status = 200, description = "Events as they come", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "Events as they come", body = StreamEvent, content_type = "text/event-stream"),
         (status = 410, description = "The event to resume after is too old; list again", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn watch_actors(
     api: Data<Api>,

@@ -4,7 +4,9 @@ use crate::support::*;
 use std::io::{Seek, SeekFrom, Write};
 
 fn worker(app: &str, mark: u32) -> String {
-    format!("appname: {app}\nworker: {{image: \"lain/hello:1\", cmd: /app/worker, env: [MARK={mark}]}}\n")
+    format!(
+        "appname: {app}\nworker: {{image: \"lain/hello:1\", cmd: /app/worker, env: [MARK={mark}]}}\n"
+    )
 }
 
 #[test]
@@ -33,13 +35,21 @@ fn a_second_lain_on_the_same_data_is_refused_and_a_damaged_store_too() {
     let ran = host.start_in_vain(&[]);
     assert_ne!(ran.code, 0);
     ran.said(&["lain.redb", "backup", "mv "]);
-    assert_eq!(std::fs::read(&store).unwrap(), damaged, "what is damaged is left as it is");
+    assert_eq!(
+        std::fs::read(&store).unwrap(),
+        damaged,
+        "what is damaged is left as it is"
+    );
     assert_eq!(host.containers(), before);
 
     std::fs::write(&store, backup).unwrap();
     let lain = host.start();
     lain.until_app_is(&app, "running");
-    assert_eq!(host.containers(), before, "with the backup in its place all is adopted");
+    assert_eq!(
+        host.containers(),
+        before,
+        "with the backup in its place all is adopted"
+    );
 }
 
 #[test]
@@ -61,7 +71,9 @@ fn a_full_disk_refuses_changes_and_touches_nothing_that_runs() {
     }
     // What the store has reserved may hold some more changes; then it says so.
     let refused = (1..=500).find_map(|mark| {
-        let answer = lain.put(&host.app("more"), &worker(&host.app("more"), mark)).unwrap();
+        let answer = lain
+            .put(&host.app("more"), &worker(&host.app("more"), mark))
+            .unwrap();
         (answer.status >= 400).then_some(answer)
     });
     let answer = refused.expect("a full disk refuses changes");

@@ -6,7 +6,9 @@ use std::time::Duration;
 const WORKS: &str = "healthcheck: {path: /cgi-bin/health, interval: 1s}";
 
 fn web(app: &str, mark: u64) -> String {
-    format!("appname: {app}\nweb:\n  image: lain/hello:1\n  num_instances: 3\n  env: [MARK={mark}]\n  {WORKS}\n")
+    format!(
+        "appname: {app}\nweb:\n  image: lain/hello:1\n  num_instances: 3\n  env: [MARK={mark}]\n  {WORKS}\n"
+    )
 }
 
 /// How often lain is killed; 20 unless `LAIN_E2E_KILLS` says otherwise.
@@ -20,7 +22,8 @@ fn a_deploy_survives_sigkill_of_lain_at_any_moment() {
     let mut random = Random::new();
     let bystander = host.app("bystander");
     let mut lain = host.start();
-    lain.deploy(&web(&bystander, 0).replace("num_instances: 3", "num_instances: 1")).ended_with(0);
+    lain.deploy(&web(&bystander, 0).replace("num_instances: 3", "num_instances: 1"))
+        .ended_with(0);
     let before = host.containers();
     let app = host.app("victim");
     for round in 0..kills() {
@@ -29,19 +32,29 @@ fn a_deploy_survives_sigkill_of_lain_at_any_moment() {
         let answer = lain.put(&app, &web(&app, round)).unwrap();
         assert_eq!(answer.status, 202, "{:#}", answer.body);
         let pause = Duration::from_millis(random.below(if first { 1500 } else { 3000 }));
-        eprintln!("round {round}: killed {pause:?} into the {}", if first { "first deploy" } else { "update" });
+        eprintln!(
+            "round {round}: killed {pause:?} into the {}",
+            if first { "first deploy" } else { "update" }
+        );
         std::thread::sleep(pause);
         lain.kill();
         lain = host.start();
         let operation = answer.body["operation"]["id"].as_str().unwrap().to_owned();
         until("the deploy ends", || {
             let now = lain.get(&format!("operations/{operation}"));
-            assert!(now["state"] != "failed" && now["state"] != "cancelled", "{now:#}");
+            assert!(
+                now["state"] != "failed" && now["state"] != "cancelled",
+                "{now:#}"
+            );
             (now["state"] == "succeeded").then_some(())
         });
         lain.until_app_is(&app, "running");
         let own = format!("{app}.");
-        until("what is not wanted any more is gone", || (host.containers().len() == 4).then_some(()));
+        until_or(
+            "what is not wanted any more is gone",
+            || (host.containers().len() == 4).then_some(()),
+            || format!("{:#?}\n{:#}", host.containers(), lain.app(&app)),
+        );
         let now = host.containers();
         assert_eq!(instances(&now).len(), 4, "{now:#?}");
         for (name, container) in &now {
@@ -52,7 +65,10 @@ fn a_deploy_survives_sigkill_of_lain_at_any_moment() {
         }
         let view = lain.app(&app);
         for instance in view["procs"][0]["instances"].as_array().unwrap() {
-            until("each instance answers", || lain.fetch(&address(instance), "/cgi-bin/health").filter(|a| a.0 == 200));
+            until("each instance answers", || {
+                lain.fetch(&address(instance), "/cgi-bin/health")
+                    .filter(|a| a.0 == 200)
+            });
         }
         // What runs is what was asked for.
         let env = view["procs"][0]["spec"]["env"].to_string();

@@ -21,14 +21,20 @@ fn without_an_engine_auto_falls_back_loudly_and_docker_waits_and_says_what_to_do
         (node["state"] == "down").then_some(node)
     });
     let reason = node["reason"].as_str().unwrap();
-    assert!(reason.contains("/nonexistent/docker.sock") && reason.contains("start"), "{reason}");
+    assert!(
+        reason.contains("/nonexistent/docker.sock") && reason.contains("start"),
+        "{reason}"
+    );
     let app = host.app("waits");
     let yaml = format!("appname: {app}\nworker: {{image: \"lain/hello:1\", cmd: /app/worker}}\n");
     // It is accepted, and waits: with --timeout the command says so and the operation goes on.
     lain.deploy_with(&yaml, &["--timeout", "2s"]).ended_with(7);
     let instance = lain.instance(&app, "worker", 1);
     assert_eq!(instance["state"], "pending", "{instance:#}");
-    assert!(instance["reason"].as_str().unwrap().contains("engine"), "{instance:#}");
+    assert!(
+        instance["reason"].as_str().unwrap().contains("engine"),
+        "{instance:#}"
+    );
     let findings = lain.get("doctor").to_string();
     assert!(findings.contains("/nonexistent/docker.sock"), "{findings}");
     lain.stop();
@@ -44,10 +50,16 @@ fn an_engine_that_goes_and_comes_back_finds_its_apps_kept() {
     let host = Host::on(&private.endpoint());
     let lain = host.start();
     let app = host.app("kept");
-    let yaml = format!("appname: {app}\nworker: {{image: \"lain/hello:1\", cmd: /app/worker, num_instances: 2}}\n");
+    let yaml = format!(
+        "appname: {app}\nworker: {{image: \"lain/hello:1\", cmd: /app/worker, num_instances: 2}}\n"
+    );
     lain.deploy(&yaml).ended_with(0);
     let before = host.containers();
-    let node_is = |state: &str| until(state, || (lain.get("nodes/here")["state"] == state).then_some(()));
+    let node_is = |state: &str| {
+        until(state, || {
+            (lain.get("nodes/here")["state"] == state).then_some(())
+        })
+    };
 
     // Containers live on without the engine, and nothing is restarted when it is back.
     private.kill();

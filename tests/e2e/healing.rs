@@ -57,12 +57,20 @@ fn kill_one(host: &Host, lain: &Lain, name: &str) {
     });
     let (after, now) = (host.containers(), lain.actors(""));
     for (other, was) in before.iter().filter(|(other, _)| *other != name) {
-        assert_eq!(after.get(other), Some(was), "{other} was touched by the death of {name}");
+        assert_eq!(
+            after.get(other),
+            Some(was),
+            "{other} was touched by the death of {name}"
+        );
     }
     // Health and logs are of the container that was killed, and start anew with it.
     for (path, was) in tree.iter().filter(|(path, _)| !path.starts_with(&own)) {
         let is = now.get(path).unwrap_or_else(|| panic!("{path} is gone"));
-        assert_eq!((restarts(is), &is["incarnation"]), (restarts(was), &was["incarnation"]), "{path}");
+        assert_eq!(
+            (restarts(is), &is["incarnation"]),
+            (restarts(was), &was["incarnation"]),
+            "{path}"
+        );
     }
 }
 
@@ -79,11 +87,18 @@ fn twenty_killed_containers_are_each_back_and_nothing_else_is_touched() {
         if let Some((_, rest)) = name.split_once(".web.web.v1-i") {
             let no = rest.split('-').next().unwrap().parse().unwrap();
             let address = address(&lain.instance(&app, "web", no));
-            until("the web instance answers", || lain.fetch(&address, "/cgi-bin/id").filter(|a| a.0 == 200));
+            until("the web instance answers", || {
+                lain.fetch(&address, "/cgi-bin/id").filter(|a| a.0 == 200)
+            });
         }
     };
     for _ in 0..20 {
-        let running: Vec<String> = host.containers().into_iter().filter(|c| c.1.running).map(|c| c.0).collect();
+        let running: Vec<String> = host
+            .containers()
+            .into_iter()
+            .filter(|c| c.1.running)
+            .map(|c| c.0)
+            .collect();
         let victim = &running[random.below(running.len() as u64) as usize];
         kill(victim);
         killed.insert(victim.split(".v1-").next().unwrap().to_owned());
@@ -93,7 +108,10 @@ fn twenty_killed_containers_are_each_back_and_nothing_else_is_touched() {
         if !killed.contains(&format!("{app}.{proc}")) {
             let name = until(&format!("{proc} runs"), || {
                 let prefix = format!("{app}.{proc}.");
-                host.containers().into_iter().find(|(name, c)| name.starts_with(&prefix) && c.running).map(|c| c.0)
+                host.containers()
+                    .into_iter()
+                    .find(|(name, c)| name.starts_with(&prefix) && c.running)
+                    .map(|c| c.0)
             });
             kill(&name);
         }
@@ -119,11 +137,16 @@ fn causes_are_told_apart_and_trouble_stays_where_it_is() {
     lain.deploy(&web(&sick, "")).ended_with(0);
     let at = address(&lain.instance(&sick, "web", 1));
     lain.fetch(&at, "/cgi-bin/unhealthy?on");
-    let crash = until("the unhealthy instance is restarted", || newest_crash(&lain, &sick));
+    let crash = until("the unhealthy instance is restarted", || {
+        newest_crash(&lain, &sick)
+    });
     assert_eq!(crash["cause"]["kind"], "unhealthy", "{crash:#}");
     assert!(crash["cause"].to_string().contains("503"), "{crash:#}");
     // The file that makes it unhealthy lies in the container, which is started in place.
-    until("the instance runs again", || lain.fetch(&at, "/cgi-bin/unhealthy?off").filter(|a| a.0 == 200));
+    until("the instance runs again", || {
+        lain.fetch(&at, "/cgi-bin/unhealthy?off")
+            .filter(|a| a.0 == 200)
+    });
     lain.until_app_is(&sick, "running");
 
     // So is an end for want of memory, and it says so. It never runs long enough: degraded, not given up.
@@ -138,7 +161,12 @@ fn causes_are_told_apart_and_trouble_stays_where_it_is() {
 
     // A crash loop ends in degraded, is retried slowly, and recovers when its reason is gone.
     let looping = host.app("loop");
-    let yaml = |env: &str| web(&looping, &format!("  env: [{env}]\n  restart: {{intensity: 2, max_backoff: 1s}}\n"));
+    let yaml = |env: &str| {
+        web(
+            &looping,
+            &format!("  env: [{env}]\n  restart: {{intensity: 2, max_backoff: 1s}}\n"),
+        )
+    };
     lain.deploy(&yaml("A=1")).ended_with(0);
     let at = address(&lain.instance(&looping, "web", 1));
     until("the crash loop is degraded", || {
@@ -147,15 +175,25 @@ fn causes_are_told_apart_and_trouble_stays_where_it_is() {
     });
     let crash = newest_crash(&lain, &looping).unwrap();
     assert_eq!(crash["cause"]["exit"]["code"], 3, "{crash:#}");
-    until("the degraded app is tried again", || lain.fetch(&at, "/cgi-bin/health").filter(|a| a.0 == 200));
-    until("it counts as recovered", || (lain.app(&looping)["state"] == "running").then_some(()));
+    until("the degraded app is tried again", || {
+        lain.fetch(&at, "/cgi-bin/health").filter(|a| a.0 == 200)
+    });
+    until("it counts as recovered", || {
+        (lain.app(&looping)["state"] == "running").then_some(())
+    });
 
-    assert_eq!(host.containers_of(&well), before, "an app that ran well was touched");
+    assert_eq!(
+        host.containers_of(&well),
+        before,
+        "an app that ran well was touched"
+    );
 }
 
 /// The newest crash report of an app.
 fn newest_crash(lain: &Lain, app: &str) -> Option<Value> {
-    lain.get(&format!("apps/{app}/crashes"))["items"].get(0).cloned()
+    lain.get(&format!("apps/{app}/crashes"))["items"]
+        .get(0)
+        .cloned()
 }
 
 #[test]
@@ -172,15 +210,22 @@ fn a_spare_answers_when_the_active_instance_dies() {
         let all = app["procs"][0]["instances"].as_array().unwrap().clone();
         all.into_iter().find(|i| i["role"] == role)
     };
-    let spare = until("the spare stands by", || of_role("spare").filter(|s| s["state"] == "idle"));
+    let spare = until("the spare stands by", || {
+        of_role("spare").filter(|s| s["state"] == "idle")
+    });
     let active = of_role("active").unwrap();
     host.docker.kill(active["container"].as_str().unwrap());
     // The one that died takes three seconds before it listens: only the spare can answer before.
     let started = std::time::Instant::now();
-    until("the spare answers", || lain.fetch(&address(&spare), "/cgi-bin/id").filter(|a| a.0 == 200));
+    until("the spare answers", || {
+        lain.fetch(&address(&spare), "/cgi-bin/id")
+            .filter(|a| a.0 == 200)
+    });
     eprintln!("killed to answered by the spare: {:?}", started.elapsed());
     assert_eq!(of_role("active").unwrap()["no"], spare["no"]);
-    until("the one that died is the spare", || of_role("spare").filter(|s| s["state"] == "idle" && s["no"] == active["no"]));
+    until("the one that died is the spare", || {
+        of_role("spare").filter(|s| s["state"] == "idle" && s["no"] == active["no"])
+    });
     assert!(lain.events_of(&app).contains(&"spare_promoted".to_owned()));
 }
 
@@ -203,7 +248,10 @@ worker.third: {{image: \"lain/hello:1\", cmd: /app/worker}}
     host.docker.kill(&name("second"));
     until("second and third are restarted", || {
         let now = host.containers();
-        let anew = |proc: &str| now[&name(proc)].running && now[&name(proc)].started_at != before[&name(proc)].started_at;
+        let anew = |proc: &str| {
+            now[&name(proc)].running
+                && now[&name(proc)].started_at != before[&name(proc)].started_at
+        };
         (anew("second") && anew("third")).then_some(())
     });
     assert_eq!(host.containers()[&name("first")], before[&name("first")]);
@@ -211,13 +259,21 @@ worker.third: {{image: \"lain/hello:1\", cmd: /app/worker}}
 
     // CPU and memory change without a restart.
     until("the group restart is over", || {
-        lain.events_of(&app).contains(&"group_restarted".to_owned()).then_some(())
+        lain.events_of(&app)
+            .contains(&"group_restarted".to_owned())
+            .then_some(())
     });
     let before = host.containers();
-    lain.cli(&["scale", "first", "-a", &app, "--memory", "64m", "--cpu", "4"]).ended_with(0);
+    lain.cli(&[
+        "scale", "first", "-a", &app, "--memory", "64m", "--cpu", "4",
+    ])
+    .ended_with(0);
     let after = host.containers();
     let (was, is) = (&before[&name("first")], &after[&name("first")]);
-    assert_eq!((&is.id, &is.started_at, is.pid), (&was.id, &was.started_at, was.pid));
+    assert_eq!(
+        (&is.id, &is.started_at, is.pid),
+        (&was.id, &was.started_at, was.pid)
+    );
     assert_eq!(is.memory, 64 << 20);
     assert_ne!(is.cpu_quota, was.cpu_quota);
     assert_eq!(after[&name("third")], before[&name("third")]);

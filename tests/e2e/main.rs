@@ -10,7 +10,10 @@
 )]
 
 #[path = "../runtime_support/engine.rs"]
-#[expect(dead_code, reason = "shared with the tests of the Docker driver, which use more of it")]
+#[expect(
+    dead_code,
+    reason = "shared with the tests of the Docker driver, which use more of it"
+)]
 mod engine;
 
 mod command_line;

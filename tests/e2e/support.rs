@@ -16,15 +16,24 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Looks again and again until there is an answer.
-pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    until_or(what, ask, String::new)
+}
+
+/// As [`until`]; what `shows` says is shown when there is none.
+pub fn until_or<T>(
+    what: &str,
+    mut ask: impl FnMut() -> Option<T>,
+    shows: impl FnOnce() -> String,
+) -> T {
     let deadline = Instant::now() + PATIENCE;
-    loop {
+    while Instant::now() < deadline {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
+    panic!("not within {PATIENCE:?}: {what}\n{}", shows());
 }
 
 /// What a command did.
@@ -38,14 +47,22 @@ pub struct Ran {
 impl From<Output> for Ran {
     fn from(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Self { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 }
 
 impl Ran {
     /// Fails unless it ended with this code.
     pub fn ended_with(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        assert_eq!(
+            self.code, code,
+            "stdout:\n{}\nstderr:\n{}",
+            self.out, self.err
+        );
         self
     }
 
@@ -77,19 +94,29 @@ pub struct Docker(pub String);
 
 impl Docker {
     pub fn run(&self, args: &[&str]) -> Ran {
-        Command::new("docker").args(["-H", &self.0]).args(args).output().expect("docker is installed").into()
+        Command::new("docker")
+            .args(["-H", &self.0])
+            .args(args)
+            .output()
+            .expect("docker is installed")
+            .into()
     }
 
     /// All containers whose name begins with `tag`, by name.
     pub fn containers(&self, tag: &str) -> BTreeMap<String, Container> {
         let filter = format!("name=^/{tag}");
-        let ids = self.run(&["ps", "-aq", "--no-trunc", "--filter", &filter]).ended_with(0).out;
+        let ids = self
+            .run(&["ps", "-aq", "--no-trunc", "--filter", &filter])
+            .ended_with(0)
+            .out;
         let ids: Vec<&str> = ids.split_whitespace().collect();
         if ids.is_empty() {
             return BTreeMap::new();
         }
         // One that vanishes meanwhile makes the command fail and is left out of its output.
-        let shown = self.run(&[&["inspect", "--type", "container"], &ids[..]].concat()).out;
+        let shown = self
+            .run(&[&["inspect", "--type", "container"], &ids[..]].concat())
+            .out;
         let shown: Vec<Value> = serde_json::from_str(&shown).unwrap();
         shown.iter().map(container).collect()
     }
@@ -102,7 +129,11 @@ impl Docker {
 fn container(shown: &Value) -> (String, Container) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let number = |value: &Value| value.as_u64().unwrap_or_default();
-    let (state, host, labels) = (&shown["State"], &shown["HostConfig"], &shown["Config"]["Labels"]);
+    let (state, host, labels) = (
+        &shown["State"],
+        &shown["HostConfig"],
+        &shown["Config"]["Labels"],
+    );
     let label = |name: &str| text(&labels[format!("cc.bdp.lain.deployd.{name}")]);
     let container = Container {
         id: text(&shown["Id"]),
@@ -114,7 +145,10 @@ fn container(shown: &Value) -> (String, Container) {
         cpu_quota: number(&host["CpuQuota"]).max(number(&host["NanoCpus"])),
         instance: format!("{}/{}", label("pg_name"), label("instance_no")),
     };
-    (text(&shown["Name"]).trim_start_matches('/').to_owned(), container)
+    (
+        text(&shown["Name"]).trim_start_matches('/').to_owned(),
+        container,
+    )
 }
 
 /// Where lains live one after another: a data directory, an engine, a range of ports.
@@ -135,9 +169,14 @@ impl Host {
     /// On this engine.
     pub fn on(endpoint: &str) -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(0);
-        let slot = (std::process::id() as u16).wrapping_mul(7).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 180;
+        let slot = (std::process::id() as u16)
+            .wrapping_mul(7)
+            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed))
+            % 180;
         let first = 10_000 + slot * 50;
-        let id = uuid::Uuid::new_v7(uuid::Timestamp::now(uuid::NoContext)).simple().to_string();
+        let id = uuid::Uuid::new_v7(uuid::Timestamp::now(uuid::NoContext))
+            .simple()
+            .to_string();
         Self {
             docker: Docker(endpoint.to_owned()),
             tag: format!("e{}", &id[22..]),
@@ -180,10 +219,18 @@ impl Host {
     }
 
     fn surround(&self, command: &mut Command) {
-        command.current_dir(self.dir.path()).env_clear().stdin(Stdio::null());
+        command
+            .current_dir(self.dir.path())
+            .env_clear()
+            .stdin(Stdio::null());
         let path = std::env::var_os("PATH").unwrap_or_default();
-        command.env("PATH", path).env("HOME", self.dir.path()).env("XDG_RUNTIME_DIR", self.path("run"));
-        command.env("LAIN_NODE__PORTS", &self.ports).env("LAIN_NODE__NAME", "here");
+        command
+            .env("PATH", path)
+            .env("HOME", self.dir.path())
+            .env("XDG_RUNTIME_DIR", self.path("run"));
+        command
+            .env("LAIN_NODE__PORTS", &self.ports)
+            .env("LAIN_NODE__NAME", "here");
         for (name, value) in [
             ("SUPERVISION__DEGRADED_RETRY", "2s"),
             ("SUPERVISION__HEALTHY_AFTER", "2s"),
@@ -213,7 +260,12 @@ impl Host {
     pub fn start_in_vain(&self, flags: &[&str]) -> Ran {
         let args = self.dev(flags);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let child = self.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let child = self
+            .command(&args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut guard = Lain::unready(self, child);
         until("lain ends by itself", || guard.child.try_wait().unwrap());
         let read = |pipe: &mut dyn std::io::Read| {
@@ -222,8 +274,18 @@ impl Host {
             text
         };
         let code = guard.child.wait().unwrap().code().unwrap_or(-1);
-        let out = guard.child.stdout.take().map(|mut p| read(&mut p)).unwrap_or_default();
-        let err = guard.child.stderr.take().map(|mut p| read(&mut p)).unwrap_or_default();
+        let out = guard
+            .child
+            .stdout
+            .take()
+            .map(|mut p| read(&mut p))
+            .unwrap_or_default();
+        let err = guard
+            .child
+            .stderr
+            .take()
+            .map(|mut p| read(&mut p))
+            .unwrap_or_default();
         Ran { code, out, err }
     }
 
@@ -240,9 +302,13 @@ impl Host {
 
     /// Starts a lain whose data directory is a disk of `size` that only it sees.
     pub fn start_on_a_small_disk(&self, size: &str) -> Lain<'_> {
-        let script = "mkdir -p \"$1\"; mount -t tmpfs -o size=\"$2\" tmpfs \"$1\"; shift 2; exec \"$@\"";
+        let script =
+            "mkdir -p \"$1\"; mount -t tmpfs -o size=\"$2\" tmpfs \"$1\"; shift 2; exec \"$@\"";
         let mut command = Command::new("unshare");
-        command.args(["-m", "sh", "-ec", script, "sh"]).arg(self.path("data")).arg(size);
+        command
+            .args(["-m", "sh", "-ec", script, "sh"])
+            .arg(self.path("data"))
+            .arg(size);
         command.arg(env!("CARGO_BIN_EXE_lain")).args(self.dev(&[]));
         self.surround(&mut command);
         self.started(command)
@@ -250,7 +316,11 @@ impl Host {
 
     fn started(&self, mut command: Command) -> Lain<'_> {
         let _ = std::fs::remove_file(self.path("ready"));
-        let log = std::fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))
+            .unwrap();
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let mut lain = Lain::unready(self, child);
         lain.url = until("lain serves", || {
@@ -260,7 +330,10 @@ impl Host {
             let text = std::fs::read_to_string(self.path("ready")).ok()?;
             text.ends_with('\n').then(|| text.trim().to_owned())
         });
-        lain.token = std::fs::read_to_string(lain.data("admin.token")).unwrap().trim().to_owned();
+        lain.token = std::fs::read_to_string(lain.data("admin.token"))
+            .unwrap()
+            .trim()
+            .to_owned();
         lain
     }
 
@@ -280,7 +353,10 @@ impl Drop for Host {
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
-            eprintln!("the log of lain ends with:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+            eprintln!(
+                "the log of lain ends with:\n{}",
+                lines[lines.len().saturating_sub(40)..].join("\n")
+            );
         }
     }
 }
@@ -297,7 +373,11 @@ impl Answer {
     /// Fails unless it is a problem with this status; returns its detail.
     pub fn refused(self, status: u16) -> String {
         assert_eq!(self.status, status, "{:#}", self.body);
-        assert_eq!(self.content_type, "application/problem+json", "{:#}", self.body);
+        assert_eq!(
+            self.content_type, "application/problem+json",
+            "{:#}",
+            self.body
+        );
         assert_eq!(self.body["status"], status, "{:#}", self.body);
         self.body["detail"].as_str().unwrap().to_owned()
     }
@@ -315,9 +395,22 @@ pub struct Lain<'h> {
 
 impl<'h> Lain<'h> {
     fn unready(host: &'h Host, child: Child) -> Self {
-        let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(Duration::from_secs(60));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { host, child, url: String::new(), token: String::new(), http: http.build().unwrap(), runtime }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .timeout(Duration::from_secs(60));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        Self {
+            host,
+            child,
+            url: String::new(),
+            token: String::new(),
+            http: http.build().unwrap(),
+            runtime,
+        }
     }
 
     pub fn pid(&self) -> u32 {
@@ -351,7 +444,9 @@ impl<'h> Lain<'h> {
 
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = self.host.command(args);
-        command.env("LAIN_SERVER", &self.url).env("LAIN_TOKEN", &self.token);
+        command
+            .env("LAIN_SERVER", &self.url)
+            .env("LAIN_TOKEN", &self.token);
         command
     }
 
@@ -375,18 +470,37 @@ impl<'h> Lain<'h> {
     ///
     /// # Errors
     /// That nobody answers.
-    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> reqwest::Result<Answer> {
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> reqwest::Result<Answer> {
         let method = method.parse().unwrap();
-        let mut request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token).body(body);
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(&self.token)
+            .body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         self.runtime.block_on(async {
             let answer = request.send().await?;
             let status = answer.status().as_u16();
-            let content_type = answer.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+            let content_type = answer
+                .headers()
+                .get("content-type")
+                .and_then(|v| v.to_str().ok())
+                .unwrap_or_default()
+                .to_owned();
             let body = answer.bytes().await?;
-            Ok(Answer { status, content_type, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
+            Ok(Answer {
+                status,
+                content_type,
+                body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+            })
         })
     }
 
@@ -395,12 +509,23 @@ impl<'h> Lain<'h> {
         let body = serde_json::to_vec(&json!({ "lain_yaml": yaml })).unwrap();
         let path = format!("/api/v1/apps/{app}");
         let there = self.send("GET", &path, &[], Vec::new())?.status == 200;
-        let condition = if there { ("if-match", "*") } else { ("if-none-match", "*") };
-        self.send("PUT", &path, &[("content-type", "application/json"), condition], body)
+        let condition = if there {
+            ("if-match", "*")
+        } else {
+            ("if-none-match", "*")
+        };
+        self.send(
+            "PUT",
+            &path,
+            &[("content-type", "application/json"), condition],
+            body,
+        )
     }
 
     pub fn get(&self, path: &str) -> Value {
-        let answer = self.send("GET", &format!("/api/v1/{path}"), &[], Vec::new()).unwrap();
+        let answer = self
+            .send("GET", &format!("/api/v1/{path}"), &[], Vec::new())
+            .unwrap();
         assert_eq!(answer.status, 200, "{path}: {:#}", answer.body);
         answer.body
     }
@@ -446,12 +571,18 @@ impl<'h> Lain<'h> {
     pub fn events_of(&self, app: &str) -> Vec<String> {
         let events = self.get("events?limit=1000");
         let all = events["items"].as_array().cloned().unwrap_or_default();
-        all.iter().filter(|e| e["app"] == app).map(|e| e["kind"].as_str().unwrap().to_owned()).collect()
+        all.iter()
+            .filter(|e| e["app"] == app)
+            .map(|e| e["kind"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// What `http://<address><path>` answers; nothing while it does not.
     pub fn fetch(&self, address: &str, path: &str) -> Option<(u16, String)> {
-        let request = self.http.get(format!("http://{address}{path}")).timeout(Duration::from_secs(5));
+        let request = self
+            .http
+            .get(format!("http://{address}{path}"))
+            .timeout(Duration::from_secs(5));
         self.runtime.block_on(async {
             let answer = request.send().await.ok()?;
             Some((answer.status().as_u16(), answer.text().await.ok()?))
@@ -469,13 +600,20 @@ impl Drop for Lain<'_> {
 
 /// Where an instance's first port is published.
 pub fn address(instance: &Value) -> String {
-    instance["endpoints"][0]["address"].as_str().unwrap_or_else(|| panic!("no address: {instance:#}")).to_owned()
+    instance["endpoints"][0]["address"]
+        .as_str()
+        .unwrap_or_else(|| panic!("no address: {instance:#}"))
+        .to_owned()
 }
 
 /// The instances of a container list, each of which is there once.
 pub fn instances(containers: &BTreeMap<String, Container>) -> BTreeSet<&str> {
     let all: BTreeSet<&str> = containers.values().map(|c| c.instance.as_str()).collect();
-    assert_eq!(all.len(), containers.len(), "two containers for one instance: {containers:#?}");
+    assert_eq!(
+        all.len(),
+        containers.len(),
+        "two containers for one instance: {containers:#?}"
+    );
     all
 }
 
@@ -484,8 +622,11 @@ pub struct Random(u64);
 
 impl Random {
     pub fn new() -> Self {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        let seed = std::env::var("LAIN_E2E_SEED").map_or(now.as_nanos() as u64 | 1, |text| text.parse().unwrap());
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
+        let seed = std::env::var("LAIN_E2E_SEED")
+            .map_or(now.as_nanos() as u64 | 1, |text| text.parse().unwrap());
         eprintln!("LAIN_E2E_SEED={seed}");
         Self(seed)
     }

@@ -62,6 +62,10 @@ pub(crate) struct Live {
     pub(crate) cell: Option<Arc<Cell>>,
     pub(crate) target: Option<Target>,
     pub(crate) restarts: u64,
+    #[expect(
+        clippy::box_collection,
+        reason = "most places never restart: a pointer instead of a whole queue, times 100,000"
+    )]
     pub(crate) history: Option<Box<VecDeque<PastRestart>>>,
     pub(crate) last_crash: Option<Box<(SystemTime, ExitReason)>>,
     /// When the pending restart is due, on the lifecycle clock.

@@ -140,7 +140,7 @@ async fn another_process_with_the_same_pid_is_another_process() {
     first.start(&id).await.unwrap();
     first.exit_of(&id).await.unwrap();
     drop(first);
-    let innocent = std::process::Command::new("sleep")
+    let mut innocent = std::process::Command::new("sleep")
         .arg("60")
         .spawn()
         .unwrap();
@@ -164,6 +164,7 @@ async fn another_process_with_the_same_pid_is_another_process() {
     assert!(pidfd::runs(innocent.id()), "it was never ours");
     let process = pidfd::Process::open(innocent.id()).unwrap();
     process.signal(rustix::process::Signal::KILL).unwrap();
+    innocent.wait().unwrap();
 }
 
 #[tokio::test]
