@@ -25,6 +25,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
 
 fn bed() -> Bed {
     bed_on(engine::machine())
@@ -191,6 +192,65 @@ async fn a_spec_arrives_as_it_was_written() {
         std::path::Path::new(&source).is_dir(),
         "the host's folder was made"
     );
+}
+
+#[tokio::test]
+async fn a_terminal_may_print_any_byte() {
+    let bed = bed();
+    let (id, _) = bed.running("terminal", Does::RunsOn).await;
+    let command = ["sh", "-c", "printf '\\001\\002\\000bell\\007'"]
+        .map(str::to_owned)
+        .to_vec();
+    let request = ExecRequest {
+        command,
+        env: Vec::new(),
+        stdin: true,
+        tty: Some((80, 24)),
+    };
+    let mut session = bed.runtime.exec(&id, request).await.unwrap();
+    let mut out = Vec::new();
+    while let Some(piece) = within(10, session.output.next()).await {
+        out.extend(piece.unwrap().1);
+    }
+    assert_eq!(out, b"\x01\x02\0bell\x07");
+    let request = ExecRequest {
+        command: vec!["sh".into()],
+        env: vec![("PS1".into(), "> ".into())],
+        stdin: true,
+        tty: Some((80, 24)),
+    };
+    let mut session = bed.runtime.exec(&id, request).await.unwrap();
+    session.input.write_all(b"exit 7\n").await.unwrap();
+    while within(10, session.output.next()).await.is_some() {}
+    assert_eq!(within(10, session.control.exit_code()).await.unwrap(), 7);
+}
+
+#[actix_web::rt::test]
+async fn a_one_off_container_goes_with_its_command() {
+    let bed = bed();
+    let request = |command: &str, tty| ExecRequest {
+        command: ["sh", "-c", command].map(str::to_owned).to_vec(),
+        env: vec![("COLOUR".into(), "blue".into())],
+        stdin: true,
+        tty,
+    };
+    for (tty, wanted) in [(None, "blue\n"), (Some((80, 24)), "blue\r\n")] {
+        let spec = bed.spec("one-off", Does::RunsOn);
+        let session = bed
+            .runtime
+            .run(&spec, request("echo $COLOUR; exit 3", tty))
+            .await;
+        let mut session = session.unwrap();
+        let mut out = Vec::new();
+        while let Some(piece) = within(10, session.output.next()).await {
+            out.extend(piece.unwrap().1);
+        }
+        assert_eq!(String::from_utf8(out).unwrap(), wanted);
+        assert_eq!(within(10, session.control.exit_code()).await.unwrap(), 3);
+        drop(session);
+        let gone = async || bed.runtime.list(&bed.labels()).await.unwrap().is_empty();
+        eventually("it is removed", gone).await;
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! mod.rs        Docker, its options, the trait
+//! transport.rs  connections
 //! client.rs     one negotiated bollard client, made when first needed
 //! error.rs      engine errors → RuntimeError           (pure)
 //! spec.rs       ContainerSpec → what the engine wants  (pure)
@@ -28,6 +29,8 @@ mod one_off;
 mod runs;
 mod spec;
 mod status;
+mod terminal;
+mod transport;
 
 use crate::domain::crash::Exit;
 use crate::domain::id::ContainerId;
