@@ -658,8 +658,7 @@ impl Supervisor {
                 .map_or(Answer::AlreadyPresent, Answer::AlreadyStarted);
         }
         self.children.push(Child::new(plan, None));
-        self.finish_start(|reason| Answer::StartFailed(reason))
-            .await
+        self.finish_start(Answer::StartFailed).await
     }
 
     async fn start_instance(&mut self, number: u32) -> Answer {

@@ -374,7 +374,8 @@ impl World {
         let letter = letter(sender.token);
         if let Some(parent) = sender.parent {
             // Now and then old news comes once more, long after.
-            let echo = matches!(letter, Letter::Exited(..)) && noise.subsec_nanos() % 8 == 0;
+            let echo =
+                matches!(letter, Letter::Exited(..)) && noise.subsec_nanos().is_multiple_of(8);
             if echo {
                 let late = at + Duration::from_millis(150) + noise;
                 self.at(late, Happening::Deliver(parent, letter.clone()));

@@ -62,7 +62,7 @@ pub(crate) struct Live {
     pub(crate) cell: Option<Arc<Cell>>,
     pub(crate) target: Option<Target>,
     pub(crate) restarts: u64,
-    pub(crate) history: Option<Box<VecDeque<PastRestart>>>,
+    pub(crate) history: VecDeque<PastRestart>,
     pub(crate) last_crash: Option<Box<(SystemTime, ExitReason)>>,
     /// When the pending restart is due, on the lifecycle clock.
     pub(crate) due: Option<Duration>,
@@ -122,7 +122,7 @@ impl Node {
             cell: None,
             target: None,
             restarts: 0,
-            history: None,
+            history: VecDeque::new(),
             last_crash: None,
             due: None,
             since: now,
@@ -192,7 +192,7 @@ impl Node {
         self.with(|live| {
             (live.state, live.since) = (State::Running, now);
             live.restarts += 1;
-            if let Some(last) = live.history.as_mut().and_then(|history| history.back_mut()) {
+            if let Some(last) = live.history.back_mut() {
                 last.took = Some(took);
             }
         });
@@ -240,7 +240,7 @@ impl Node {
             if !reason.is_clean() {
                 live.last_crash = Some(Box::new((at, reason.clone())));
             }
-            let history = live.history.get_or_insert_with(Box::default);
+            let history = &mut live.history;
             if history.len() == HISTORY {
                 history.pop_front();
             }
