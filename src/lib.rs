@@ -3,4 +3,12 @@
 //! See `docs/architecture.md` for the trees, the data flow and the import rules.
 
 pub mod actors;
+pub mod auth;
+pub mod cli;
+pub mod config;
 pub mod domain;
+pub mod drivers;
+pub mod logging;
+pub mod ports;
+pub mod roles;
+pub mod web;

@@ -1,2 +1,12 @@
-//! The lain binary.
-fn main() {}
+//! The lain binary: arguments → role or verb → exit code.
+
+use lain::cli::daemon::Roles;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The composition roots are connected here and nowhere else.
+    let roles = Roles {
+        dev: lain::roles::dev::run,
+    };
+    ExitCode::from(lain::cli::run(std::env::args_os(), roles))
+}

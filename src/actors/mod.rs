@@ -1,6 +1,29 @@
-//! The actors of lain and the supervision library below them.
+//! The supervision trees of lain. Folders are supervisors, files are their children.
 //!
-//! `roles` starts the trees that are declared here; nothing in this folder
-//! touches a driver, a socket or the console.
+//! ```text
+//! root                                   rest_for_one
+//! ├── store                              worker        recorder.rs
+//! ├── nodes                              one_for_one
+//! │   └── node/<name>                    rest_for_one  agent/
+//! │       ├── engine                     worker        agent/engine.rs
+//! │       └── containers                 one_for_one   dynamic
+//! │           └── container/<container>  rest_for_one  agent/container.rs
+//! │               ├── process            worker        agent/process.rs   the container
+//! │               ├── health             worker        agent/health.rs
+//! │               └── logs               worker        agent/logs.rs
+//! ├── apps                               one_for_one   dynamic
+//! │   └── app/<name>                     one_for_one   control/app.rs
+//! │       ├── rollout                    worker        control/rollout.rs
+//! │       └── proc/<type>.<name>         one_for_one   dynamic
+//! │           └── instance/<no>          worker        control/instance.rs
+//! ├── time                               worker        control/schedule.rs  cron procs
+//! └── web                                worker        the API, made by the role
+//! ```
 
+pub mod agent;
+pub mod control;
+pub mod hub;
+pub mod recorder;
+pub mod root;
+pub mod shared;
 pub mod supervise;

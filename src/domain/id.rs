@@ -96,7 +96,9 @@ fn dashed(text: &str) -> bool {
 
 /// An app name, or dotted parts of which each is one (`resource.redis.shop`).
 fn app_name(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(dashed) && !matches!(text, "service" | "resource" | "portal")
+    text.len() <= 253
+        && text.split('.').all(dashed)
+        && !matches!(text, "service" | "resource" | "portal")
 }
 
 text_id!(
@@ -154,8 +156,13 @@ pub enum ProcType {
 
 impl ProcType {
     /// Every proc type, in the order of the documentation.
-    pub const ALL: [ProcType; 5] =
-        [ProcType::Web, ProcType::Worker, ProcType::Oneshot, ProcType::Portal, ProcType::Cron];
+    pub const ALL: [ProcType; 5] = [
+        ProcType::Web,
+        ProcType::Worker,
+        ProcType::Oneshot,
+        ProcType::Portal,
+        ProcType::Cron,
+    ];
 
     /// The word used in `lain.yaml`, names and labels.
     pub fn as_str(self) -> &'static str {
@@ -178,11 +185,14 @@ impl fmt::Display for ProcType {
 impl FromStr for ProcType {
     type Err = InvalidId;
     fn from_str(value: &str) -> Result<Self, InvalidId> {
-        ProcType::ALL.into_iter().find(|t| t.as_str() == value).ok_or_else(|| InvalidId {
-            kind: "proc type",
-            value: value.to_owned(),
-            rule: "one of web, worker, oneshot, portal, cron",
-        })
+        ProcType::ALL
+            .into_iter()
+            .find(|t| t.as_str() == value)
+            .ok_or_else(|| InvalidId {
+                kind: "proc type",
+                value: value.to_owned(),
+                rule: "one of web, worker, oneshot, portal, cron",
+            })
     }
 }
 
@@ -210,7 +220,11 @@ impl InstanceId {
 
 impl fmt::Display for InstanceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}.i{}", self.app, self.proc_type, self.proc, self.no)
+        write!(
+            f,
+            "{}.{}.{}.i{}",
+            self.app, self.proc_type, self.proc, self.no
+        )
     }
 }
 
@@ -223,16 +237,28 @@ impl FromStr for InstanceId {
             rule: "<app>.<type>.<proc>.i<number>",
         };
         let mut parts = value.rsplitn(4, '.');
-        let no = parts.next().and_then(|p| p.strip_prefix('i')).and_then(|p| p.parse().ok());
-        let (Some(no), Some(proc), Some(kind), Some(app)) = (no, parts.next(), parts.next(), parts.next()) else {
+        let no = parts
+            .next()
+            .and_then(|p| p.strip_prefix('i'))
+            .and_then(|p| p.parse().ok());
+        let (Some(no), Some(proc), Some(kind), Some(app)) =
+            (no, parts.next(), parts.next(), parts.next())
+        else {
             return Err(wrong());
         };
-        Ok(Self { app: AppName::new(app)?, proc_type: kind.parse()?, proc: ProcName::new(proc)?, no })
+        Ok(Self {
+            app: AppName::new(app)?,
+            proc_type: kind.parse()?,
+            proc: ProcName::new(proc)?,
+            no,
+        })
     }
 }
 
 /// A counter on a stored object; each write raises it. Served as the strong `ETag`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Revision(pub u64);
 
@@ -251,7 +277,9 @@ mod tests {
         for good in ["a", "hello-world", "A1", "resource.redis.shop"] {
             assert!(AppName::new(good).is_ok(), "{good}");
         }
-        for bad in ["", "1a", "a_b", "a--b", "a-", "-a", "a..b", "service", "resource", "portal", "é"] {
+        for bad in [
+            "", "1a", "a_b", "a--b", "a-", "-a", "a..b", "service", "resource", "portal", "é",
+        ] {
             assert!(AppName::new(bad).is_err(), "{bad}");
         }
         assert!(AppName::new("a".repeat(64)).is_err());
@@ -259,11 +287,19 @@ mod tests {
 
     #[test]
     fn instance_ids_round_trip() {
-        for text in ["hello.web.web.i1", "resource.redis.shop.worker.redis-ctl.i12"] {
+        for text in [
+            "hello.web.web.i1",
+            "resource.redis.shop.worker.redis-ctl.i12",
+        ] {
             let id: InstanceId = text.parse().unwrap();
             assert_eq!(id.to_string(), text);
         }
-        for bad in ["hello.web.i1", "hello.web.web.1", "hello.sock.web.i1", "hello.web.web.ix"] {
+        for bad in [
+            "hello.web.i1",
+            "hello.web.web.1",
+            "hello.sock.web.i1",
+            "hello.web.web.ix",
+        ] {
             assert!(bad.parse::<InstanceId>().is_err(), "{bad}");
         }
     }

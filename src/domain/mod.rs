@@ -1,4 +1,16 @@
 //! PURE: identifiers, specs, decisions and views. No async, no clock, no I/O.
 
+pub mod crash;
+pub mod cron;
+pub mod group;
+pub mod health;
 pub mod id;
+pub mod labels;
+pub mod plan;
+#[cfg(test)]
+mod plan_tests;
+pub mod record;
+pub mod rollout;
+pub mod secret;
 pub mod spec;
+pub mod view;

@@ -62,7 +62,11 @@ pub(crate) struct Live {
     pub(crate) cell: Option<Arc<Cell>>,
     pub(crate) target: Option<Target>,
     pub(crate) restarts: u64,
-    pub(crate) history: VecDeque<PastRestart>,
+    #[expect(
+        clippy::box_collection,
+        reason = "most places never restart: a pointer instead of a whole queue, times 100,000"
+    )]
+    pub(crate) history: Option<Box<VecDeque<PastRestart>>>,
     pub(crate) last_crash: Option<Box<(SystemTime, ExitReason)>>,
     /// When the pending restart is due, on the lifecycle clock.
     pub(crate) due: Option<Duration>,
@@ -122,7 +126,7 @@ impl Node {
             cell: None,
             target: None,
             restarts: 0,
-            history: VecDeque::new(),
+            history: None,
             last_crash: None,
             due: None,
             since: now,
@@ -192,7 +196,7 @@ impl Node {
         self.with(|live| {
             (live.state, live.since) = (State::Running, now);
             live.restarts += 1;
-            if let Some(last) = live.history.back_mut() {
+            if let Some(last) = live.history.as_mut().and_then(|history| history.back_mut()) {
                 last.took = Some(took);
             }
         });
@@ -240,7 +244,7 @@ impl Node {
             if !reason.is_clean() {
                 live.last_crash = Some(Box::new((at, reason.clone())));
             }
-            let history = &mut live.history;
+            let history = live.history.get_or_insert_default();
             if history.len() == HISTORY {
                 history.pop_front();
             }

@@ -170,7 +170,11 @@ fn place(node: &Node, live: &Live, count: usize, now: Duration) -> TreeNode {
         shutdown: spec.shutdown,
         backoff: spec.backoff,
         restarts: live.restarts,
-        history: live.history.iter().cloned().collect(),
+        history: live
+            .history
+            .iter()
+            .flat_map(|history| history.iter().cloned())
+            .collect(),
         last_crash: live.last_crash.as_deref().map(|(at, reason)| Crash {
             at: *at,
             reason: reason.clone(),

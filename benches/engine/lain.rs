@@ -1,0 +1,199 @@
+//! The real binary, driven through its API as anybody would.
+
+use crate::support::{Docker, http_ok, until};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running `lain dev`, stopped with its containers when dropped.
+pub struct Lain {
+    child: Child,
+    dir: tempfile::TempDir,
+    url: String,
+}
+
+/// A file with one web proc.
+pub fn web(app: &str, instances: u32, spares: u32) -> String {
+    format!(
+        "appname: {app}\nweb:\n  image: lain/hello:1\n  port: 80\n  memory: 64m\n  num_instances: {instances}\n  spares: {spares}\n  restart:\n    intensity: 1000\n"
+    )
+}
+
+impl Lain {
+    pub fn start(docker: &Docker) -> Self {
+        Self::start_with(docker, &[])
+    }
+
+    pub fn start_with(docker: &Docker, env: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let ready = dir.path().join("ready");
+        let child = Command::new(env!("CARGO_BIN_EXE_lain"))
+            .args([
+                "dev",
+                "--listen",
+                "127.0.0.1:0",
+                "--engine",
+                "docker",
+                "--docker-host",
+                &docker.host,
+                "--data-dir",
+            ])
+            .arg(dir.path().join("data"))
+            .arg("--ready-file")
+            .arg(&ready)
+            .envs(env.iter().copied())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("lain starts");
+        until(|| std::fs::read_to_string(&ready).is_ok_and(|t| t.ends_with('\n')));
+        let url = std::fs::read_to_string(&ready)
+            .expect("its address")
+            .trim()
+            .to_owned();
+        Self { child, dir, url }
+    }
+
+    fn cli(&self, args: &[&str]) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_lain"))
+            .args(args)
+            .args(["--server", &self.url, "--token-file"])
+            .arg(self.dir.path().join("data/admin.token"))
+            .output()
+            .expect("the command line runs");
+        assert!(
+            output.status.success(),
+            "lain {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn file(&self, yaml: &str) -> PathBuf {
+        let path = self.dir.path().join("lain.yaml");
+        std::fs::write(&path, yaml).expect("a file");
+        path
+    }
+
+    pub fn deploy(&self, yaml: &str) {
+        self.cli(&["deploy", "-f", &self.file(yaml).display().to_string()]);
+    }
+
+    pub fn deploy_without_waiting(&self, yaml: &str) {
+        self.cli(&[
+            "deploy",
+            "--no-wait",
+            "-f",
+            &self.file(yaml).display().to_string(),
+        ]);
+    }
+
+    fn instances(&self, app: &str) -> Vec<Value> {
+        let text = self.cli(&["ps", "-a", app, "-o", "json"]);
+        let app: Value = serde_json::from_str(&text).expect("json");
+        let all = app["procs"].as_array().cloned().unwrap_or_default();
+        all.iter()
+            .flat_map(|p| p["instances"].as_array().cloned().unwrap_or_default())
+            .collect()
+    }
+
+    fn place(instance: &Value) -> (String, u16) {
+        let address = instance["endpoints"][0]["address"]
+            .as_str()
+            .expect("an address");
+        let port = address
+            .rsplit_once(':')
+            .and_then(|(_, p)| p.parse().ok())
+            .expect("a port");
+        (
+            instance["container"]
+                .as_str()
+                .expect("a container")
+                .to_owned(),
+            port,
+        )
+    }
+
+    /// Name and host port of an instance's container.
+    pub fn container(&self, app: &str, no: u64) -> (String, u16) {
+        let all = self.instances(app);
+        Self::place(all.iter().find(|i| i["no"] == no).expect("the instance"))
+    }
+
+    /// Once one is running and the other one idle.
+    pub fn active_and_spare(&self, app: &str) -> ((String, u16), (String, u16)) {
+        let mut found = None;
+        until(|| {
+            let all = self.instances(app);
+            let of = |state: &str| all.iter().find(|i| i["state"] == state).map(Self::place);
+            found = of("running").zip(of("idle"));
+            found.is_some()
+        });
+        found.expect("found")
+    }
+
+    pub fn is_active(&self, app: &str, container: &str) -> bool {
+        self.instances(app)
+            .iter()
+            .any(|i| i["container"] == container && i["role"] == "active")
+    }
+
+    pub fn until_all_answer(&self, app: &str, count: u32) {
+        let mut ports = Vec::new();
+        until(|| {
+            ports = self
+                .instances(app)
+                .iter()
+                .filter(|i| i["endpoints"][0].is_object())
+                .map(|i| Self::place(i).1)
+                .collect();
+            ports.len() == usize::try_from(count).expect("few")
+        });
+        for port in ports {
+            until(|| http_ok(port));
+        }
+    }
+
+    pub fn resident_mib(&self) -> f64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status
+            .lines()
+            .find_map(|l| l.strip_prefix("VmRSS:"))
+            .expect("VmRSS");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse::<f64>()
+            .expect("a number")
+            / 1024.0
+    }
+
+    /// The share of one core that it uses over a while.
+    pub fn cpu_share(&self, over: Duration) -> f64 {
+        let ticks = || -> f64 {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))
+                .expect("it runs");
+            let rest = stat.rsplit_once(')').expect("stat").1;
+            rest.split_whitespace()
+                .skip(11)
+                .take(2)
+                .map(|t| t.parse::<f64>().expect("ticks"))
+                .sum()
+        };
+        let (before, begun) = (ticks(), Instant::now());
+        std::thread::sleep(over);
+        (ticks() - before) / 100.0 / begun.elapsed().as_secs_f64()
+    }
+
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Lain {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,60 @@
+# lib.sh: what quickstart.sh and test.sh share. Sourced, never run.
+# shellcheck shell=bash
+
+me=$(basename "$0")
+say() { echo "$me: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+# `as_root CMD…`: as root, by sudo where this is another user.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo > /dev/null; then
+    sudo "$@"
+  else
+    die "'$*' needs root, and there is no sudo here; run $me as root"
+  fi
+}
+
+# The commands of the Rust toolchain, also where the shell has not read ~/.cargo/env yet.
+need_rust() {
+  local wanted have
+  command -v cargo > /dev/null || PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+  command -v cargo > /dev/null ||
+    die "there is no cargo here; install Rust (rustup, stable toolchain), open a new shell, and repeat"
+  wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+  have=$(rustc --version | cut -d' ' -f2)
+  [ "$(printf '%s\n%s\n' "$wanted" "$have" | sort -V | head -n 1)" = "$wanted" ] ||
+    die "Rust $wanted or newer is needed, this is $have; run: rustup update stable (Debian's own package is older: use rustup)"
+}
+
+# `need_packages 'COMMAND=PACKAGE PACKAGE'…`: installs the Debian packages whose commands are missing.
+need_packages() {
+  local pair missing=() log
+  for pair in "$@"; do
+    # shellcheck disable=SC2206  # a command may need several packages
+    PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%=*}" > /dev/null || missing+=(${pair#*=})
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  command -v apt-get > /dev/null ||
+    die "missing: ${missing[*]}; there is no apt-get to install them with: install them and repeat"
+  say "installing ${missing[*]}"
+  log=$(mktemp)
+  { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 update &&
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=120 \
+      install --no-install-recommends "${missing[@]}"; } > "$log" 2>&1 < /dev/null ||
+    { tail -n 10 "$log" >&2; die "apt-get install ${missing[*]} failed"; }
+  rm -f "$log"
+}
+
+# Where cargo puts what it builds.
+target_dir() {
+  local dir=${CARGO_TARGET_DIR:-target}
+  case $dir in
+    /*) echo "$dir" ;;
+    *) echo "$PWD/$dir" ;;
+  esac
+}
+
+# Seconds since this shell began, as people read them.
+elapsed() { echo "$((SECONDS / 60)) min $((SECONDS % 60)) s"; }

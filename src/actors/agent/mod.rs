@@ -1,0 +1,14 @@
+//! `nodes/node/<name>`: what runs on one node. rest_for_one: the engine first, then the containers.
+
+pub mod bring_up;
+pub mod cell;
+pub mod container;
+pub mod crash;
+pub mod engine;
+pub mod health;
+pub mod logs;
+pub mod node;
+pub mod paths;
+pub mod process;
+pub mod put_away;
+pub mod spares;

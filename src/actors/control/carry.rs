@@ -1,0 +1,388 @@
+//! One step of a plan carried out on one instance, from first call to readiness. Called by `instance`.
+//!
+//! Every step is idempotent and may be cancelled at any await: whoever repeats it finds what was done.
+
+use crate::actors::agent::cell::{Assignment, ContainerCell, Observed, Phase};
+use crate::actors::agent::node;
+use crate::actors::agent::put_away::Removal;
+use crate::actors::control::render::{self, Counters};
+use crate::actors::recorder::{Record, Touch};
+use crate::actors::shared::Shared;
+use crate::domain::crash::CrashReport;
+use crate::domain::id::InstanceId;
+use crate::domain::plan::Step;
+use crate::domain::record::{AppRecord, Placement, keys};
+use crate::domain::spec::model::{ProcSpec, UpdateOrder};
+use crate::domain::view::PlanAction;
+use crate::ports::store::Change;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long an instance without a health check has to run before it counts as up.
+const STEADY: Duration = Duration::from_secs(1);
+
+/// Why a step failed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// In a sentence.
+    pub reason: String,
+    /// The crash behind it.
+    pub crash: Option<Arc<CrashReport>>,
+}
+
+impl From<String> for Failure {
+    fn from(reason: String) -> Self {
+        Self {
+            reason,
+            crash: None,
+        }
+    }
+}
+
+/// The assignment of an instance as its placement says.
+///
+/// # Errors
+/// A sentence when its proc or release is gone, or no image is known.
+pub fn assignment(
+    shared: &Shared,
+    record: &AppRecord,
+    placement: &Placement,
+    fresh: bool,
+) -> Result<Assignment, String> {
+    let id = &placement.instance;
+    let full_name = format!("{}.{}", id.proc_type, id.proc);
+    let release = record
+        .release_of(&full_name, placement.version)
+        .ok_or_else(|| {
+            format!(
+                "version {} of {full_name} is not known any more",
+                placement.version
+            )
+        })?;
+    let proc = release
+        .spec
+        .procs
+        .iter()
+        .find(|p| p.name == id.proc)
+        .ok_or_else(|| format!("proc {full_name} is gone"))?;
+    let proc = record.effective(proc);
+    let counters = Counters {
+        version: placement.version,
+        drift: placement.drift,
+    };
+    let container = render::container(
+        &shared.settings.site,
+        release,
+        &proc,
+        id,
+        counters,
+        &placement.ports,
+    )?;
+    Ok(Assignment {
+        instance: id.clone(),
+        version: placement.version,
+        container,
+        health: proc.health.clone(),
+        restart: proc.restart,
+        role: placement.role,
+        fresh,
+    })
+}
+
+/// Host ports for an instance, none of which is given to another or listened on.
+///
+/// # Errors
+/// A sentence when the range is used up.
+pub fn allocate(
+    shared: &Shared,
+    id: &InstanceId,
+    proc: &ProcSpec,
+    also_taken: &HashSet<u16>,
+) -> Result<Placement, String> {
+    let range = shared.settings.port_range;
+    // A version that is only being tried has its ports in no placement yet.
+    let tried = shared.node.published_ports();
+    let taken = |port: u16| {
+        also_taken.contains(&port)
+            || tried.contains(&port)
+            || shared.world.is_port_allocated(port)
+            || is_listening(shared, port)
+    };
+    let ports = render::allocate_ports(id, &render::exposed(proc), range, taken)?;
+    Ok(Placement {
+        instance: id.clone(),
+        node: shared.settings.node.clone(),
+        version: 0,
+        drift: 0,
+        role: crate::domain::view::InstanceRole::Active,
+        resources: (proc.cpu, proc.memory),
+        ports,
+        restarts: 0,
+        last_crash: None,
+        gave_up: 0,
+        finished: None,
+    })
+}
+
+/// Whether somebody on this host listens on a port already.
+fn is_listening(shared: &Shared, port: u16) -> bool {
+    std::net::TcpListener::bind((shared.settings.site.publish, port)).is_err()
+}
+
+/// Carries out one step; resolves once the instance is as the step wants it.
+///
+/// # Errors
+/// Why that cannot be had.
+pub async fn carry_out(shared: Arc<Shared>, step: Step) -> Result<(), Failure> {
+    let id = &step.instance;
+    match step.action {
+        PlanAction::Create => create(&shared, id, false).await,
+        PlanAction::Start => create(&shared, id, true).await,
+        PlanAction::Recreate => recreate(&shared, &step).await,
+        PlanAction::UpdateInPlace => update_in_place(&shared, id).await,
+        PlanAction::Restart => restart(&shared, id).await,
+        PlanAction::Stop => put_away(&shared, id, Removal::Stop).await,
+        PlanAction::Delete => put_away(&shared, id, Removal::Remove).await,
+    }
+}
+
+fn desired(shared: &Shared, id: &InstanceId) -> Result<(Arc<AppRecord>, Placement), Failure> {
+    let app = shared
+        .world
+        .app(&id.app)
+        .ok_or_else(|| format!("app {} is gone", id.app))?;
+    let placement = shared
+        .world
+        .placement(id)
+        .ok_or_else(|| format!("instance {id} has no placement"))?;
+    Ok((app.record, placement))
+}
+
+/// Assigns the instance to its node and waits until it is ready.
+pub async fn create(shared: &Arc<Shared>, id: &InstanceId, fresh: bool) -> Result<(), Failure> {
+    let (record, placement) = desired(shared, id)?;
+    if record.is_stopped(&format!("{}.{}", id.proc_type, id.proc), id.no) {
+        return Ok(());
+    }
+    if fresh && (placement.finished.is_some() || placement.gave_up > 0) {
+        shared
+            .world
+            .change_placement(id, |p| (p.finished, p.gave_up) = (None, 0));
+        shared
+            .recorder
+            .send(Record::Placement(id.clone(), Touch::Finished(None)));
+        shared
+            .recorder
+            .send(Record::Placement(id.clone(), Touch::GaveUp(0)));
+    }
+    let cell = node::assign(shared, assignment(shared, &record, &placement, fresh)?).await?;
+    wait_steady(&cell, Duration::ZERO).await
+}
+
+async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
+    let id = &step.instance;
+    let (record, mut placement) = desired(shared, id)?;
+    let proc = record
+        .proc(&id.proc)
+        .ok_or_else(|| format!("proc {} is gone", id.proc))?;
+    let old: Vec<_> = shared
+        .node
+        .of(id)
+        .into_iter()
+        .filter(|c| c.assignment.version != step.version)
+        .collect();
+    let stopped = record.is_stopped(&proc.full_name(), id.no);
+    let overlap = proc.update.order == UpdateOrder::StartFirst && !proc.stateful && !stopped;
+    placement.version = step.version;
+    placement.resources = (proc.cpu, proc.memory);
+    (placement.finished, placement.gave_up) = (None, 0);
+    let ports_differ =
+        placement.ports.iter().map(|p| p.0).collect::<Vec<_>>() != render::exposed(&proc);
+    let begun = shared.node.of(id).into_iter();
+    if let Some(begun) = begun.rev().find(|c| c.assignment.version == step.version) {
+        // What an earlier attempt has made keeps the host ports that it was made with.
+        let published = begun.assignment.container.ports.iter();
+        placement.ports = published.map(|p| (p.container, p.host_port)).collect();
+    } else if overlap || ports_differ {
+        discard_unfinished(shared, &placement).await?;
+        // Old and new run side by side for a moment: they cannot share host ports.
+        placement.ports = allocate(shared, id, &proc, &HashSet::new())?.ports;
+    }
+    if !overlap || old.iter().all(|c| c.look(has_ended)) {
+        commit(shared, &placement).await?;
+        retire_all(shared, &old).await?;
+        if stopped {
+            return Ok(());
+        }
+        let cell = node::assign(shared, assignment(shared, &record, &placement, false)?).await?;
+        return wait_steady(&cell, proc.setup_time).await;
+    }
+    let cell = node::assign(shared, assignment(shared, &record, &placement, false)?).await?;
+    if let Err(failure) = wait_steady(&cell, proc.setup_time).await {
+        // The old one still serves; the new one goes.
+        let _ = node::retire(shared, &cell, Removal::Remove).await;
+        return Err(failure);
+    }
+    commit(shared, &placement).await?;
+    retire_all(shared, &old).await
+}
+
+/// Whether nothing of it serves. One that lain has only just begun to adopt may well serve.
+fn has_ended(seen: &Observed) -> bool {
+    match seen.phase {
+        Phase::Crashed(_) | Phase::Finished(_) | Phase::GaveUp(_) | Phase::Stopped => true,
+        Phase::Pending(_) | Phase::Starting(_) | Phase::Running | Phase::Frozen => false,
+    }
+}
+
+/// Removes the container of a version to come that a lain made which died before that version was noted: its
+/// host ports are known to nobody, so that nothing could reach it.
+async fn discard_unfinished(shared: &Arc<Shared>, placement: &Placement) -> Result<(), Failure> {
+    let (version, drift) = (placement.version, placement.drift);
+    let name = render::container_name(&placement.instance, Counters { version, drift });
+    let Some(found) = shared.node.take_found(&name) else {
+        return Ok(());
+    };
+    let removed = shared.runtime.remove(&found.id).await;
+    removed.map_err(|e| Failure::from(e.to_string()))
+}
+
+async fn retire_all(shared: &Arc<Shared>, cells: &[Arc<ContainerCell>]) -> Result<(), Failure> {
+    for cell in cells {
+        node::retire(shared, cell, Removal::Remove)
+            .await
+            .map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+/// Makes a placement durable, then visible. What promotion changed meanwhile stays.
+async fn commit(shared: &Shared, placement: &Placement) -> Result<(), Failure> {
+    let json = serde_json::to_vec(placement).map_err(|e| e.to_string())?;
+    let change = Change::Put(keys::instance(&placement.instance), json);
+    shared
+        .store
+        .transact(Vec::new(), vec![change])
+        .await
+        .map_err(|e| e.to_string())?;
+    let known = shared.world.change_placement(&placement.instance, |now| {
+        *now = Placement {
+            role: now.role,
+            restarts: now.restarts,
+            last_crash: now.last_crash.clone(),
+            ..placement.clone()
+        };
+    });
+    if known.is_none() {
+        shared.world.put_placement(placement.clone());
+    }
+    Ok(())
+}
+
+async fn update_in_place(shared: &Arc<Shared>, id: &InstanceId) -> Result<(), Failure> {
+    let (record, _) = desired(shared, id)?;
+    let proc = record
+        .proc(&id.proc)
+        .ok_or_else(|| format!("proc {} is gone", id.proc))?;
+    let resources = render::resources(proc.cpu, proc.memory, shared.settings.site.cpus);
+    for cell in shared.node.of(id) {
+        node::update(shared, &cell, resources)
+            .await
+            .map_err(|e| e.to_string())?;
+    }
+    shared.recorder.send(Record::Placement(
+        id.clone(),
+        Touch::Resources((proc.cpu, proc.memory)),
+    ));
+    Ok(())
+}
+
+async fn restart(shared: &Arc<Shared>, id: &InstanceId) -> Result<(), Failure> {
+    let Some(cell) = shared.node.of(id).pop() else {
+        return create(shared, id, true).await;
+    };
+    let before = cell.look(|o| o.is_alive().then_some(o.started_at));
+    let Some(before) = before else {
+        return create(shared, id, true).await;
+    };
+    node::restart(shared, &cell, "asked for by an operator");
+    let mut changed = cell.subscribe();
+    // First the old run must be over, then the new one ready.
+    while cell.look(|o| o.is_alive() && o.started_at == before) {
+        if changed.changed().await.is_err() {
+            break;
+        }
+    }
+    wait_steady(&cell, Duration::ZERO).await
+}
+
+async fn put_away(shared: &Arc<Shared>, id: &InstanceId, removal: Removal) -> Result<(), Failure> {
+    for cell in shared.node.of(id) {
+        node::retire(shared, &cell, removal)
+            .await
+            .map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+/// Resolves once the container has been ready for `setup_time` without a break. Where no health check says
+/// more than "it runs", it has to run for a moment: what crashes at once has never been ready.
+///
+/// # Errors
+/// As [`wait_ready`].
+async fn wait_steady(cell: &ContainerCell, setup_time: Duration) -> Result<(), Failure> {
+    let steady = match cell.assignment.health {
+        Some(_) => setup_time,
+        None => setup_time.max(STEADY),
+    };
+    loop {
+        wait_ready(cell).await?;
+        let run = |o: &Observed| (o.started_at, matches!(o.phase, Phase::Finished(_)));
+        let (started, finished) = cell.look(run);
+        if steady.is_zero() || finished {
+            return Ok(());
+        }
+        tokio::time::sleep(steady).await;
+        let (now, finished) = cell.look(run);
+        if finished || (now == started && cell.look(Observed::is_ready)) {
+            return Ok(());
+        }
+    }
+}
+
+/// Resolves once the container is ready, or ended well.
+///
+/// # Errors
+/// When its node gave up on it, or it was put away meanwhile.
+pub async fn wait_ready(cell: &ContainerCell) -> Result<(), Failure> {
+    let mut changed = cell.subscribe();
+    loop {
+        let verdict = cell.look(|o| match &o.phase {
+            _ if o.is_ready() => Some(Ok(())),
+            Phase::Finished(_) => Some(Ok(())),
+            Phase::GaveUp(reason) => Some(Err(Failure {
+                reason: reason.clone(),
+                crash: o.last_crash.clone(),
+            })),
+            Phase::Stopped => Some(Err(Failure::from("it was stopped meanwhile".to_owned()))),
+            Phase::Pending(_)
+            | Phase::Starting(_)
+            | Phase::Running
+            | Phase::Frozen
+            | Phase::Crashed(_) => None,
+        });
+        if let Some(verdict) = verdict {
+            return verdict.map_err(|f| Failure {
+                reason: format!("{}: {}", cell.instance(), f.reason),
+                ..f
+            });
+        }
+        if changed.changed().await.is_err() {
+            return Err(Failure::from(format!(
+                "{}: lain is stopping",
+                cell.instance()
+            )));
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! The control host as the API sees it: [`Control`] over the actors.
+//!
+//! Changes are committed to the store, then mirrored, then handed to the app's rollout. Reads come from the
+//! mirror and the cells, and never wait for an actor. One file a group of calls.
+
+mod command;
+mod deploy;
+mod doctor;
+mod exec;
+mod logs;
+mod tree;
+
+use crate::actors::control::{views, world};
+use crate::actors::recorder::Record;
+use crate::actors::shared::Shared;
+use crate::domain::crash::CrashReport;
+use crate::domain::id::{AppName, CrashId, InstanceId, OperationId, ProcName};
+use crate::domain::record::keys;
+use crate::domain::view::{
+    ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, LogLineView,
+    NodeView, OperationView, Page, PlanAction, ScaleRequest, VersionView,
+};
+use crate::ports::control::{
+    Caller, ChildAction, Control, ControlError, CrashFilter, EventStream, LogsQuery, Precondition,
+    Selector,
+};
+use crate::ports::runtime::{ExecRequest, ExecSession};
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use std::sync::Arc;
+
+/// The control host.
+pub struct Handle {
+    shared: Arc<Shared>,
+    rates: tree::Rates,
+}
+
+impl Handle {
+    /// A handle on the actors that share this environment.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            rates: tree::Rates::default(),
+        }
+    }
+
+    /// Keeps what was asked for, by whom, and how it went.
+    fn audit<T>(
+        &self,
+        caller: &Caller,
+        action: &str,
+        target: &str,
+        detail: String,
+        outcome: Result<T, ControlError>,
+    ) -> Result<T, ControlError> {
+        let said = outcome
+            .as_ref()
+            .map_or_else(ToString::to_string, |_| "ok".to_owned());
+        let record = AuditView {
+            at: self.shared.clock.now_utc(),
+            actor: caller.name.clone(),
+            from: caller.from.clone(),
+            action: action.to_owned(),
+            target: target.to_owned(),
+            detail,
+            outcome: said,
+        };
+        self.shared.recorder.send(Record::Audit(Box::new(record)));
+        outcome
+    }
+
+    fn find_app(&self, name: &AppName) -> Result<world::Versioned, ControlError> {
+        self.shared.world.app(name).ok_or_else(|| {
+            let names = self
+                .shared
+                .world
+                .apps()
+                .into_iter()
+                .map(|(name, _)| name.to_string());
+            not_found("app", name.as_str(), names)
+        })
+    }
+}
+
+/// "Does not exist", with the nearest name that does.
+fn not_found(kind: &'static str, name: &str, others: impl Iterator<Item = String>) -> ControlError {
+    let nearest = others
+        .map(|other| (strsim::damerau_levenshtein(name, &other), other))
+        .min()
+        .filter(|(distance, other)| *distance <= 2.max(other.len() / 3));
+    let hint = nearest
+        .map(|(_, other)| format!(" (did you mean {other}?)"))
+        .unwrap_or_default();
+    ControlError::NotFound {
+        kind,
+        name: name.to_owned(),
+        hint,
+    }
+}
+
+#[async_trait]
+impl Control for Handle {
+    fn version(&self) -> VersionView {
+        VersionView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            api: "v1".to_owned(),
+            role: self.shared.settings.role.to_owned(),
+            node: self.shared.settings.node.to_string(),
+            started_at: self.shared.started_at,
+        }
+    }
+
+    async fn ready(&self) -> Result<(), ControlError> {
+        self.shared.store.get(keys::OWNER).await?;
+        match self.shared.is_settled() {
+            true => Ok(()),
+            false => Err(ControlError::Unavailable("still starting".to_owned())),
+        }
+    }
+
+    async fn apps(&self) -> Result<Vec<AppView>, ControlError> {
+        Ok(self
+            .shared
+            .world
+            .apps()
+            .iter()
+            .map(|(name, app)| views::app(&self.shared, name, app))
+            .collect())
+    }
+
+    async fn app(&self, app: &AppName) -> Result<AppView, ControlError> {
+        Ok(views::app(&self.shared, app, &self.find_app(app)?))
+    }
+
+    async fn deploy(
+        &self,
+        app: &AppName,
+        request: DeployRequest,
+        precondition: Precondition,
+        dry_run: bool,
+        caller: Caller,
+    ) -> Result<ChangeAnswer, ControlError> {
+        let outcome = self
+            .deploy_app(app, request, precondition, dry_run, &caller)
+            .await;
+        if dry_run {
+            return outcome;
+        }
+        let detail = outcome.as_ref().map(summary).unwrap_or_default();
+        self.audit(&caller, "deploy", app.as_str(), detail, outcome)
+    }
+
+    async fn undeploy(
+        &self,
+        app: &AppName,
+        precondition: Precondition,
+        dry_run: bool,
+        caller: Caller,
+    ) -> Result<ChangeAnswer, ControlError> {
+        let outcome = self.undeploy_app(app, precondition, dry_run, &caller).await;
+        if dry_run {
+            return outcome;
+        }
+        let detail = outcome.as_ref().map(summary).unwrap_or_default();
+        self.audit(&caller, "undeploy", app.as_str(), detail, outcome)
+    }
+
+    async fn scale(
+        &self,
+        app: &AppName,
+        proc: &ProcName,
+        request: ScaleRequest,
+        dry_run: bool,
+        caller: Caller,
+    ) -> Result<ChangeAnswer, ControlError> {
+        let outcome = self.scale_proc(app, proc, &request, dry_run, &caller).await;
+        if dry_run {
+            return outcome;
+        }
+        let detail = serde_json::to_string(&request).unwrap_or_default();
+        self.audit(&caller, "scale", &format!("{app}/{proc}"), detail, outcome)
+    }
+
+    async fn restart(
+        &self,
+        selector: Selector,
+        dry_run: bool,
+        caller: Caller,
+    ) -> Result<ChangeAnswer, ControlError> {
+        self.command(PlanAction::Restart, selector, dry_run, caller)
+            .await
+    }
+
+    async fn stop(
+        &self,
+        selector: Selector,
+        dry_run: bool,
+        caller: Caller,
+    ) -> Result<ChangeAnswer, ControlError> {
+        self.command(PlanAction::Stop, selector, dry_run, caller)
+            .await
+    }
+
+    async fn start(
+        &self,
+        selector: Selector,
+        dry_run: bool,
+        caller: Caller,
+    ) -> Result<ChangeAnswer, ControlError> {
+        self.command(PlanAction::Start, selector, dry_run, caller)
+            .await
+    }
+
+    async fn logs(
+        &self,
+        query: LogsQuery,
+    ) -> Result<BoxStream<'static, Result<LogLineView, ControlError>>, ControlError> {
+        self.read_logs(query)
+    }
+
+    async fn exec(
+        &self,
+        instance: &InstanceId,
+        request: ExecRequest,
+        caller: Caller,
+    ) -> Result<ExecSession, ControlError> {
+        let outcome = self.exec_in(instance, request).await;
+        self.audit(
+            &caller,
+            "exec",
+            &instance.to_string(),
+            String::new(),
+            outcome,
+        )
+    }
+
+    async fn run(
+        &self,
+        app: &AppName,
+        proc: &ProcName,
+        request: ExecRequest,
+        caller: Caller,
+    ) -> Result<ExecSession, ControlError> {
+        let outcome = self.run_one_off(app, proc, request).await;
+        self.audit(
+            &caller,
+            "run",
+            &format!("{app}/{proc}"),
+            String::new(),
+            outcome,
+        )
+    }
+
+    async fn crashes(&self, filter: CrashFilter) -> Result<Page<CrashReport>, ControlError> {
+        self.list_crashes(filter).await
+    }
+
+    async fn crash(&self, id: &CrashId) -> Result<CrashReport, ControlError> {
+        match self
+            .shared
+            .store
+            .get(&format!("{}{id}", keys::CRASHES))
+            .await?
+        {
+            Some(entry) => Ok(world::decode(&entry)?),
+            None => Err(not_found("crash report", id.as_str(), std::iter::empty())),
+        }
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeView>, ControlError> {
+        Ok(vec![views::node(&self.shared)])
+    }
+
+    async fn operations(
+        &self,
+        app: Option<AppName>,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Page<OperationView>, ControlError> {
+        let all = self.shared.world.operations();
+        let wanted = all
+            .iter()
+            .filter(|o| app.as_ref().is_none_or(|a| a.as_str() == o.app));
+        let from = wanted.filter(|o| after.as_ref().is_none_or(|after| &o.id < after));
+        let mut items: Vec<OperationView> = from
+            .take(limit.saturating_add(1))
+            .map(|o| (**o).clone())
+            .collect();
+        let next = (items.len() > limit)
+            .then(|| items.truncate(limit))
+            .and_then(|()| items.last().map(|o| o.id.clone()));
+        Ok(Page { items, next })
+    }
+
+    async fn operation(&self, id: &OperationId) -> Result<OperationView, ControlError> {
+        if let Some(operation) = self.shared.world.operation(id) {
+            return Ok((*operation).clone());
+        }
+        match self
+            .shared
+            .store
+            .get(&format!("{}{id}", keys::OPERATIONS))
+            .await?
+        {
+            Some(entry) => Ok(world::decode(&entry)?),
+            None => Err(not_found("operation", id.as_str(), std::iter::empty())),
+        }
+    }
+
+    async fn cancel(
+        &self,
+        id: &OperationId,
+        caller: Caller,
+    ) -> Result<OperationView, ControlError> {
+        let outcome = self.cancel_operation(id, &caller).await;
+        self.audit(&caller, "cancel", id.as_str(), String::new(), outcome)
+    }
+
+    fn recent_events(&self, limit: usize) -> Vec<EventView> {
+        self.shared.hub.recent(limit)
+    }
+
+    fn events(&self, after: Option<u64>) -> EventStream {
+        self.shared.hub.subscribe(after)
+    }
+
+    fn tree(&self, path: &str, depth: Option<u32>) -> Result<ActorView, ControlError> {
+        self.read_tree(path, depth)
+    }
+
+    async fn actor(&self, path: &str) -> Result<ActorView, ControlError> {
+        self.read_actor(path)
+    }
+
+    async fn act_on_child(
+        &self,
+        path: &str,
+        action: ChildAction,
+        caller: Caller,
+    ) -> Result<ActorView, ControlError> {
+        let outcome = self.act(path, action).await;
+        let word = match action {
+            ChildAction::Restart => "restart_child",
+            ChildAction::Terminate => "terminate_child",
+        };
+        self.audit(&caller, word, path, String::new(), outcome)
+    }
+
+    async fn audit(
+        &self,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Page<AuditView>, ControlError> {
+        let before = after.as_ref().map(|id| format!("{}{id}", keys::AUDIT));
+        let entries = self
+            .shared
+            .store
+            .list_back(keys::AUDIT, before.as_deref(), limit.saturating_add(1))
+            .await?;
+        let more = entries.len() > limit;
+        let shown: Vec<_> = entries.into_iter().take(limit).collect();
+        let next = shown
+            .last()
+            .filter(|_| more)
+            .map(|e| e.key.trim_start_matches(keys::AUDIT).to_owned());
+        let items = shown.iter().map(world::decode).collect::<Result<_, _>>()?;
+        Ok(Page { items, next })
+    }
+
+    async fn doctor(&self) -> Result<Vec<Finding>, ControlError> {
+        Ok(self.examine().await)
+    }
+}
+
+/// What a change does, for the audit: `3 create, 1 delete`.
+fn summary(answer: &ChangeAnswer) -> String {
+    let mut counts = std::collections::BTreeMap::new();
+    for step in &answer.plan.steps {
+        *counts
+            .entry(format!("{:?}", step.action).to_lowercase())
+            .or_insert(0u32) += 1;
+    }
+    let parts: Vec<String> = counts
+        .into_iter()
+        .map(|(action, n)| format!("{n} {action}"))
+        .collect();
+    if parts.is_empty() {
+        "nothing to do".to_owned()
+    } else {
+        parts.join(", ")
+    }
+}

@@ -1,0 +1,331 @@
+//! `apps/app/<app>/proc/<type>.<name>/instance/<no>`: one instance, wherever it runs.
+//!
+//! Parent: the proc's supervisor. Keeps its assignment on a node, carries out the steps that the app's
+//! rollout asks for, and takes "the node gave up" as its own crash: its next incarnation tries again, slowly.
+//! A restart loses nothing: desired state comes from the store's mirror, observed state from the node.
+
+use crate::actors::agent::cell::{ContainerCell, Phase};
+use crate::actors::agent::node;
+use crate::actors::control::carry::{self, Failure};
+use crate::actors::control::paths;
+use crate::actors::control::rollout::{InstanceCrashed, Rollout};
+use crate::actors::hub::{Event, Level};
+use crate::actors::recorder::{Record, Touch};
+use crate::actors::shared::Shared;
+use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
+use crate::domain::id::InstanceId;
+use crate::domain::plan::Step;
+use actix::prelude::*;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Something about this instance has changed: look again.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Look;
+
+/// Carry out a step; see [`carry`]. A newer step takes the place of one in progress.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Carry {
+    /// What is to be done.
+    pub step: Step,
+    /// Told how it went. Apart from the message's own answer, since the instance may crash over the very
+    /// failure that it reports: what was told is not lost with it.
+    pub reply: oneshot::Sender<Result<(), Failure>>,
+}
+
+/// Hands a step to its instance and waits until it is done, or why it cannot be.
+///
+/// # Errors
+/// That the instance has no actor, or that it crashed over the step: it may be handed to the next one.
+pub async fn carry(shared: &Arc<Shared>, step: Step) -> Result<Result<(), Failure>, String> {
+    let (reply, answer) = oneshot::channel();
+    let path = paths::instance(&step.instance);
+    let instance = shared.actor::<Instance>(&path);
+    let taken = instance.send(Carry { step, reply }).await;
+    taken.map_err(|e| e.to_string())?;
+    answer
+        .await
+        .map_err(|_| format!("the actor at {path:?} crashed over it"))
+}
+
+/// Try again at once instead of waiting.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct RetryNow;
+
+/// What an [`Instance`] is made from.
+#[derive(Clone)]
+pub struct Args {
+    /// The environment.
+    pub shared: Arc<Shared>,
+    /// Which instance.
+    pub id: InstanceId,
+}
+
+/// The actor.
+pub struct Instance {
+    shared: Arc<Shared>,
+    id: InstanceId,
+    carrying: Option<(SpawnHandle, oneshot::Sender<Result<(), Failure>>)>,
+    retry: Option<SpawnHandle>,
+    last_crash: Option<String>,
+    recovering: bool,
+}
+
+impl Actor for Instance {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let Some(placement) = self.shared.world.placement(&self.id) else {
+            return;
+        };
+        self.last_crash = placement.last_crash.clone();
+        if placement.finished.is_some() || self.is_stopped() {
+            return;
+        }
+        match placement.gave_up {
+            0 => self.assign(ctx),
+            times => self.wait_to_retry(times, ctx),
+        }
+    }
+}
+
+impl Child for Instance {
+    type Args = Args;
+
+    async fn init(args: Args, _: Birth<Self>) -> Result<Init<Self>, ExitReason> {
+        let Args { shared, id } = args;
+        Ok(Init::Ready(Self {
+            shared,
+            id,
+            carrying: None,
+            retry: None,
+            last_crash: None,
+            recovering: false,
+        }))
+    }
+}
+
+impl Instance {
+    fn is_stopped(&self) -> bool {
+        let full_name = format!("{}.{}", self.id.proc_type, self.id.proc);
+        self.shared
+            .world
+            .app(&self.id.app)
+            .is_some_and(|app| app.record.is_stopped(&full_name, self.id.no))
+    }
+
+    /// The container that counts: the newest version.
+    fn cell(&self) -> Option<Arc<ContainerCell>> {
+        self.shared.node.of(&self.id).pop()
+    }
+
+    fn assign(&mut self, ctx: &mut Context<Self>) {
+        self.retry = None;
+        let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
+        let work = async move {
+            let app = shared.world.app(&id.app).ok_or("the app is gone")?;
+            let placement = shared.world.placement(&id).ok_or("it has no placement")?;
+            let assignment = carry::assignment(&shared, &app.record, &placement, false)?;
+            node::assign(&shared, assignment).await.map(drop)
+        };
+        ctx.spawn(work.into_actor(self).map(
+            |outcome: Result<(), String>, actor, ctx| match outcome {
+                Ok(()) => ctx.notify(Look),
+                Err(reason) => actor.give_up(reason, ctx),
+            },
+        ));
+    }
+
+    fn wait_to_retry(&mut self, times: u32, ctx: &mut Context<Self>) {
+        let settings = &self.shared.settings;
+        let pause = retry_pause(times, settings.degraded_retry, settings.degraded_retry_max);
+        let due = self.shared.clock.now_utc() + pause;
+        self.shared.world.set_retry(&self.id, Some(due));
+        self.retry = Some(ctx.run_later(pause, |actor, ctx| {
+            actor.shared.world.set_retry(&actor.id, None);
+            actor.assign(ctx);
+        }));
+    }
+
+    /// The node gave up: this actor crashes, and its next incarnation waits before it tries again.
+    fn give_up(&mut self, reason: String, ctx: &mut Context<Self>) {
+        let times = self
+            .shared
+            .world
+            .placement(&self.id)
+            .map_or(1, |p| p.gave_up.saturating_add(1));
+        self.shared
+            .world
+            .change_placement(&self.id, |p| p.gave_up = times);
+        self.shared
+            .recorder
+            .send(Record::Placement(self.id.clone(), Touch::GaveUp(times)));
+        let message = format!(
+            "{} is degraded: node {} gave up: {reason}",
+            self.id, self.shared.settings.node
+        );
+        let mut event = Event::new("proc_degraded", Level::Error, message)
+            .instance(&self.id)
+            .node(&self.shared.settings.node)
+            .path(paths::instance(&self.id));
+        if let Some(crash) = &self.last_crash {
+            event = event.crash(crash);
+        }
+        self.shared.hub.emit(event);
+        ctx.exit(ExitReason::Error(format!(
+            "node {} gave up: {reason}",
+            self.shared.settings.node
+        )));
+    }
+
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        let Some(cell) = self.cell() else { return };
+        let seen = cell.look(|o| (o.phase.clone(), o.last_crash.clone(), o.is_ready()));
+        let (phase, crash, ready) = seen;
+        if let Some(crash) = crash
+            && self.last_crash.as_deref() != Some(crash.id.as_str())
+        {
+            self.last_crash = Some(crash.id.to_string());
+            self.shared.tell::<Rollout, _>(
+                &paths::rollout(&self.id.app),
+                InstanceCrashed(self.id.clone()),
+            );
+        }
+        match phase {
+            Phase::GaveUp(reason) if self.carrying.is_none() && self.retry.is_none() => {
+                self.give_up(reason, ctx)
+            }
+            Phase::Finished(exit)
+                if self
+                    .shared
+                    .world
+                    .placement(&self.id)
+                    .is_some_and(|p| p.finished.is_none()) =>
+            {
+                let text = Some(exit.to_string());
+                self.shared
+                    .world
+                    .change_placement(&self.id, |p| p.finished = text.clone());
+                self.shared
+                    .recorder
+                    .send(Record::Placement(self.id.clone(), Touch::Finished(text)));
+            }
+            _ if ready && !self.recovering => self.watch_recovery(ctx),
+            _ => {}
+        }
+    }
+
+    /// After it was ready for long enough, an instance that was given up counts as recovered.
+    fn watch_recovery(&mut self, ctx: &mut Context<Self>) {
+        if self
+            .shared
+            .world
+            .placement(&self.id)
+            .is_none_or(|p| p.gave_up == 0)
+        {
+            return;
+        }
+        self.recovering = true;
+        ctx.run_later(self.shared.settings.recovered_after, |actor, _| {
+            actor.recovering = false;
+            let settings = &actor.shared.settings;
+            let now = actor.shared.clock.monotonic();
+            let lasted = actor.cell().is_some_and(|c| {
+                c.look(|o| {
+                    o.is_ready()
+                        && o.ready_since
+                            .is_some_and(|at| now.saturating_sub(at) >= settings.recovered_after)
+                })
+            });
+            if lasted {
+                actor
+                    .shared
+                    .world
+                    .change_placement(&actor.id, |p| p.gave_up = 0);
+                actor
+                    .shared
+                    .recorder
+                    .send(Record::Placement(actor.id.clone(), Touch::GaveUp(0)));
+                let message = format!("{} has recovered", actor.id);
+                actor
+                    .shared
+                    .hub
+                    .emit(Event::new("proc_recovered", Level::Info, message).instance(&actor.id));
+            }
+        });
+    }
+}
+
+/// The pause before attempt `times`: doubles from `first` up to `most`.
+pub fn retry_pause(times: u32, first: Duration, most: Duration) -> Duration {
+    first
+        .saturating_mul(
+            1u32.checked_shl(times.saturating_sub(1))
+                .unwrap_or(u32::MAX),
+        )
+        .min(most)
+}
+
+impl Handler<Look> for Instance {
+    type Result = ();
+    fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
+        self.look(ctx);
+    }
+}
+
+impl Handler<RetryNow> for Instance {
+    type Result = ();
+    fn handle(&mut self, _: RetryNow, ctx: &mut Self::Context) {
+        if let Some(retry) = self.retry.take() {
+            ctx.cancel_future(retry);
+            self.shared.world.set_retry(&self.id, None);
+            self.assign(ctx);
+        }
+    }
+}
+
+impl Handler<Carry> for Instance {
+    type Result = ();
+    fn handle(&mut self, Carry { step, reply }: Carry, ctx: &mut Self::Context) {
+        if let Some((work, reply)) = self.carrying.take() {
+            ctx.cancel_future(work);
+            // Whoever asked may be gone: the newer step stands all the same. So below.
+            let _ = reply.send(Err(Failure::from(
+                "a newer change took its place".to_owned(),
+            )));
+        }
+        if let Some(retry) = self.retry.take() {
+            ctx.cancel_future(retry);
+        }
+        self.shared.world.set_retry(&self.id, None);
+        let work = carry::carry_out(Arc::clone(&self.shared), step);
+        let handle = ctx.spawn(work.into_actor(self).map(|outcome, actor, ctx| {
+            if let Some((_, reply)) = actor.carrying.take() {
+                let _ = reply.send(outcome);
+            }
+            actor.look(ctx);
+        }));
+        self.carrying = Some((handle, reply));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let seconds = Duration::from_secs;
+        for (times, pause) in [(0, 10), (1, 10), (2, 20), (3, 40), (6, 300), (40, 300)] {
+            assert_eq!(
+                retry_pause(times, seconds(10), seconds(300)),
+                seconds(pause),
+                "{times}"
+            );
+        }
+    }
+}

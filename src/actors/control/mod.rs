@@ -1,0 +1,14 @@
+//! The control host's half: desired state, apps, rollouts, and the handle that the API calls.
+
+pub mod app;
+pub mod carry;
+pub mod group;
+pub mod handle;
+pub mod instance;
+pub mod operation;
+pub mod paths;
+pub mod render;
+pub mod rollout;
+pub mod schedule;
+pub mod views;
+pub mod world;

@@ -1,0 +1,349 @@
+//! Desired state, placements and operations, mirrored from the store for reading.
+//!
+//! The store is the truth: a change is committed there first, then put here. Loaded whole at start.
+
+use crate::domain::id::{AppName, InstanceId, OperationId};
+use crate::domain::record::{AppRecord, Placement, keys};
+use crate::domain::view::{OperationView, RunView};
+use crate::ports::store::{Entry, Store, StoreError};
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::PoisonError;
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::watch;
+
+/// Operations kept in memory; older ones are read from the store.
+const OPERATIONS_KEPT: usize = 500;
+/// Keys read from the store at a time.
+const PAGE: usize = 500;
+
+/// An app's record with the store's revision of it.
+#[derive(Debug, Clone)]
+pub struct Versioned {
+    /// The record.
+    pub record: Arc<AppRecord>,
+    /// The store's revision.
+    pub revision: u64,
+}
+
+#[derive(Default)]
+struct State {
+    apps: BTreeMap<AppName, Versioned>,
+    placements: BTreeMap<AppName, BTreeMap<InstanceId, Placement>>,
+    /// How many placements each host port is given to.
+    ports: HashMap<u16, u32>,
+    operations: VecDeque<Arc<OperationView>>,
+    runs: BTreeMap<(AppName, String), Vec<RunView>>,
+    retries: BTreeMap<InstanceId, DateTime<Utc>>,
+    troubles: BTreeMap<AppName, String>,
+}
+
+impl State {
+    fn put_placement(&mut self, placement: Placement) {
+        for &(_, host) in &placement.ports {
+            *self.ports.entry(host).or_default() += 1;
+        }
+        let all = self
+            .placements
+            .entry(placement.instance.app.clone())
+            .or_default();
+        if let Some(before) = all.insert(placement.instance.clone(), placement) {
+            self.release(&before);
+        }
+    }
+
+    /// Gives back the host ports of a placement that is gone or replaced.
+    fn release(&mut self, placement: &Placement) {
+        for (_, host) in &placement.ports {
+            if let Some(count) = self.ports.get_mut(host) {
+                *count -= 1;
+                if *count == 0 {
+                    self.ports.remove(host);
+                }
+            }
+        }
+    }
+}
+
+/// The mirror; all its methods return at once.
+pub struct World {
+    state: RwLock<State>,
+    operations: watch::Sender<u64>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            state: RwLock::default(),
+            operations: watch::channel(0).0,
+        }
+    }
+}
+
+/// Reads all entries under a prefix.
+///
+/// # Errors
+/// As [`Store::list`].
+pub async fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<Entry>, StoreError> {
+    let mut all: Vec<Entry> = Vec::new();
+    loop {
+        let after = all.last().map(|e| e.key.clone());
+        let page = store.list(prefix, after.as_deref(), PAGE).await?;
+        let full = page.len() == PAGE;
+        all.extend(page);
+        if !full {
+            return Ok(all);
+        }
+    }
+}
+
+/// Reads an entry's JSON.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] naming the key.
+pub fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<T, StoreError> {
+    serde_json::from_slice(&entry.value).map_err(|e| StoreError::Corrupt {
+        path: entry.key.clone(),
+        reason: e.to_string(),
+        remedy: "it was written by another version of lain, or damaged; restore a backup of the data folder, or remove this key".to_owned(),
+    })
+}
+
+impl World {
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Loads everything from the store, replacing what was here.
+    ///
+    /// # Errors
+    /// What the store said, or [`StoreError::Corrupt`] for a value that cannot be read.
+    pub async fn load(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let mut fresh = State::default();
+        for entry in list_all(store, keys::APPS).await? {
+            let record: AppRecord = decode(&entry)?;
+            let name = record.current.spec.appname.clone();
+            fresh.apps.insert(
+                name,
+                Versioned {
+                    record: Arc::new(record),
+                    revision: entry.revision,
+                },
+            );
+        }
+        for entry in list_all(store, keys::INSTANCES).await? {
+            let placement: Placement = decode(&entry)?;
+            fresh.put_placement(placement);
+        }
+        for entry in store
+            .list_back(keys::OPERATIONS, None, OPERATIONS_KEPT)
+            .await?
+        {
+            fresh.operations.push_front(Arc::new(decode(&entry)?));
+        }
+        for entry in list_all(store, keys::RUNS).await? {
+            if let Some((app, proc)) = entry.key.trim_start_matches(keys::RUNS).split_once('/')
+                && let Ok(app) = AppName::new(app)
+            {
+                fresh.runs.insert((app, proc.to_owned()), decode(&entry)?);
+            }
+        }
+        *self.write() = fresh;
+        Ok(())
+    }
+
+    /// All apps by name.
+    pub fn apps(&self) -> Vec<(AppName, Versioned)> {
+        self.read()
+            .apps
+            .iter()
+            .map(|(name, app)| (name.clone(), app.clone()))
+            .collect()
+    }
+
+    /// One app.
+    pub fn app(&self, name: &AppName) -> Option<Versioned> {
+        self.read().apps.get(name).cloned()
+    }
+
+    /// Puts an app that was committed at this revision.
+    pub fn put_app(&self, record: AppRecord, revision: u64) -> Versioned {
+        let versioned = Versioned {
+            record: Arc::new(record),
+            revision,
+        };
+        self.write().apps.insert(
+            versioned.record.current.spec.appname.clone(),
+            versioned.clone(),
+        );
+        versioned
+    }
+
+    /// Forgets an app and what belongs to it.
+    pub fn remove_app(&self, name: &AppName) {
+        let mut state = self.write();
+        state.apps.remove(name);
+        for placement in state
+            .placements
+            .remove(name)
+            .unwrap_or_default()
+            .into_values()
+        {
+            state.release(&placement);
+        }
+        state.runs.retain(|(app, _), _| app != name);
+        state.retries.retain(|id, _| &id.app != name);
+        state.troubles.remove(name);
+    }
+
+    /// The placements of one app, in order.
+    pub fn placements(&self, app: &AppName) -> Vec<Placement> {
+        self.read()
+            .placements
+            .get(app)
+            .map(|all| all.values().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// All placements.
+    pub fn all_placements(&self) -> Vec<Placement> {
+        self.read()
+            .placements
+            .values()
+            .flat_map(BTreeMap::values)
+            .cloned()
+            .collect()
+    }
+
+    /// One placement.
+    pub fn placement(&self, id: &InstanceId) -> Option<Placement> {
+        self.read().placements.get(&id.app)?.get(id).cloned()
+    }
+
+    /// Puts a placement that was committed.
+    pub fn put_placement(&self, placement: Placement) {
+        self.write().put_placement(placement);
+    }
+
+    /// Changes a placement in memory; returns it as it is now, or nothing when it is gone.
+    pub fn change_placement(
+        &self,
+        id: &InstanceId,
+        change: impl FnOnce(&mut Placement),
+    ) -> Option<Placement> {
+        let mut state = self.write();
+        let mut placement = state.placements.get(&id.app)?.get(id)?.clone();
+        change(&mut placement);
+        state.put_placement(placement.clone());
+        Some(placement)
+    }
+
+    /// When a degraded instance is tried again; `None`: it is not waiting.
+    pub fn set_retry(&self, id: &InstanceId, due: Option<DateTime<Utc>>) {
+        let mut state = self.write();
+        match due {
+            Some(due) => state.retries.insert(id.clone(), due),
+            None => state.retries.remove(id),
+        };
+    }
+
+    /// When a degraded instance is tried again.
+    pub fn retry(&self, id: &InstanceId) -> Option<DateTime<Utc>> {
+        self.read().retries.get(id).copied()
+    }
+
+    /// Why an app as a whole is degraded; `None`: it is not.
+    pub fn set_trouble(&self, app: &AppName, trouble: Option<String>) {
+        let mut state = self.write();
+        match trouble {
+            Some(trouble) => state.troubles.insert(app.clone(), trouble),
+            None => state.troubles.remove(app),
+        };
+    }
+
+    /// Why an app as a whole is degraded.
+    pub fn trouble(&self, app: &AppName) -> Option<String> {
+        self.read().troubles.get(app).cloned()
+    }
+
+    /// Forgets a placement.
+    pub fn remove_placement(&self, id: &InstanceId) {
+        let mut state = self.write();
+        let gone = state
+            .placements
+            .get_mut(&id.app)
+            .and_then(|all| all.remove(id));
+        if let Some(gone) = gone {
+            state.release(&gone);
+        }
+    }
+
+    /// Whether a host port is given to some instance.
+    pub fn is_port_allocated(&self, port: u16) -> bool {
+        self.read().ports.contains_key(&port)
+    }
+
+    /// The last runs of a cron or oneshot proc, newest first.
+    pub fn runs(&self, app: &AppName, full_name: &str) -> Vec<RunView> {
+        self.read()
+            .runs
+            .get(&(app.clone(), full_name.to_owned()))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Replaces the runs of a proc.
+    pub fn put_runs(&self, app: &AppName, full_name: &str, runs: Vec<RunView>) {
+        self.write()
+            .runs
+            .insert((app.clone(), full_name.to_owned()), runs);
+    }
+
+    /// Puts an operation, new or changed, and wakes those who watch operations.
+    pub fn put_operation(&self, operation: OperationView) {
+        {
+            let mut state = self.write();
+            let operation = Arc::new(operation);
+            match state
+                .operations
+                .iter_mut()
+                .rev()
+                .find(|o| o.id == operation.id)
+            {
+                Some(slot) => *slot = operation,
+                None => {
+                    if state.operations.len() == OPERATIONS_KEPT {
+                        state.operations.pop_front();
+                    }
+                    state.operations.push_back(operation);
+                }
+            }
+        }
+        self.operations.send_modify(|n| *n += 1);
+    }
+
+    /// An operation that is in memory.
+    pub fn operation(&self, id: &OperationId) -> Option<Arc<OperationView>> {
+        self.read()
+            .operations
+            .iter()
+            .rev()
+            .find(|o| o.id == id.as_str())
+            .cloned()
+    }
+
+    /// Operations in memory, newest first.
+    pub fn operations(&self) -> Vec<Arc<OperationView>> {
+        self.read().operations.iter().rev().cloned().collect()
+    }
+
+    /// Wakes at each change of an operation.
+    pub fn watch_operations(&self) -> watch::Receiver<u64> {
+        self.operations.subscribe()
+    }
+}

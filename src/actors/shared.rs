@@ -1,0 +1,337 @@
+//! What every actor of one lain shares: ports, settings, and the state that is kept for reading.
+//!
+//! Holds no logic of its own beyond look-ups. Made by a role, handed to actors as `Arc<Shared>`.
+
+use crate::actors::agent::cell::{ContainerCell, Poke};
+use crate::actors::control::render::Site;
+use crate::actors::control::world::World;
+use crate::actors::hub::EventHub;
+use crate::actors::recorder::Recorder;
+use crate::actors::supervise::{ActorRef, Child, SupervisorRef, Tree};
+use crate::domain::id::{ContainerId, InstanceId, NodeName};
+use crate::domain::labels;
+use crate::ports::clock::Clock;
+use crate::ports::runtime::{ContainerStatus, EngineInfo, Runtime, RuntimeError};
+use crate::ports::store::Store;
+use actix::dev::ToEnvelope;
+use actix::{Handler, Message};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+
+/// What a role decides once, from the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `dev` or `server`.
+    pub role: &'static str,
+    /// This node.
+    pub node: NodeName,
+    /// What goes into containers.
+    pub site: Site,
+    /// Host ports that may be published, both ends included.
+    pub port_range: (u16, u16),
+    /// How often the engine is compared with what is wanted.
+    pub reconcile_every: Duration,
+    /// The first pause before a given-up instance is tried again; doubles up to `degraded_retry_max`.
+    pub degraded_retry: Duration,
+    /// The longest such pause.
+    pub degraded_retry_max: Duration,
+    /// An instance that was ready for this long has recovered.
+    pub recovered_after: Duration,
+    /// Crash reports kept for each app.
+    pub crashes_kept: usize,
+    /// Engine calls that make or start containers at the same time.
+    pub concurrent_starts: usize,
+    /// Whether idle spares are frozen where the engine can: they cost no CPU, and answer some 20 ms later.
+    pub freeze_spares: bool,
+    /// Where the data is, for `doctor`.
+    pub data_dir: std::path::PathBuf,
+}
+
+/// Whether the engine answers, and what it said of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EngineState {
+    /// Not asked yet.
+    Unknown,
+    /// It answers.
+    Up(EngineInfo),
+    /// It does not, and why.
+    Down(String),
+}
+
+/// The environment of the actors.
+pub struct Shared {
+    /// The durable store.
+    pub store: Arc<dyn Store>,
+    /// The container runtime of this node.
+    pub runtime: Arc<dyn Runtime>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// What the role decided.
+    pub settings: Settings,
+    /// Everything that happens.
+    pub hub: EventHub,
+    /// Desired state, placements and operations, kept for reading.
+    pub world: World,
+    /// The containers of this node.
+    pub node: NodeTable,
+    /// What is kept of the past goes here.
+    pub recorder: Recorder,
+    /// Bounds how many containers are made or started at once.
+    pub starts: Semaphore,
+    /// Whether the engine answers.
+    pub engine: watch::Sender<EngineState>,
+    /// When this process started.
+    pub started_at: chrono::DateTime<chrono::Utc>,
+    /// A client for health probes: no redirects followed, no connections kept.
+    pub http: reqwest::Client,
+    tree: OnceLock<Tree>,
+    poke: OnceLock<Poke>,
+    settled: AtomicBool,
+}
+
+impl Shared {
+    /// A fresh environment; nothing is loaded yet.
+    pub fn new(
+        store: Arc<dyn Store>,
+        runtime: Arc<dyn Runtime>,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+    ) -> Arc<Self> {
+        let started_at = clock.now_utc();
+        Arc::new(Self {
+            hub: EventHub::new(Arc::clone(&clock)),
+            world: World::default(),
+            node: NodeTable::default(),
+            recorder: Recorder::default(),
+            starts: Semaphore::new(settings.concurrent_starts.max(1)),
+            engine: watch::channel(EngineState::Unknown).0,
+            http: probe_client(),
+            tree: OnceLock::new(),
+            poke: OnceLock::new(),
+            settled: AtomicBool::new(false),
+            store,
+            runtime,
+            clock,
+            settings,
+            started_at,
+        })
+    }
+
+    /// How containers tell their instance's actor to look; set once, when the tree is built.
+    pub fn set_poke(&self, poke: Poke) {
+        // A second tree over one environment would be a defect; the first one stays.
+        let _ = self.poke.set(poke);
+    }
+
+    /// The function set by [`Shared::set_poke`].
+    pub fn poke(&self) -> Poke {
+        self.poke.get().cloned().unwrap_or_else(|| Arc::new(|_| {}))
+    }
+
+    /// The tree, once its first child begins; set by that child.
+    pub fn set_tree(&self, tree: &Tree) {
+        // A second incarnation of the first child finds it set.
+        let _ = self.tree.set(tree.clone());
+    }
+
+    /// The tree that these actors live in.
+    ///
+    /// # Panics
+    /// Never for an actor: the first child sets it before any other begins.
+    pub fn tree(&self) -> &Tree {
+        self.tree
+            .get()
+            .expect("the first child of the root has set the tree")
+    }
+
+    /// The actor at a path.
+    pub fn actor<A: Child>(&self, path: &str) -> ActorRef<A> {
+        self.tree().actor(path)
+    }
+
+    /// Sends a message and forgets it. Nobody there is no error: who is started later looks for itself.
+    pub fn tell<A, M>(&self, path: &str, message: M)
+    where
+        A: Child + Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        if let Some(tree) = self.tree.get()
+            && let Err(error) = tree.actor::<A>(path).do_send(message)
+        {
+            tracing::trace!(path, %error, "message had no receiver");
+        }
+    }
+
+    /// The supervisor at a path.
+    pub fn supervisor(&self, path: &str) -> SupervisorRef {
+        self.tree().supervisor(path)
+    }
+
+    /// All that is wanted is known: from now on what is not wanted may be removed.
+    pub fn settle(&self) {
+        self.settled.store(true, Ordering::Release);
+    }
+
+    /// Whether [`Shared::settle`] was called.
+    pub fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    /// The labels that mark this installation's containers.
+    pub fn owner_labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([(labels::OWNER.to_owned(), self.settings.site.owner.clone())])
+    }
+
+    /// Resolves once the engine answers.
+    pub async fn engine_up(&self) {
+        let mut state = self.engine.subscribe();
+        // The sender lives as long as `self`: waiting cannot fail.
+        let _ = state.wait_for(|s| matches!(s, EngineState::Up(_))).await;
+    }
+
+    /// Notes that a call found no engine; the engine actor notices and announces.
+    pub fn engine_lost(&self, error: &RuntimeError) {
+        let reason = error.to_string();
+        self.engine.send_if_modified(|state| match state {
+            EngineState::Down(_) => false,
+            EngineState::Up(_) | EngineState::Unknown => {
+                *state = EngineState::Down(reason);
+                true
+            }
+        });
+    }
+}
+
+fn probe_client() -> reqwest::Client {
+    // A probe asks the instance itself, never a proxy; a redirect counts as healthy, so it is not followed.
+    let builder = reqwest::Client::builder()
+        .no_proxy()
+        .pool_max_idle_per_host(0);
+    builder
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap_or_default()
+}
+
+/// The containers that are to run, or still run, on this node: by name, by instance and by engine id.
+#[derive(Default)]
+pub struct NodeTable {
+    cells: RwLock<Cells>,
+    found: Mutex<HashMap<String, ContainerStatus>>,
+    /// Held while a container is assigned.
+    pub assigning: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Cells {
+    by_name: HashMap<String, Arc<ContainerCell>>,
+    /// Ordered, so that the instances of a proc lie together.
+    by_instance: BTreeMap<InstanceId, Vec<Arc<ContainerCell>>>,
+}
+
+impl NodeTable {
+    fn read(&self) -> RwLockReadGuard<'_, Cells> {
+        self.cells.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Cells> {
+        self.cells.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The cell of a container.
+    pub fn get(&self, name: &str) -> Option<Arc<ContainerCell>> {
+        self.read().by_name.get(name).cloned()
+    }
+
+    /// All cells.
+    pub fn all(&self) -> Vec<Arc<ContainerCell>> {
+        self.read().by_name.values().cloned().collect()
+    }
+
+    /// The cell whose container has this engine id.
+    pub fn by_engine_id(&self, id: &ContainerId) -> Option<Arc<ContainerCell>> {
+        self.read()
+            .by_name
+            .values()
+            .find(|c| c.look(|o| o.id.as_ref() == Some(id)))
+            .cloned()
+    }
+
+    /// The host ports of all cells.
+    pub fn published_ports(&self) -> HashSet<u16> {
+        let cells = self.read();
+        let published = cells
+            .by_name
+            .values()
+            .flat_map(|c| &c.assignment.container.ports);
+        published.map(|p| p.host_port).collect()
+    }
+
+    /// The cells of one instance, oldest version first: two while a new version takes over.
+    pub fn of(&self, id: &InstanceId) -> Vec<Arc<ContainerCell>> {
+        self.read().by_instance.get(id).cloned().unwrap_or_default()
+    }
+
+    /// The cells of all instances of a proc.
+    pub fn of_proc(&self, id: &InstanceId) -> Vec<Arc<ContainerCell>> {
+        let from = InstanceId {
+            no: 0,
+            ..id.clone()
+        };
+        let to = InstanceId {
+            no: u32::MAX,
+            ..id.clone()
+        };
+        self.read()
+            .by_instance
+            .range(from..=to)
+            .flat_map(|(_, cells)| cells)
+            .cloned()
+            .collect()
+    }
+
+    /// Adds a cell; one of the same name is replaced.
+    pub fn insert(&self, cell: Arc<ContainerCell>) {
+        let mut cells = self.write();
+        let mine = cells
+            .by_instance
+            .entry(cell.instance().clone())
+            .or_default();
+        mine.retain(|c| c.name() != cell.name());
+        mine.push(Arc::clone(&cell));
+        mine.sort_by_key(|c| c.assignment.version);
+        cells.by_name.insert(cell.name().to_owned(), cell);
+    }
+
+    /// Forgets a cell.
+    pub fn remove(&self, name: &str) -> Option<Arc<ContainerCell>> {
+        let mut cells = self.write();
+        let cell = cells.by_name.remove(name)?;
+        if let Some(mine) = cells.by_instance.get_mut(cell.instance()) {
+            mine.retain(|c| c.name() != name);
+            if mine.is_empty() {
+                cells.by_instance.remove(cell.instance());
+            }
+        }
+        Some(cell)
+    }
+
+    /// Keeps what the engine listed, so that actors adopt without asking one by one.
+    pub fn set_found(&self, found: Vec<ContainerStatus>) {
+        let found = found.into_iter().map(|c| (c.name.clone(), c)).collect();
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    }
+
+    /// A container that the engine listed at start, taken once.
+    pub fn take_found(&self, name: &str) -> Option<ContainerStatus> {
+        self.found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name)
+    }
+}

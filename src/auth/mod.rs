@@ -1,0 +1,17 @@
+//! Who may call: tokens, the principals behind them, and what those may do.
+//!
+//! `web` asks [`Authenticator`] for every request; `roles` make the admin token and announce the
+//! endpoint at start. Tokens are shown once; what is stored is a hash.
+
+pub mod authenticator;
+pub mod endpoint;
+pub mod private_file;
+pub mod record;
+pub mod scope;
+pub mod token;
+
+pub use authenticator::Authenticator;
+pub use endpoint::{Announced, Endpoint};
+pub use record::{AuthError, NewToken, TokenInfo};
+pub use scope::{Access, Principal, Scope};
+pub use token::{Token, TokenId};

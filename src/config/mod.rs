@@ -1,0 +1,77 @@
+//! Configuration: built-in defaults < files < environment < flags.
+//!
+//! Each layer is read on its own ([`document`] for TOML, [`sources`] for the rest), every key and
+//! every value is checked where it stands, the layers are laid over each other with their origins
+//! ([`resolve`]), and the result is typed ([`schema`]). All errors are reported at once, each with
+//! its place. Called once by the roles and by `lain config`; nothing else reads the environment.
+
+pub mod document;
+pub mod error;
+pub mod resolve;
+pub mod schema;
+pub mod sources;
+pub mod value;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use resolve::{Origin, Setting};
+pub use schema::{Config, KEYS};
+pub use sources::{Facts, FileSource, Flag, Sources};
+pub use value::{ByteSize, EngineKind, LogFormat, PortRange};
+
+/// The built-in settings: `config/default.toml`.
+pub const DEFAULTS: &str = include_str!("../../config/default.toml");
+
+impl Config {
+    /// Reads, checks and combines all layers.
+    ///
+    /// # Errors
+    /// Every unknown key, wrong value and unreadable file, each with its place.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
+        let settings = resolve::resolve(sources)?;
+        let config = Config::build(settings)?;
+        config.check_combinations()?;
+        Ok(config)
+    }
+
+    /// Every key with its value as text and where it came from, in the order of `default.toml`.
+    /// Secrets are masked.
+    pub fn origins(&self) -> Vec<(&'static str, String, Origin)> {
+        let settings = self.settings().iter();
+        settings
+            .map(|s| (s.key.name, s.shown_value(), s.origin.clone()))
+            .collect()
+    }
+
+    /// What no single key can be blamed for.
+    fn check_combinations(&self) -> Result<(), ConfigErrors> {
+        let mut errors = Vec::new();
+        if !self.auth.enabled && !self.server.listen.ip().is_loopback() {
+            errors.push(self.error_at(
+                "auth.enabled",
+                "false is possible only while server.listen is a loopback address; \
+                 anyone who reaches another address would be an administrator",
+            ));
+        }
+        if self.supervision.first_backoff > self.supervision.max_backoff {
+            errors.push(self.error_at(
+                "supervision.first_backoff",
+                "must not be longer than supervision.max_backoff",
+            ));
+        }
+        if self.limits.request_burst < self.limits.request_rate {
+            errors.push(self.error_at(
+                "limits.request_burst",
+                "must be at least limits.request_rate",
+            ));
+        }
+        ConfigErrors::unless_empty(errors)
+    }
+
+    fn error_at(&self, key: &'static str, problem: &str) -> ConfigError {
+        let setting = self.settings().iter().find(|s| s.key.name == key);
+        ConfigError {
+            origin: setting.map_or(Origin::BuiltIn, |s| s.origin.clone()),
+            problem: format!("{key}: {problem}"),
+        }
+    }
+}

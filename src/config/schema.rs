@@ -1,0 +1,257 @@
+//! Every section and key, with its type: the one place where a setting is declared.
+//!
+//! `config/default.toml` has each of them with its default and its explanation, which a test
+//! compares with this file.
+
+use crate::config::error::{ConfigError, ConfigErrors};
+use crate::config::resolve::Setting;
+use crate::config::value::{AUTO, ByteSize, EngineKind, FromValue, LogFormat, PortRange, Value};
+use crate::domain::id::NodeName;
+use crate::domain::secret::Secret;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What is known of a key.
+#[derive(Debug)]
+pub struct Key {
+    /// Its dotted name, such as `server.listen`.
+    pub name: &'static str,
+    /// Its value must not be shown.
+    pub secret: bool,
+    /// Says why a value is not one that this key can have.
+    pub check: fn(&Value) -> Result<(), String>,
+}
+
+/// Reads one setting by the name of its key.
+fn read<T: FromValue>(settings: &[Setting], name: &str) -> Result<T, ConfigError> {
+    let setting = settings.iter().find(|s| s.key.name == name);
+    let setting = setting.ok_or_else(|| ConfigError {
+        origin: crate::config::resolve::Origin::BuiltIn,
+        problem: format!("{name} has no default"),
+    })?;
+    T::read(&setting.value).map_err(|problem| ConfigError {
+        origin: setting.origin.clone(),
+        problem: format!("{name}: {problem}"),
+    })
+}
+
+macro_rules! schema {
+    ($($(#[$section_doc:meta])* $section:ident: $Section:ident {
+        $($(#[$doc:meta])* $key:ident: $type:ty $(, $check:expr)?;)*
+    })*) => {
+        $($(#[$section_doc])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $Section {
+            $($(#[$doc])* pub $key: $type,)*
+        })*
+
+        /// The configuration of one lain process, checked and complete.
+        #[derive(Debug, Clone)]
+        pub struct Config {
+            $($(#[$section_doc])* pub $section: $Section,)*
+            settings: Vec<Setting>,
+        }
+
+        impl Config {
+            /// Types the combined settings.
+            pub(super) fn build(settings: Vec<Setting>) -> Result<Self, ConfigErrors> {
+                Ok(Self {
+                    $($section: $Section {
+                        $($key: read(&settings, concat!(stringify!($section), ".", stringify!($key)))?,)*
+                    },)*
+                    settings,
+                })
+            }
+
+            /// Every setting with its origin, in the order of the documentation.
+            pub(super) fn settings(&self) -> &[Setting] {
+                &self.settings
+            }
+        }
+
+        /// Every key, in the order of the documentation.
+        pub static KEYS: &[Key] = &[$($(Key {
+            name: concat!(stringify!($section), ".", stringify!($key)),
+            secret: <$type as FromValue>::SECRET,
+            check: |value| {
+                let typed = <$type as FromValue>::read(value)?;
+                $(let check: fn(&$type) -> Result<(), String> = $check; check(&typed)?;)?
+                let _ = typed;
+                Ok(())
+            },
+        },)*)*];
+    };
+}
+
+schema! {
+    /// Where and from what lain serves.
+    server: Server {
+        /// Where the API is served.
+        listen: SocketAddr;
+        /// Where everything durable is kept.
+        data_dir: PathBuf;
+        /// How long requests at work may take to end after SIGTERM.
+        shutdown_timeout: Duration;
+    }
+    /// What one client may ask for.
+    limits: Limits {
+        /// The largest request body.
+        max_body: ByteSize, |size| within(size.0, 1024, 1 << 30, "bytes");
+        /// How long a request may take, streams excepted.
+        request_timeout: Duration, positive;
+        /// How long a request head may take to arrive.
+        header_timeout: Duration, positive;
+        /// Requests a second and client.
+        request_rate: u32, at_least_one;
+        /// Requests at once and client.
+        request_burst: u32, at_least_one;
+        /// Connections open at once.
+        connections: u32, at_least_one;
+        /// Streams open at once.
+        streams: u32, at_least_one;
+    }
+    /// Who may call.
+    auth: Auth {
+        /// Whether a token is asked for.
+        enabled: bool;
+        /// How long a new token lives.
+        token_lifetime: Duration, positive;
+    }
+    /// What runs containers.
+    engine: Engine {
+        /// Which runtime.
+        kind: EngineKind;
+        /// The Docker Engine's address.
+        docker_host: String, docker_host;
+        /// Containers created or started at the same time.
+        parallel_starts: u32, at_least_one;
+        /// Whether idle spares are frozen where the engine can.
+        freeze_spares: bool;
+    }
+    /// This host as a node.
+    node: Node {
+        /// Its name.
+        name: NodeName;
+        /// Where containers' ports are published.
+        publish_address: IpAddr;
+        /// The host ports for what containers publish.
+        ports: PortRange;
+    }
+    /// The installation.
+    cluster: Cluster {
+        /// Its name, a label on its containers.
+        name: NodeName;
+        /// The domain of its apps.
+        domain: String, domain;
+    }
+    /// Restarts, of lain's own actors and of instances.
+    supervision: Supervision {
+        /// Restarts allowed within `period`.
+        intensity: u32;
+        /// The window of `intensity`.
+        period: Duration, positive;
+        /// The pause before the second restart.
+        first_backoff: Duration, positive;
+        /// The longest pause.
+        max_backoff: Duration, positive;
+        /// A run of this length makes the next restart immediate.
+        healthy_after: Duration, positive;
+        /// How often a degraded proc is tried again.
+        degraded_retry: Duration, positive;
+    }
+    /// The comparison of what runs with what is wanted.
+    reconcile: Reconcile {
+        /// How often.
+        interval: Duration, positive;
+    }
+    /// Retention of crash reports.
+    crashes: Crashes {
+        /// Reports kept for each proc.
+        keep_per_proc: u32, at_least_one;
+        /// How long a report is kept.
+        keep_for: Duration, positive;
+        /// Lines of output kept with a report.
+        log_lines: u32, |n| within(u64::from(*n), 0, 10_000, "lines");
+    }
+    /// Retention of the audit trail.
+    audit: Audit {
+        /// How long a record is kept.
+        keep_for: Duration, positive;
+    }
+    /// lain's own log.
+    log: Log {
+        /// A level, or a list of `target=level`.
+        level: String, level;
+        /// How it is written.
+        format: LogFormat;
+    }
+    /// Where images come from.
+    registry: Registry {
+        /// Its address.
+        address: Option<String>;
+        /// Its user.
+        username: Option<String>;
+        /// Its password.
+        password: Option<Secret>;
+    }
+}
+
+fn positive(duration: &Duration) -> Result<(), String> {
+    let zero = duration.is_zero();
+    (!zero)
+        .then_some(())
+        .ok_or_else(|| "must be longer than 0s".to_owned())
+}
+
+fn at_least_one(n: &u32) -> Result<(), String> {
+    (*n > 0)
+        .then_some(())
+        .ok_or_else(|| "must be at least 1".to_owned())
+}
+
+fn within(n: u64, least: u64, most: u64, unit: &str) -> Result<(), String> {
+    let message = || format!("must be from {least} to {most} {unit}, found {n}");
+    (least..=most)
+        .contains(&n)
+        .then_some(())
+        .ok_or_else(message)
+}
+
+/// Any address, with the scheme that the engine's own tools take.
+fn docker_host(address: &String) -> Result<(), String> {
+    let known = ["unix:///", "tcp://", "http://"];
+    let right = address == AUTO || known.iter().any(|scheme| address.starts_with(scheme));
+    right
+        .then_some(())
+        .ok_or_else(|| format!("expected unix:///path or tcp://host:port, found {address:?}"))
+}
+
+/// A DNS name (RFC 1123): labels of letters, digits and inner dashes.
+fn domain(name: &String) -> Result<(), String> {
+    let label = |l: &str| {
+        (1..=63).contains(&l.len())
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    let right = name.len() <= 253 && name.split('.').all(label);
+    right
+        .then_some(())
+        .ok_or_else(|| format!("expected a domain such as \"lain.local\", found {name:?}"))
+}
+
+/// A level, or `target=level`, in a list with commas.
+fn level(levels: &String) -> Result<(), String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let right = levels.split(',').all(|part| {
+        let level = part.split_once('=').map_or(part, |(_, level)| level);
+        LEVELS.contains(&level.trim())
+    });
+    right.then_some(()).ok_or_else(|| {
+        format!(
+            "expected one of {}, or target=level, found {levels:?}",
+            LEVELS.join(", ")
+        )
+    })
+}

@@ -1,0 +1,305 @@
+//! What the store keeps of apps and instances: desired state and placements.
+//!
+//! Plain data and pure changes to it. Written by the control actors, read back at every start.
+
+use crate::domain::id::{InstanceId, NodeName, OperationId, ProcName};
+use crate::domain::spec::model::{AppSpec, Port, ProcSpec};
+use crate::domain::view::InstanceRole;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Store keys.
+pub mod keys {
+    use crate::domain::id::{AppName, InstanceId};
+
+    /// All apps.
+    pub const APPS: &str = "apps/";
+    /// All placements.
+    pub const INSTANCES: &str = "instances/";
+    /// All crash reports; their ids sort by time.
+    pub const CRASHES: &str = "crashes/";
+    /// All operations; their ids sort by time.
+    pub const OPERATIONS: &str = "operations/";
+    /// All audit records; their ids sort by time.
+    pub const AUDIT: &str = "audit/";
+    /// All runs of cron and oneshot procs.
+    pub const RUNS: &str = "runs/";
+    /// The installation's own id.
+    pub const OWNER: &str = "meta/owner";
+
+    /// One app.
+    pub fn app(app: &AppName) -> String {
+        format!("{APPS}{app}")
+    }
+
+    /// The placements of one app.
+    pub fn instances_of(app: &AppName) -> String {
+        format!("{INSTANCES}{app}/")
+    }
+
+    /// One placement.
+    pub fn instance(id: &InstanceId) -> String {
+        format!(
+            "{INSTANCES}{}/{}.{}/{}",
+            id.app, id.proc_type, id.proc, id.no
+        )
+    }
+
+    /// The runs of one proc.
+    pub fn runs(app: &AppName, full_name: &str) -> String {
+        format!("{RUNS}{app}/{full_name}")
+    }
+}
+
+/// One version of an app as it was deployed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Release {
+    /// What the file says.
+    pub spec: AppSpec,
+    /// The file.
+    pub lain_yaml: String,
+    /// The meta version that picks the release image.
+    pub meta_version: Option<String>,
+    /// The image for procs that name none.
+    pub image: Option<String>,
+    /// LAIN's version of each proc (by full name): counts changes that need a new container.
+    pub versions: BTreeMap<String, u64>,
+}
+
+/// What an operator changed by `scale`; survives deploys, as LAIN has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overrides {
+    /// Instances wanted.
+    pub num_instances: Option<u32>,
+    /// CPU level.
+    pub cpu: Option<u32>,
+    /// Memory in bytes.
+    pub memory: Option<u64>,
+    /// Spares wanted.
+    pub spares: Option<u32>,
+}
+
+/// What an operator stopped.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// The whole proc.
+    pub all: bool,
+    /// Single instances.
+    pub instances: BTreeSet<u32>,
+}
+
+impl Stopped {
+    /// Whether this instance is to stay down.
+    pub fn covers(&self, no: u32) -> bool {
+        self.all || self.instances.contains(&no)
+    }
+}
+
+/// An app's desired state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AppRecord {
+    /// What is wanted.
+    pub current: Release,
+    /// The last release that was good, to go back to; also what instances not yet updated still run.
+    pub previous: Option<Release>,
+    /// Releases before those, newest first: the last few, and all that some instance still runs.
+    #[serde(default)]
+    pub history: Vec<Release>,
+    /// Operators' changes by proc (full name).
+    pub overrides: BTreeMap<String, Overrides>,
+    /// What operators stopped, by proc (full name).
+    pub stopped: BTreeMap<String, Stopped>,
+    /// When it was first deployed.
+    pub created_at: DateTime<Utc>,
+    /// When its desired state last changed.
+    pub updated_at: DateTime<Utc>,
+    /// It is being removed.
+    pub removing: bool,
+    /// The operation in progress.
+    pub operation: Option<OperationId>,
+}
+
+impl AppRecord {
+    /// The proc of the current release by its name, with operators' changes applied.
+    pub fn proc(&self, name: &ProcName) -> Option<ProcSpec> {
+        let proc = self.current.spec.procs.iter().find(|p| &p.name == name)?;
+        Some(self.effective(proc))
+    }
+
+    /// All procs of the current release with operators' changes applied, in the order of the file.
+    pub fn procs(&self) -> Vec<ProcSpec> {
+        self.current
+            .spec
+            .procs
+            .iter()
+            .map(|p| self.effective(p))
+            .collect()
+    }
+
+    /// `proc` with operators' changes applied.
+    pub fn effective(&self, proc: &ProcSpec) -> ProcSpec {
+        let mut proc = proc.clone();
+        if let Some(over) = self.overrides.get(&proc.full_name()) {
+            proc.num_instances = over.num_instances.unwrap_or(proc.num_instances);
+            proc.cpu = over.cpu.unwrap_or(proc.cpu);
+            proc.memory = over.memory.unwrap_or(proc.memory);
+            proc.spares = over.spares.unwrap_or(proc.spares);
+        }
+        proc
+    }
+
+    /// What operators' changes hide of the file, such as `num_instances: 3 in lain.yaml`.
+    pub fn drift(&self, proc: &ProcSpec) -> Vec<String> {
+        let Some(over) = self.overrides.get(&proc.full_name()) else {
+            return Vec::new();
+        };
+        let mut drift = Vec::new();
+        let mut note = |key: &str, file: String, changed: bool| {
+            if changed {
+                drift.push(format!("{key}: {file} in lain.yaml"));
+            }
+        };
+        let differs = |over: Option<u32>, file: u32| over.is_some_and(|o| o != file);
+        note(
+            "num_instances",
+            proc.num_instances.to_string(),
+            differs(over.num_instances, proc.num_instances),
+        );
+        note("cpu", proc.cpu.to_string(), differs(over.cpu, proc.cpu));
+        note(
+            "memory",
+            size_text(proc.memory),
+            over.memory.is_some_and(|m| m != proc.memory),
+        );
+        note(
+            "spares",
+            proc.spares.to_string(),
+            differs(over.spares, proc.spares),
+        );
+        drift
+    }
+
+    /// Whether operators stopped this instance.
+    pub fn is_stopped(&self, full_name: &str, no: u32) -> bool {
+        self.stopped.get(full_name).is_some_and(|s| s.covers(no))
+    }
+
+    /// The version of a proc in the current release; 0 for one that is not in it.
+    pub fn version(&self, full_name: &str) -> u64 {
+        self.current.versions.get(full_name).copied().unwrap_or(0)
+    }
+
+    /// The release that holds `version` of a proc, the newest one if several do.
+    pub fn release_of(&self, full_name: &str, version: u64) -> Option<&Release> {
+        let all = std::iter::once(&self.current)
+            .chain(&self.previous)
+            .chain(&self.history);
+        all.into_iter()
+            .find(|release| release.versions.get(full_name) == Some(&version))
+    }
+
+    /// The highest version that a proc ever had, as far as is known; 0 for a new one.
+    pub fn highest_version(&self, full_name: &str) -> u64 {
+        let all = std::iter::once(&self.current)
+            .chain(&self.previous)
+            .chain(&self.history);
+        all.into_iter()
+            .filter_map(|release| release.versions.get(full_name))
+            .max()
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// Makes `next` the current release and the one before it `previous`; what that was goes to the history,
+    /// of which [`HISTORY_KEPT`] releases are kept, and all that `placements` still run.
+    pub fn succeed(&mut self, next: Release, placements: &[Placement]) {
+        let last = std::mem::replace(&mut self.current, next);
+        if last.versions == self.current.versions {
+            return;
+        }
+        if let Some(older) = self.previous.replace(last) {
+            self.history.insert(0, older);
+        }
+        let runs = |release: &Release, placement: &Placement| {
+            let id = &placement.instance;
+            let full_name = format!("{}.{}", id.proc_type, id.proc);
+            release.versions.get(&full_name) == Some(&placement.version)
+        };
+        let mut kept = 0;
+        self.history.retain(|release| {
+            kept += 1;
+            kept <= HISTORY_KEPT || placements.iter().any(|p| runs(release, p))
+        });
+    }
+}
+
+/// Releases kept besides the current one and the one before it.
+pub const HISTORY_KEPT: usize = 10;
+
+/// Bytes as LAIN writes them: `64m`, `1g`, else bytes.
+pub fn size_text(bytes: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    const GIB: u64 = 1 << 30;
+    match bytes {
+        b if b > 0 && b % GIB == 0 => format!("{}g", b / GIB),
+        b if b > 0 && b % MIB == 0 => format!("{}m", b / MIB),
+        b => b.to_string(),
+    }
+}
+
+/// Where an instance runs and as what: durable, so that a restart of lain finds it again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Placement {
+    /// Which instance.
+    #[serde(with = "crate::domain::crash::instance_text")]
+    pub instance: InstanceId,
+    /// Its node.
+    pub node: NodeName,
+    /// The version that it runs or is to run.
+    pub version: u64,
+    /// LAIN's drift count: counts re-placements.
+    pub drift: u64,
+    /// Active or spare.
+    pub role: InstanceRole,
+    /// CPU level and memory in bytes that were last applied.
+    pub resources: (u32, u64),
+    /// The host port of each of its ports.
+    pub ports: Vec<(Port, u16)>,
+    /// Restarts in all.
+    pub restarts: u64,
+    /// Its newest crash report.
+    pub last_crash: Option<String>,
+    /// How often its node gave up on it in a row; 0 once it was healthy for a while.
+    pub gave_up: u32,
+    /// How it ended, where it ended well and is not to run again.
+    pub finished: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_as_lain_writes_them() {
+        for (bytes, text) in [(32 << 20, "32m"), (1 << 30, "1g"), (1000, "1000"), (0, "0")] {
+            assert_eq!(size_text(bytes), text);
+        }
+    }
+
+    #[test]
+    fn a_stopped_proc_covers_every_instance() {
+        let some = Stopped {
+            all: false,
+            instances: [2].into(),
+        };
+        assert!(!some.covers(1) && some.covers(2));
+        assert!(
+            Stopped {
+                all: true,
+                instances: BTreeSet::new()
+            }
+            .covers(7)
+        );
+    }
+}

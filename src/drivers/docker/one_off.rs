@@ -1,0 +1,182 @@
+//! One-off containers of Docker Engine: made, attached, started, and removed at their end.
+//!
+//! Called by [`super::Docker::run`]. Whoever drops the session's control gives the container up: it is
+//! killed and removed.
+
+use super::error::Subject;
+use super::exec::piece;
+use super::{Docker, lifecycle, spec};
+use crate::domain::id::ContainerId;
+use crate::ports::runtime::{ContainerSpec, ExecControl, ExecRequest, ExecSession, RuntimeError};
+use async_trait::async_trait;
+use bollard::container::AttachContainerResults;
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, ResizeContainerTTYOptionsBuilder,
+    StartContainerOptions, WaitContainerOptionsBuilder,
+};
+use futures_util::{StreamExt, TryStreamExt};
+use tokio::sync::watch;
+
+pub(super) async fn run(
+    docker: &Docker,
+    made_like: &ContainerSpec,
+    request: ExecRequest,
+) -> Result<ExecSession, RuntimeError> {
+    let id = create(docker, made_like, &request).await?;
+    let (ended, code) = watch::channel(None);
+    let control = Control {
+        docker: docker.clone(),
+        id: id.clone(),
+        code,
+    };
+    let AttachContainerResults { output, input } = attach(docker, &id, &request).await?;
+    // Asked before the start: a command that ends at once is not missed.
+    let waiting = docker.clone();
+    let waited = id.clone();
+    actix_rt::spawn(async move { ended.send_replace(Some(wait(&waiting, &waited).await)) });
+    let client = docker.client();
+    let started = client
+        .get()
+        .await?
+        .start_container(id.as_str(), None::<StartContainerOptions>)
+        .await;
+    started.map_err(|e| client.failure(e, Subject::container("start", &id)))?;
+    if let Some((columns, rows)) = request.tty {
+        control.resize(columns, rows).await?;
+    }
+    let reading = docker.clone();
+    let output = output.map_ok(piece).map_err(move |e| {
+        reading
+            .client()
+            .failure(e, Subject::container("read the output of", &id))
+    });
+    Ok(ExecSession {
+        input,
+        output: output.boxed(),
+        control: Box::new(control),
+    })
+}
+
+async fn create(
+    docker: &Docker,
+    made_like: &ContainerSpec,
+    request: &ExecRequest,
+) -> Result<ContainerId, RuntimeError> {
+    let client = docker.client();
+    let mut wanted = made_like.clone();
+    wanted.env.extend(request.env.iter().cloned());
+    if !request.command.is_empty() {
+        // The command is taken as it is: an entrypoint would change its meaning.
+        wanted.entrypoint = Some(request.command.clone());
+        wanted.cmd = Some(Vec::new());
+    }
+    let mut body = spec::create_body(&wanted, &docker.shared.options)?;
+    body.attach_stdin = Some(request.stdin);
+    body.open_stdin = Some(request.stdin);
+    body.stdin_once = Some(request.stdin);
+    body.tty = Some(request.tty.is_some());
+    let options = CreateContainerOptionsBuilder::new()
+        .name(&wanted.name)
+        .build();
+    let answer = client
+        .get()
+        .await?
+        .create_container(Some(options), body)
+        .await;
+    let subject = Subject::new_container(&wanted.name, &wanted.image);
+    let answer = answer.map_err(|e| lifecycle::redact(client.failure(e, subject), &wanted.env))?;
+    ContainerId::new(answer.id).map_err(|e| RuntimeError::Failed {
+        action: format!("make container {}", wanted.name),
+        reason: e.to_string(),
+    })
+}
+
+async fn attach(
+    docker: &Docker,
+    id: &ContainerId,
+    request: &ExecRequest,
+) -> Result<AttachContainerResults, RuntimeError> {
+    let client = docker.client();
+    let options = AttachContainerOptionsBuilder::new()
+        .stdin(request.stdin)
+        .stdout(true)
+        .stderr(true)
+        .stream(true)
+        .build();
+    let attached = client
+        .get()
+        .await?
+        .attach_container(id.as_str(), Some(options))
+        .await;
+    attached.map_err(|e| client.failure(e, Subject::container("attach to", id)))
+}
+
+/// The exit code, once there is one.
+async fn wait(docker: &Docker, id: &ContainerId) -> Result<i32, RuntimeError> {
+    let client = docker.client();
+    let options = WaitContainerOptionsBuilder::new()
+        .condition("next-exit")
+        .build();
+    let mut answer = client
+        .get()
+        .await?
+        .wait_container(id.as_str(), Some(options));
+    let code = match answer.next().await {
+        Some(Ok(answer)) => answer.status_code,
+        // bollard's form of a non-zero exit.
+        Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => code,
+        Some(Err(error)) => return Err(client.failure(error, Subject::container("wait for", id))),
+        None => -1,
+    };
+    Ok(i32::try_from(code).unwrap_or(-1))
+}
+
+struct Control {
+    docker: Docker,
+    id: ContainerId,
+    code: watch::Receiver<Option<Result<i32, RuntimeError>>>,
+}
+
+#[async_trait]
+impl ExecControl for Control {
+    async fn resize(&self, columns: u16, rows: u16) -> Result<(), RuntimeError> {
+        let client = self.docker.client();
+        let size = ResizeContainerTTYOptionsBuilder::new()
+            .w(columns.into())
+            .h(rows.into())
+            .build();
+        let answer = client
+            .get()
+            .await?
+            .resize_container_tty(self.id.as_str(), size)
+            .await;
+        answer
+            .map_err(|e| client.failure(e, Subject::container("resize the terminal of", &self.id)))
+    }
+
+    async fn exit_code(&self) -> Result<i32, RuntimeError> {
+        let mut code = self.code.clone();
+        let known = code
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|c| c.clone());
+        known.unwrap_or_else(|| {
+            Err(RuntimeError::Failed {
+                action: format!("wait for container {}", self.id),
+                reason: "lain is stopping".to_owned(),
+            })
+        })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        let (docker, id) = (self.docker.clone(), self.id.clone());
+        actix_rt::spawn(async move {
+            if let Err(error) = lifecycle::remove(&docker, &id).await {
+                tracing::warn!(container = %id, %error, "one-off container could not be removed");
+            }
+        });
+    }
+}

@@ -1,0 +1,9 @@
+//! In-memory counterparts of the drivers, for tests and for simulation.
+//!
+//! Each has the semantics of the real one and can be told to misbehave.
+
+pub mod clock;
+pub mod store;
+
+pub use clock::ManualClock;
+pub use store::MemoryStore;

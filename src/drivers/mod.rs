@@ -1,0 +1,14 @@
+//! The real parts behind the ports, one file or folder each, and their in-memory counterparts.
+//!
+//! Imports `ports`, `domain` and `config`. Made by `roles` and tests, handed to actors as trait
+//! objects; no driver knows an actor.
+
+pub mod docker;
+pub mod history;
+pub mod memory;
+pub mod pidfd;
+pub mod process;
+pub mod redb;
+mod signal;
+pub mod simulated;
+pub mod transaction;

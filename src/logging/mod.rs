@@ -1,0 +1,3 @@
+//! Logs: lain's own `tracing`, and the log events of apps.
+
+pub mod tracing_setup;

@@ -1,0 +1,9 @@
+//! Small traits between the actors and the world, each with a real and an in-memory form.
+//!
+//! Imports only `domain`. Implemented in `drivers`; called by `actors` and `web`.
+
+pub mod auth;
+pub mod clock;
+pub mod control;
+pub mod runtime;
+pub mod store;

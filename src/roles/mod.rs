@@ -1,0 +1,6 @@
+//! Composition roots: each puts the real parts together for one way to run lain.
+
+pub mod dev;
+pub mod host;
+pub mod notify;
+pub mod web_server;

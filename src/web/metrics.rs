@@ -1,0 +1,289 @@
+//! `/metrics`: counters of requests, and gauges that are computed from the control host when asked.
+//!
+//! Names are `lain_<subsystem>_<what>_<unit>`; labels have few values, never ids or messages. Other
+//! parts of lain add their own with [`Metrics::register`].
+
+use super::error::Problem;
+use super::limits::lock;
+use super::state::Api;
+use crate::domain::view::{ActorView, AppState, AppView, InstanceState};
+use crate::ports::control::ControlError;
+use actix_web::http::{Method, StatusCode};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use serde::Serialize;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// Upper bounds of the latency histogram, in seconds.
+const BUCKETS: [f64; 11] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0,
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: &'static str,
+    route: String,
+    status: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProcLabels {
+    app: String,
+    proc: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProcStateLabels {
+    app: String,
+    proc: String,
+    state: String,
+}
+
+type Latency = Family<RequestLabels, Histogram, fn() -> Histogram>;
+
+fn latency_histogram() -> Histogram {
+    Histogram::new(BUCKETS)
+}
+
+/// The counters of this process.
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    latency: Latency,
+    refused_tokens: Counter,
+    panics: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::default();
+        let latency = Latency::new_with_constructor(latency_histogram);
+        let (refused_tokens, panics) = (Counter::default(), Counter::default());
+        registry.register(
+            "lain_http_request_duration_seconds",
+            "Time from a request's head to its answer's; streams count to their first byte",
+            latency.clone(),
+        );
+        registry.register(
+            "lain_http_refused_tokens",
+            "Requests with a token that is not known or has expired",
+            refused_tokens.clone(),
+        );
+        registry.register(
+            "lain_http_handler_panics",
+            "Requests whose handler panicked; each is a defect of lain",
+            panics.clone(),
+        );
+        Self {
+            registry: Mutex::new(registry),
+            latency,
+            refused_tokens,
+            panics,
+        }
+    }
+
+    /// Lets another part of lain add its own metrics, once, at start.
+    pub fn register(&self, add: impl FnOnce(&mut Registry)) {
+        add(&mut lock(&self.registry));
+    }
+
+    /// Counts a request. `route` is the path as it is in the route table.
+    pub fn request(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {
+        let labels = RequestLabels {
+            method: known_method(method),
+            route: route.to_owned(),
+            status: status_class(status),
+        };
+        self.latency
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
+    }
+
+    /// Counts a refused token.
+    pub fn refused_token(&self) {
+        self.refused_tokens.inc();
+    }
+
+    /// Counts a handler that panicked.
+    pub fn handler_panicked(&self) {
+        self.panics.inc();
+    }
+}
+
+/// Methods are a label: what a client makes up is `other`.
+fn known_method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"];
+    let known = KNOWN.into_iter().find(|known| *known == method.as_str());
+    known.unwrap_or("other")
+}
+
+fn status_class(status: StatusCode) -> &'static str {
+    match status.as_u16() / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    }
+}
+
+/// All metrics as text.
+///
+/// # Errors
+/// 503 where the control host cannot answer.
+pub async fn scrape(api: &Api) -> Result<String, Problem> {
+    let apps = api.control.apps().await?;
+    let root = api.control.tree("", None)?;
+    let now = snapshot(&apps, &root, api.slots.in_use());
+    let mut text = String::new();
+    encode_registry(&mut text, &lock(&api.metrics.registry))
+        .and_then(|()| encode_registry(&mut text, &now))
+        .and_then(|()| encode_eof(&mut text))
+        .map_err(|error| ControlError::Internal(format!("metrics: {error}")))?;
+    Ok(text)
+}
+
+/// What can be read off the views.
+fn snapshot(apps: &[AppView], root: &ActorView, streams: usize) -> Registry {
+    let mut registry = Registry::default();
+    add_apps(&mut registry, apps);
+    add_procs(&mut registry, apps);
+    add_actors(&mut registry, root);
+    let open = Gauge::<i64>::default();
+    open.set(as_i64(streams as u64));
+    registry.register("lain_http_streams", "Open SSE and WebSocket streams", open);
+    registry
+}
+
+fn add_apps(registry: &mut Registry, apps: &[AppView]) {
+    let by_state = Family::<StateLabels, Gauge>::default();
+    use AppState::{Degraded, Deploying, Recovering, Removing, Running, Stopped};
+    for state in [Deploying, Running, Recovering, Degraded, Stopped, Removing] {
+        let count = apps.iter().filter(|app| app.state == state).count();
+        let labels = StateLabels {
+            state: word(&state),
+        };
+        by_state.get_or_create(&labels).set(as_i64(count as u64));
+    }
+    registry.register("lain_apps", "Apps by state", by_state);
+}
+
+fn add_procs(registry: &mut Registry, apps: &[AppView]) {
+    let instances = Family::<ProcStateLabels, Gauge>::default();
+    let wanted = Family::<ProcLabels, Gauge>::default();
+    let restarts = Family::<ProcLabels, Counter>::default();
+    let crashes = Family::<ProcLabels, Counter>::default();
+    for (app, proc) in apps
+        .iter()
+        .flat_map(|app| app.procs.iter().map(move |p| (app, p)))
+    {
+        let labels = ProcLabels {
+            app: app.name.clone(),
+            proc: proc.full_name.clone(),
+        };
+        wanted.get_or_create(&labels).set(i64::from(proc.wanted));
+        crashes.get_or_create(&labels).inc_by(proc.crashes);
+        let all: u64 = proc.instances.iter().map(|i| i.restarts).sum();
+        restarts.get_or_create(&labels).inc_by(all);
+        for instance in &proc.instances {
+            let labels = ProcStateLabels {
+                app: app.name.clone(),
+                proc: proc.full_name.clone(),
+                state: word::<InstanceState>(&instance.state),
+            };
+            instances.get_or_create(&labels).inc();
+        }
+    }
+    registry.register(
+        "lain_proc_instances",
+        "Instances of a proc by state",
+        instances,
+    );
+    registry.register(
+        "lain_proc_wanted_instances",
+        "Instances wanted of a proc",
+        wanted,
+    );
+    registry.register(
+        "lain_proc_restarts",
+        "Restarts of the instances that a proc has now",
+        restarts,
+    );
+    registry.register(
+        "lain_proc_crashes",
+        "Crashes of a proc since it was deployed",
+        crashes,
+    );
+}
+
+fn add_actors(registry: &mut Registry, root: &ActorView) {
+    let by_state = Family::<StateLabels, Gauge>::default();
+    let (mut restarts, mut waiting, mut stack) = (0, 0, vec![root]);
+    while let Some(actor) = stack.pop() {
+        let labels = StateLabels {
+            state: known_state(&actor.state).to_owned(),
+        };
+        by_state.get_or_create(&labels).inc();
+        restarts += actor.restarts;
+        waiting += actor.mailbox.as_ref().map_or(0, |mailbox| mailbox.length);
+        stack.extend(&actor.children);
+    }
+    let messages = Gauge::<i64>::default();
+    messages.set(as_i64(waiting));
+    registry.register(
+        "lain_actors",
+        "Actors of the supervision tree by state",
+        by_state,
+    );
+    registry.register(
+        "lain_actor_waiting_messages",
+        "Messages in mailboxes",
+        messages,
+    );
+    registry.register(
+        "lain_actor_restarts",
+        "Restarts of the actors that there are now",
+        ConstCounter::new(restarts),
+    );
+}
+
+fn known_state(state: &str) -> &'static str {
+    const KNOWN: [&str; 6] = [
+        "running",
+        "starting",
+        "restarting",
+        "stopping",
+        "undefined",
+        "stuck",
+    ];
+    let known = KNOWN.into_iter().find(|known| *known == state);
+    known.unwrap_or("other")
+}
+
+/// The word that a state has in the API.
+fn word<T: Serialize>(state: &T) -> String {
+    let value = serde_json::to_value(state).ok();
+    let text = value.as_ref().and_then(|value| value.as_str());
+    text.unwrap_or("other").to_owned()
+}
+
+fn as_i64(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,316 @@
+//! Every route of the API, in one table.
+//!
+//! A row says method, path, who may, what body, and the handler with its documentation. Routing,
+//! access, 405 with `Allow`, known query parameters and OpenAPI all come from it.
+
+use super::gate::gate;
+use super::observe::observe;
+use super::openapi;
+use super::state::Api;
+use super::{
+    apps, audit, crashes, docs, doctor, error, events, exec, instances, logs, nodes, operations,
+    procs, supervision, system,
+};
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::guard::{Any, Get, Head, Method as Of};
+use actix_web::http::Method;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{App, Error, FromRequest, Handler, Responder, Route};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::path::{Operation, ParameterIn};
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everyone, without a token.
+    Open,
+    /// Every token; the handler leaves out, or refuses, what is not its own.
+    Own,
+    /// Tokens that may read the app in the path, or everything where there is none.
+    Read,
+    /// Tokens that may change the app in the path, or everything where there is none.
+    Change,
+    /// As [`Access::Change`], by a GET that becomes a WebSocket.
+    WebSocket,
+}
+
+/// What body a route takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// None.
+    None,
+    /// A JSON object.
+    Json,
+}
+
+/// One row of the table.
+pub struct Row {
+    /// `GET` rows answer `HEAD` too, but for WebSockets.
+    pub method: Method,
+    /// With `{parameters}`.
+    pub path: &'static str,
+    /// Who may.
+    pub access: Access,
+    /// What body.
+    pub body: Body,
+    /// Its documentation, from the handler.
+    pub operation: fn() -> Operation,
+    /// The method and path that the handler documents, for a test.
+    pub documented: fn() -> (Vec<utoipa::openapi::HttpMethod>, String),
+    mount: Box<dyn Fn() -> Route>,
+}
+
+/// What `gate` needs to know of a row.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Who may.
+    pub access: Access,
+    /// What body.
+    pub body: Body,
+    /// The query parameters that it knows.
+    pub query: Vec<String>,
+}
+
+fn row<P, F, Args>(
+    method: Method,
+    path: &'static str,
+    access: Access,
+    body: Body,
+    handler: F,
+) -> Row
+where
+    P: utoipa::Path,
+    F: Handler<Args> + Copy,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let guard = method.clone();
+    let heads = method == Method::GET && access != Access::WebSocket;
+    Row {
+        method,
+        path,
+        access,
+        body,
+        operation: P::operation,
+        documented: || (P::methods(), P::path()),
+        mount: Box::new(move || {
+            let route = web::route();
+            let route = match heads {
+                true => route.guard(Any(Get()).or(Head())),
+                false => route.guard(Of(guard.clone())),
+            };
+            route.to(handler)
+        }),
+    }
+}
+
+fn get<P, F, Args>(path: &'static str, access: Access, handler: F) -> Row
+where
+    P: utoipa::Path,
+    F: Handler<Args> + Copy,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    row::<P, F, Args>(Method::GET, path, access, Body::None, handler)
+}
+
+fn post<P, F, Args>(path: &'static str, access: Access, handler: F) -> Row
+where
+    P: utoipa::Path,
+    F: Handler<Args> + Copy,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    row::<P, F, Args>(Method::POST, path, access, Body::None, handler)
+}
+
+/// The table.
+#[rustfmt::skip]
+pub fn table() -> Vec<Row> {
+    use Access::{Change, Open, Own, Read, WebSocket};
+    vec![
+        get::<system::__path_healthz, _, _>("/healthz", Open, system::healthz),
+        get::<system::__path_readyz, _, _>("/readyz", Open, system::readyz),
+        get::<system::__path_version, _, _>("/version", Open, system::version),
+        get::<system::__path_api_version, _, _>("/api/v1/version", Open, system::api_version),
+        get::<system::__path_metrics, _, _>("/metrics", Read, system::metrics),
+        get::<docs::__path_openapi_json, _, _>("/api/v1/openapi.json", Open, docs::openapi_json),
+        get::<docs::__path_docs_page, _, _>("/api/v1/docs", Open, docs::docs_page),
+        get::<docs::__path_docs_script, _, _>("/api/v1/docs/docs.js", Open, docs::docs_script),
+        get::<docs::__path_docs_style, _, _>("/api/v1/docs/docs.css", Open, docs::docs_style),
+
+        get::<apps::__path_list_apps, _, _>("/api/v1/apps", Own, apps::list_apps),
+        get::<apps::__path_get_app, _, _>("/api/v1/apps/{app}", Read, apps::get_app),
+        row::<apps::__path_deploy_app, _, _>(Method::PUT, "/api/v1/apps/{app}", Change, Body::Json, apps::deploy_app),
+        row::<apps::__path_undeploy_app, _, _>(Method::DELETE, "/api/v1/apps/{app}", Change, Body::None, apps::undeploy_app),
+        post::<apps::__path_restart_app, _, _>("/api/v1/apps/{app}/restart", Change, apps::restart_app),
+        post::<apps::__path_stop_app, _, _>("/api/v1/apps/{app}/stop", Change, apps::stop_app),
+        post::<apps::__path_start_app, _, _>("/api/v1/apps/{app}/start", Change, apps::start_app),
+        get::<logs::__path_app_logs, _, _>("/api/v1/apps/{app}/logs", Read, logs::app_logs),
+        get::<crashes::__path_app_crashes, _, _>("/api/v1/apps/{app}/crashes", Read, crashes::app_crashes),
+
+        get::<procs::__path_list_procs, _, _>("/api/v1/apps/{app}/procs", Read, procs::list_procs),
+        get::<procs::__path_get_proc, _, _>("/api/v1/apps/{app}/procs/{proc}", Read, procs::get_proc),
+        row::<procs::__path_scale_proc, _, _>(Method::PATCH, "/api/v1/apps/{app}/procs/{proc}", Change, Body::Json, procs::scale_proc),
+        post::<procs::__path_restart_proc, _, _>("/api/v1/apps/{app}/procs/{proc}/restart", Change, procs::restart_proc),
+        post::<procs::__path_stop_proc, _, _>("/api/v1/apps/{app}/procs/{proc}/stop", Change, procs::stop_proc),
+        post::<procs::__path_start_proc, _, _>("/api/v1/apps/{app}/procs/{proc}/start", Change, procs::start_proc),
+        get::<exec::__path_run_command, _, _>("/api/v1/apps/{app}/procs/{proc}/run", WebSocket, exec::run_command),
+
+        get::<instances::__path_list_instances, _, _>("/api/v1/apps/{app}/procs/{proc}/instances", Read, instances::list_instances),
+        get::<instances::__path_get_instance, _, _>("/api/v1/apps/{app}/procs/{proc}/instances/{no}", Read, instances::get_instance),
+        post::<instances::__path_restart_instance, _, _>("/api/v1/apps/{app}/procs/{proc}/instances/{no}/restart", Change, instances::restart_instance),
+        post::<instances::__path_stop_instance, _, _>("/api/v1/apps/{app}/procs/{proc}/instances/{no}/stop", Change, instances::stop_instance),
+        post::<instances::__path_start_instance, _, _>("/api/v1/apps/{app}/procs/{proc}/instances/{no}/start", Change, instances::start_instance),
+        get::<exec::__path_exec_command, _, _>("/api/v1/apps/{app}/procs/{proc}/instances/{no}/exec", WebSocket, exec::exec_command),
+
+        get::<crashes::__path_list_crashes, _, _>("/api/v1/crashes", Own, crashes::list_crashes),
+        get::<crashes::__path_get_crash, _, _>("/api/v1/crashes/{id}", Own, crashes::get_crash),
+        get::<nodes::__path_list_nodes, _, _>("/api/v1/nodes", Read, nodes::list_nodes),
+        get::<nodes::__path_get_node, _, _>("/api/v1/nodes/{node}", Read, nodes::get_node),
+        get::<operations::__path_list_operations, _, _>("/api/v1/operations", Own, operations::list_operations),
+        get::<operations::__path_get_operation, _, _>("/api/v1/operations/{id}", Own, operations::get_operation),
+        post::<operations::__path_cancel_operation, _, _>("/api/v1/operations/{id}/cancel", Own, operations::cancel_operation),
+        get::<events::__path_list_events, _, _>("/api/v1/events", Own, events::list_events),
+
+        get::<supervision::__path_get_tree, _, _>("/api/v1/supervision", Read, supervision::get_tree),
+        get::<supervision::__path_get_actor, _, _>("/api/v1/supervision/actor", Read, supervision::get_actor),
+        get::<supervision::__path_watch_actors, _, _>("/api/v1/supervision/events", Read, supervision::watch_actors),
+        post::<supervision::__path_restart_actor, _, _>("/api/v1/supervision/restart", Change, supervision::restart_actor),
+        post::<supervision::__path_terminate_actor, _, _>("/api/v1/supervision/terminate", Change, supervision::terminate_actor),
+
+        get::<audit::__path_list_audit, _, _>("/api/v1/audit", Read, audit::list_audit),
+        get::<doctor::__path_run_doctor, _, _>("/api/v1/doctor", Read, doctor::run_doctor),
+    ]
+}
+
+/// The rules of a row, its known parameters from its documentation.
+fn rules(row: &Row) -> Rules {
+    let operation = openapi::documented(row);
+    let parameters = operation.parameters.unwrap_or_default().into_iter();
+    let query = parameters.filter_map(|parameter| match parameter {
+        RefOr::T(p) if matches!(p.parameter_in, ParameterIn::Query) => Some(p.name),
+        _ => None,
+    });
+    Rules {
+        access: row.access,
+        body: row.body,
+        query: query.collect(),
+    }
+}
+
+/// Mounts the table, each path behind its gate, and answers 404 to the rest.
+pub fn mount(config: &mut ServiceConfig) {
+    let mut by_path: BTreeMap<&'static str, Vec<Row>> = BTreeMap::new();
+    for row in table() {
+        by_path.entry(row.path).or_default().push(row);
+    }
+    for (path, rows) in by_path {
+        let methods: BTreeMap<&'static str, Rules> = rows
+            .iter()
+            .map(|row| (name_of(&row.method), rules(row)))
+            .collect();
+        let methods = Rc::new(methods);
+        let mut resource = web::resource(path);
+        for row in &rows {
+            resource = resource.route((row.mount)());
+        }
+        config.service(resource.wrap(from_fn(move |api: Data<Api>, request, next| {
+            gate(Rc::clone(&methods), api, request, next)
+        })));
+    }
+    config.default_service(web::to(no_route));
+}
+
+/// The methods of the table as constants.
+fn name_of(method: &Method) -> &'static str {
+    match *method {
+        Method::PUT => "PUT",
+        Method::POST => "POST",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "GET",
+    }
+}
+
+async fn no_route(request: actix_web::HttpRequest) -> Result<&'static str, error::Problem> {
+    Err(error::Problem::new(
+        error::Kind::NoRoute,
+        format!(
+            "there is nothing at {}; /api/v1/docs lists what there is",
+            request.path()
+        ),
+    ))
+}
+
+/// The whole app over `api`, for `serve` and for tests without a socket.
+pub fn app(
+    api: Data<Api>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    // `gate` has limited the body; what hands it on to a handler must not be stricter (256 KiB if unset).
+    let handed_on = web::PayloadConfig::new(api.limits.body);
+    App::new()
+        .app_data(handed_on)
+        .app_data(api)
+        .configure(mount)
+        .wrap(from_fn(observe))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handlers_document_the_row_that_they_are_in() {
+        for row in table() {
+            let (methods, path) = (row.documented)();
+            assert_eq!(path, row.path, "{} {}", row.method, row.path);
+            let documented: Vec<String> = methods
+                .iter()
+                .map(|m| serde_json::to_value(m).unwrap().to_string().to_uppercase())
+                .collect();
+            assert_eq!(documented, [format!("\"{}\"", row.method)], "{}", row.path);
+        }
+    }
+
+    #[test]
+    fn what_changes_needs_more_than_to_read() {
+        for row in table() {
+            let changes = row.method != Method::GET || row.access == Access::WebSocket;
+            let guarded = matches!(row.access, Access::Change | Access::WebSocket)
+                || row.path == "/api/v1/operations/{id}/cancel";
+            assert_eq!(changes, guarded, "{} {}", row.method, row.path);
+        }
+    }
+
+    #[test]
+    fn only_these_need_no_token() {
+        let open: Vec<&str> = table()
+            .iter()
+            .filter(|row| row.access == Access::Open)
+            .map(|row| row.path)
+            .collect();
+        let wanted = [
+            "/healthz",
+            "/readyz",
+            "/version",
+            "/api/v1/version",
+            "/api/v1/openapi.json",
+            "/api/v1/docs",
+            "/api/v1/docs/docs.js",
+            "/api/v1/docs/docs.css",
+        ];
+        assert_eq!(open, wanted);
+    }
+}
