@@ -25,14 +25,15 @@ need_rust() {
   wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
   have=$(rustc --version | cut -d' ' -f2)
   [ "$(printf '%s\n%s\n' "$wanted" "$have" | sort -V | head -n 1)" = "$wanted" ] ||
-    die "Rust $wanted or newer is needed, this is $have; run: rustup update stable"
+    die "Rust $wanted or newer is needed, this is $have; run: rustup update stable (Debian's own package is older: use rustup)"
 }
 
-# `need_packages COMMAND=PACKAGE…`: installs the Debian packages whose commands are missing.
+# `need_packages 'COMMAND=PACKAGE PACKAGE'…`: installs the Debian packages whose commands are missing.
 need_packages() {
   local pair missing=() log
   for pair in "$@"; do
-    PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%=*}" > /dev/null || missing+=("${pair#*=}")
+    # shellcheck disable=SC2206  # a command may need several packages
+    PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%=*}" > /dev/null || missing+=(${pair#*=})
   done
   [ ${#missing[@]} -gt 0 ] || return 0
   command -v apt-get > /dev/null ||

@@ -145,7 +145,7 @@ ask() { # URL
 start() {
   local url app_url answer engine privilege connection=()
   mkdir -p "$home"
-  need_packages cc=gcc curl=curl
+  need_packages 'cc=gcc libc6-dev' curl=curl
   need_rust
   say "building (a first build takes some minutes)"
   cargo build --locked --bin lain
@@ -171,20 +171,25 @@ start() {
 }
 
 next_steps() {
-  local run=$binary
+  local run=$binary victim
   case $run in "$PWD"/*) run=.${run#"$PWD"} ;; esac
   [ -z "$privilege" ] || run="sudo $run"
-  echo
-  echo "It runs: lain at $url, the app at $app_url (after $(elapsed)). How to go on:"
-  if [ -n "$listen$data_dir" ]; then echo "  export ${connection[*]}"; fi
+  victim=$($privilege docker -H "$engine" ps --format '{{.Names}}' --filter status=running | grep '^hello\.web' | sort | head -n 1) || true
   cat << END
-  $run tree --watch                  the supervision tree, live; keys: ? for help, q to leave
-  docker -H $engine kill \$(docker -H $engine ps -q --filter label=lain.proc=web | head -n 1)
-                                     break something, and watch it heal
-  $run crashes                       why it died: exit code, signal, last lines of output
-  $run logs -a hello -f              the app's output
-  $run --help                        everything else; docs/guide.md explains it
-  scripts/quickstart.sh --stop       stop lain and its containers
+
+It runs: lain at $url, the app at $app_url (after $(elapsed)). How to go on:
+
+END
+  # Where these are the defaults, nobody has to say them.
+  [ -z "$listen$data_dir" ] || echo "  export ${connection[*]}"
+  [ "$engine" = unix:///var/run/docker.sock ] || echo "  export DOCKER_HOST=$engine"
+  cat << END
+  $run tree --watch         # the supervision tree, live; ? lists the keys, q quits
+  ${privilege:+sudo -E }docker kill ${victim:-hello.web.web.v1-i1-d0}   # break something, and watch it heal
+  $run crashes              # why it died: exit code, signal, last lines of output
+  $run logs -a hello -f     # the app's output
+  $run --help               # everything else; docs/guide.md explains it
+  scripts/quickstart.sh --stop                # stop lain and its containers
 END
 }
 

@@ -25,7 +25,7 @@ if [ "$(id -u)" != 0 ]; then
     "scripts/test.sh" "$@"
 fi
 
-need_packages cc=gcc curl=curl busybox=busybox-static ip=iproute2 iptables=iptables unshare=util-linux
+need_packages 'cc=gcc libc6-dev' curl=curl busybox=busybox-static ip=iproute2 iptables=iptables unshare=util-linux
 need_rust
 
 started_engine=

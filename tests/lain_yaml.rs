@@ -4,6 +4,12 @@
 mod robust;
 #[path = "lain_yaml/rules.rs"]
 mod rules;
+#[path = "lain_yaml/rules_of_lists.rs"]
+mod rules_of_lists;
+#[path = "lain_yaml/rules_of_procs.rs"]
+mod rules_of_procs;
+#[path = "lain_yaml/table.rs"]
+mod table;
 
 use lain::domain::spec::{Parsed, SpecErrors, parse};
 use std::collections::BTreeMap;

@@ -72,16 +72,20 @@ impl Source {
 
 fn read(folder: &Path, root: &Path, into: &mut Vec<Source>) {
     let mut entries: Vec<PathBuf> = fs::read_dir(folder)
-        .unwrap()
-        .map(|e| e.unwrap().path())
+        .expect("a folder of sources")
+        .map(|e| e.expect("its entry").path())
         .collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {
             read(&path, root, into);
         } else if path.extension().is_some_and(|e| e == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            let path = path.strip_prefix(root).unwrap().display().to_string();
+            let text = fs::read_to_string(&path).expect("a source file");
+            let path = path
+                .strip_prefix(root)
+                .expect("below the root")
+                .display()
+                .to_string();
             into.push(Source { path, text });
         }
     }
@@ -176,6 +180,23 @@ fn imports_keep_to_the_layers() {
     none(faults);
 }
 
+/// The supervision library could be another project's.
+#[test]
+fn the_supervision_library_imports_nothing_of_ours() {
+    let mut faults = Vec::new();
+    for source in sources(&["src/actors/supervise"]) {
+        for (line, code) in source.code() {
+            let foreign = named(code).iter().any(|part| part != "actors");
+            if foreign
+                || (code.contains("crate::actors::") && !code.contains("crate::actors::supervise"))
+            {
+                faults.push(format!("{}:{line}: {}", source.path, code.trim()));
+            }
+        }
+    }
+    none(faults);
+}
+
 #[test]
 fn every_part_has_its_rule() {
     let free = ["main", "lib", "roles"];
@@ -231,18 +252,22 @@ fn nothing_is_left_undone_or_switched_off() {
     none(faults);
 }
 
-/// A path below one user's or one machine's folder works nowhere else.
+/// A path below one user's or one machine's folder works nowhere else. Tests may name one that is never opened.
 #[test]
 fn no_file_names_somebodys_machine() {
-    let here = ["\"/home/", "\"/work/", "\"/Users/", "\"/root/"];
     let mut faults = Vec::new();
-    for source in sources(&["src", "tests"]) {
-        if source.path == file!() {
-            continue;
-        }
-        // Tests may need a path that is only looked at, never opened.
-        for (line, code) in source.code().filter(|_| !source.is_test()) {
-            if let Some(path) = here.iter().find(|path| code.contains(**path)) {
+    for source in sources(&["src", "tests"])
+        .iter()
+        .filter(|s| s.path != file!())
+    {
+        let folders: &[&str] = match source.is_test() {
+            true => &["\"/work/", "\"/Users/"],
+            false => &["\"/work/", "\"/Users/", "\"/home/"],
+        };
+        for (line, code) in source.code() {
+            // `/home/me` is nobody's: examples use it.
+            let code = code.replace("/home/me/", "");
+            if let Some(path) = folders.iter().find(|path| code.contains(**path)) {
                 faults.push(format!(
                     "{}:{line}: names {path}…: {}",
                     source.path,
@@ -274,7 +299,7 @@ fn exemptions_are_still_needed() {
     for (path, reason) in LONGER {
         match all.iter().find(|source| source.path == *path) {
             None => faults.push(format!("{path} ({reason}): there is no such file")),
-            Some(source) if source.text.lines().count() <= LINES => {
+            Some(source) if source.text.lines().count() + 50 <= LINES => {
                 faults.push(format!("{path} ({reason}): is short enough now"));
             }
             Some(_) => {}

@@ -1,6 +1,11 @@
 //! Docker Engine keeps every runtime's promises, and some of its own: against a real engine, which
 //! `scripts/docker.sh ensure` installs and starts.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of tests fail by panicking, as tests do"
+)]
+
 mod runtime_support;
 
 #[path = "runtime_support/engine.rs"]
@@ -20,6 +25,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
 
 fn bed() -> Bed {
     bed_on(engine::machine())
@@ -189,6 +195,65 @@ async fn a_spec_arrives_as_it_was_written() {
 }
 
 #[tokio::test]
+async fn a_terminal_may_print_any_byte() {
+    let bed = bed();
+    let (id, _) = bed.running("terminal", Does::RunsOn).await;
+    let command = ["sh", "-c", "printf '\\001\\002\\000bell\\007'"]
+        .map(str::to_owned)
+        .to_vec();
+    let request = ExecRequest {
+        command,
+        env: Vec::new(),
+        stdin: true,
+        tty: Some((80, 24)),
+    };
+    let mut session = bed.runtime.exec(&id, request).await.unwrap();
+    let mut out = Vec::new();
+    while let Some(piece) = within(10, session.output.next()).await {
+        out.extend(piece.unwrap().1);
+    }
+    assert_eq!(out, b"\x01\x02\0bell\x07");
+    let request = ExecRequest {
+        command: vec!["sh".into()],
+        env: vec![("PS1".into(), "> ".into())],
+        stdin: true,
+        tty: Some((80, 24)),
+    };
+    let mut session = bed.runtime.exec(&id, request).await.unwrap();
+    session.input.write_all(b"exit 7\n").await.unwrap();
+    while within(10, session.output.next()).await.is_some() {}
+    assert_eq!(within(10, session.control.exit_code()).await.unwrap(), 7);
+}
+
+#[actix_web::rt::test]
+async fn a_one_off_container_goes_with_its_command() {
+    let bed = bed();
+    let request = |command: &str, tty| ExecRequest {
+        command: ["sh", "-c", command].map(str::to_owned).to_vec(),
+        env: vec![("COLOUR".into(), "blue".into())],
+        stdin: true,
+        tty,
+    };
+    for (tty, wanted) in [(None, "blue\n"), (Some((80, 24)), "blue\r\n")] {
+        let spec = bed.spec("one-off", Does::RunsOn);
+        let session = bed
+            .runtime
+            .run(&spec, request("echo $COLOUR; exit 3", tty))
+            .await;
+        let mut session = session.unwrap();
+        let mut out = Vec::new();
+        while let Some(piece) = within(10, session.output.next()).await {
+            out.extend(piece.unwrap().1);
+        }
+        assert_eq!(String::from_utf8(out).unwrap(), wanted);
+        assert_eq!(within(10, session.control.exit_code()).await.unwrap(), 3);
+        drop(session);
+        let gone = async || bed.runtime.list(&bed.labels()).await.unwrap().is_empty();
+        eventually("it is removed", gone).await;
+    }
+}
+
+#[tokio::test]
 async fn limits_are_the_kernels() {
     let bed = bed();
     let limits = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max \
@@ -244,23 +309,62 @@ async fn want_of_memory_is_told_apart_from_a_kill() {
 }
 
 #[tokio::test]
-async fn a_death_is_noticed_long_before_the_engine_notices() {
+async fn a_death_is_noticed_before_the_engine_tells() {
     let bed = bed();
-    let (id, pid) = bed.running("watched", Does::RunsOn).await;
-    let first = lain::drivers::pidfd::Process::open(pid.unwrap()).unwrap();
-    let (ended, killed) = tokio::join!(
-        async {
+    let (id, mut pid) = bed.running("watched", Does::RunsOn).await;
+    let mut events = bed.runtime.events(bed.labels());
+    assert_eq!(
+        within(10, events.next()).await,
+        Some(EngineEvent::Resynchronise)
+    );
+    for round in 0..3 {
+        let died = async {
+            while within(10, events.next()).await != Some(EngineEvent::Died { id: id.clone() }) {}
+            Instant::now()
+        };
+        let ended = async {
             bed.runtime.ended(&id, pid).await.unwrap();
             Instant::now()
-        },
-        async {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
+        let kill = async {
+            // Both are listening by now.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let first = lain::drivers::pidfd::Process::open(pid.unwrap()).unwrap();
             first.signal(rustix::process::Signal::KILL).unwrap();
-            Instant::now()
-        }
+        };
+        let (died, ended, ()) = tokio::join!(died, ended, kill);
+        assert!(ended < died, "round {round}");
+        pid = bed.runtime.start(&id).await.unwrap().pid;
+    }
+}
+
+#[tokio::test]
+async fn what_ends_at_once_runs_once() {
+    let bed = bed();
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().display().to_string();
+    let mount = Mount {
+        source,
+        target: "/runs".to_owned(),
+        read_only: false,
+    };
+    let mut spec = bed.spec("brief", Does::RunsOn);
+    spec.mounts = vec![mount];
+    spec.cmd = Some(
+        ["sh", "-c", "echo run >> /runs/log; exit 5"]
+            .map(str::to_owned)
+            .to_vec(),
     );
-    let took = ended.saturating_duration_since(killed);
-    assert!(took < Duration::from_millis(20), "{took:?}");
+    let id = bed.runtime.create(&spec).await.unwrap();
+    for run in 1..=5 {
+        let started = bed.runtime.start(&id).await.unwrap();
+        within(10, bed.runtime.ended(&id, started.pid))
+            .await
+            .unwrap();
+        assert_eq!(within(10, bed.runtime.exit_of(&id)).await.unwrap().code, 5);
+        let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
+        assert_eq!(log.lines().count(), run, "never started twice");
+    }
 }
 
 #[tokio::test]

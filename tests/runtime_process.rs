@@ -1,6 +1,11 @@
 //! Local processes keep every runtime's promises. What they promise beyond them is tested beside
 //! their code.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of tests fail by panicking, as tests do"
+)]
+
 mod runtime_support;
 
 use lain::drivers::process::{Options, Processes};

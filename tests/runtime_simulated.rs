@@ -1,6 +1,11 @@
 //! The simulated runtime keeps every runtime's promises. What it promises beyond them is tested
 //! beside its code.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of tests fail by panicking, as tests do"
+)]
+
 mod runtime_support;
 
 use chrono::Utc;

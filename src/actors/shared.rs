@@ -15,7 +15,7 @@ use crate::ports::runtime::{ContainerStatus, EngineInfo, Runtime, RuntimeError};
 use crate::ports::store::Store;
 use actix::dev::ToEnvelope;
 use actix::{Handler, Message};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -260,6 +260,16 @@ impl NodeTable {
             .values()
             .find(|c| c.look(|o| o.id.as_ref() == Some(id)))
             .cloned()
+    }
+
+    /// The host ports of all cells.
+    pub fn published_ports(&self) -> HashSet<u16> {
+        let cells = self.read();
+        let published = cells
+            .by_name
+            .values()
+            .flat_map(|c| &c.assignment.container.ports);
+        published.map(|p| p.host_port).collect()
     }
 
     /// The cells of one instance, oldest version first: two while a new version takes over.

@@ -1,3 +1,5 @@
+//! Tokens: made, found again, expired, damaged; what a file or a log may show of them.
+
 use super::*;
 use crate::domain::id::AppName;
 use crate::drivers::memory::{ManualClock, MemoryStore};

@@ -1,10 +1,10 @@
 //! `lain audit`: who changed what, when, from where.
 
-use crate::cli::client::Target;
 use crate::cli::error::{Exit, Result};
 use crate::cli::output::style::{Style, Tone};
 use crate::cli::output::table::{Cell, Table};
 use crate::cli::output::time;
+use crate::cli::request::Target;
 use crate::cli::session::Session;
 use crate::domain::view::AuditView;
 use chrono::{DateTime, Utc};

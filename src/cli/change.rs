@@ -4,12 +4,12 @@
 //! is the very data that is carried out.
 
 use crate::cli::args::Waiting;
-use crate::cli::client::{Change, Target};
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::output::document::Document;
 use crate::cli::output::style::{Tone, plain};
 use crate::cli::output::{Format, time};
 use crate::cli::progress::Progress;
+use crate::cli::request::{Change, Target};
 use crate::cli::session::Session;
 use crate::cli::watch::{Signal, Watch};
 use crate::cli::{crashes, plan};
@@ -213,7 +213,15 @@ fn failure(operation: &OperationView) -> CliError {
         .steps
         .iter()
         .filter(|step| step.state == OperationState::Failed);
-    let steps = failed.map(|step| format!("{}: {}", plain(&step.step.target), plain(&step.detail)));
+    let steps = failed.map(|step| {
+        let (target, detail) = (plain(&step.step.target), plain(&step.detail));
+        match detail.starts_with(&target) {
+            true => detail,
+            false => format!("{target}: {detail}"),
+        }
+    });
+    // A single failing step is often the whole error.
+    let steps = steps.filter(|step| *step != plain(why));
     let mut error =
         CliError::failed(format!("the {kind} of {app} failed: {}", plain(why))).details(steps);
     error.hint = Some(format!("lain logs -a {app}, or lain tree -a {app}"));

@@ -66,6 +66,8 @@ pub trait Surroundings {
     fn read(&self, path: &Path) -> std::io::Result<Option<String>>;
     /// Whether this process is root.
     fn is_root(&self) -> bool;
+    /// Whether there is a process of this id.
+    fn is_running(&self, pid: i32) -> bool;
 }
 
 /// This process and this machine.
@@ -87,6 +89,11 @@ impl Surroundings for Here {
     fn is_root(&self) -> bool {
         rustix::process::geteuid().is_root()
     }
+
+    fn is_running(&self, pid: i32) -> bool {
+        // Also true for a process of another user, to which a signal may not be sent.
+        Path::new("/proc").join(pid.to_string()).exists()
+    }
 }
 
 /// What `lain dev` writes for the CLI on the same machine.
@@ -95,6 +102,8 @@ struct EndpointFile {
     url: String,
     #[serde(default)]
     token_file: Option<PathBuf>,
+    #[serde(default)]
+    pid: Option<i32>,
 }
 
 /// The keys of `~/.config/lain/config.toml` that concern the connection; the rest belongs to the daemon.
@@ -186,15 +195,28 @@ fn find_server(wanted: &Wanted, around: &dyn Surroundings) -> Result<Server> {
     if let Some(name) = contexts(around)?.current_context {
         return named_context(&name, "current_context", around);
     }
-    for path in endpoint_files(around) {
-        if let Some(server) = endpoint(&path, around)? {
-            return Ok(server);
-        }
+    match left_behind(around)? {
+        Some(server) => Ok(server),
+        None => Ok(plain(DEFAULT_SERVER.to_owned(), "the default")),
     }
-    Ok(plain(DEFAULT_SERVER.to_owned(), "the default"))
 }
 
-fn endpoint(path: &Path, around: &dyn Surroundings) -> Result<Option<Server>> {
+/// The endpoint file of a `lain dev` that runs, else the first there is: a killed one leaves its file.
+fn left_behind(around: &dyn Surroundings) -> Result<Option<Server>> {
+    let mut stale = None;
+    for path in endpoint_files(around) {
+        let Some((server, pid)) = endpoint(&path, around)? else {
+            continue;
+        };
+        if pid.is_none_or(|pid| around.is_running(pid)) {
+            return Ok(Some(server));
+        }
+        stale = stale.or(Some(server));
+    }
+    Ok(stale)
+}
+
+fn endpoint(path: &Path, around: &dyn Surroundings) -> Result<Option<(Server, Option<i32>)>> {
     // Another user's file is not ours to complain about.
     let Ok(Some(text)) = around.read(path) else {
         return Ok(None);
@@ -203,12 +225,13 @@ fn endpoint(path: &Path, around: &dyn Surroundings) -> Result<Option<Server>> {
         CliError::failed(format!("{} cannot be understood: {error}", path.display()))
             .hint("restart `lain dev`, which writes it anew, or name the server with --server")
     })?;
-    Ok(Some(Server {
+    let server = Server {
         url: file.url,
         origin: path.display().to_string(),
         context: None,
         token_file: file.token_file,
-    }))
+    };
+    Ok(Some((server, file.pid)))
 }
 
 fn contexts(around: &dyn Surroundings) -> Result<ContextsFile> {
@@ -290,21 +313,25 @@ fn find_token(
             "LAIN_TOKEN".to_owned(),
         )));
     }
-    if let Some(path) = &server.token_file {
-        return token_file(path, &server.origin, around).map(Some);
+    match (&server.token_file, &server.context) {
+        (Some(path), Some(_)) => token_file(path, &server.origin, around).map(Some),
+        _ => local_token(server, around),
     }
-    local_token(server, around)
 }
 
 /// `--server` may well name the very server that left an endpoint file: then its token serves.
 fn local_token(server: &Server, around: &dyn Surroundings) -> Result<Option<(Token, String)>> {
     for path in endpoint_files(around) {
-        let Ok(Some(local)) = endpoint(&path, around) else {
+        let Ok(Some((local, _))) = endpoint(&path, around) else {
             continue;
         };
         let same = local.url.trim_end_matches('/') == server.url.trim_end_matches('/');
-        if let (true, Some(file)) = (same, &local.token_file) {
-            return token_file(file, &local.origin, around).map(Some);
+        let Some(file) = local.token_file.filter(|_| same) else {
+            continue;
+        };
+        // A token that has gone with its `lain dev` is not what is wrong.
+        if !matches!(around.read(&file), Ok(None)) {
+            return token_file(&file, &local.origin, around).map(Some);
         }
     }
     Ok(None)

@@ -27,6 +27,10 @@ impl Surroundings for Fake {
     fn is_root(&self) -> bool {
         self.root
     }
+
+    fn is_running(&self, pid: i32) -> bool {
+        pid == 1
+    }
 }
 
 const CONFIG: (&str, &str) = (
@@ -95,6 +99,28 @@ fn roots_endpoint_is_looked_for_only_by_root() {
     assert_eq!(found(Wanted::default(), &around).0, DEFAULT_SERVER);
     around.root = true;
     assert_eq!(found(Wanted::default(), &around).0, "http://127.0.0.1:1");
+}
+
+#[test]
+fn the_file_of_a_killed_lain_gives_way_to_one_that_runs() {
+    let dead = (
+        "/run/user/1/lain/endpoint.json",
+        r#"{"url": "http://127.0.0.1:1", "pid": 2, "token_file": "/gone"}"#,
+    );
+    let alive = (
+        "/run/lain/endpoint.json",
+        r#"{"url": "http://127.0.0.1:2", "pid": 1}"#,
+    );
+    let runtime = ("XDG_RUNTIME_DIR", "/run/user/1");
+    let mut around = fake(&[dead, alive], &[runtime]);
+    around.root = true;
+    assert_eq!(found(Wanted::default(), &around).0, "http://127.0.0.1:2");
+    // With nothing better it is named, and its lost token is not the complaint.
+    let around = fake(&[dead], &[runtime]);
+    assert_eq!(
+        found(Wanted::default(), &around),
+        ("http://127.0.0.1:1".to_owned(), None)
+    );
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! `lain crashes`: what crashed, why, and what was done; one report in full with its last lines.
 
 use crate::cli::args::proc_name;
-use crate::cli::client::Target;
 use crate::cli::complete;
 use crate::cli::error::{Exit, Result};
 use crate::cli::find;
 use crate::cli::output::style::{Style, Tone, plain};
 use crate::cli::output::table::{Cell, Table, short_ids};
 use crate::cli::output::time;
+use crate::cli::request::Target;
 use crate::cli::session::Session;
 use crate::domain::crash::CrashReport;
 use crate::domain::id::ProcName;

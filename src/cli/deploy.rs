@@ -2,9 +2,9 @@
 
 use crate::cli::args::{DryRun, Waiting};
 use crate::cli::change::{self, Done};
-use crate::cli::client::{Change, Expect, Target};
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::lainfile::{DEFAULT_FILE, LainFile};
+use crate::cli::request::{Change, Expect, Target};
 use crate::cli::session::Session;
 use crate::domain::id::AppName;
 use crate::domain::view::{AppView, DeployRequest, OperationView};

@@ -1,15 +1,15 @@
 //! `lain doctor`: what may keep lain from working, one remedy per failure; also while no server answers.
 
 use crate::cli::args::Global;
-use crate::cli::client::Target;
 use crate::cli::connection::Connection;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::output::Screen;
 use crate::cli::output::document::Document;
 use crate::cli::output::style::{Tone, plain};
+use crate::cli::request::Target;
 use crate::cli::session::{self, Session};
 use crate::cli::{checks, version};
-use crate::domain::view::{Finding, VersionView};
+use crate::domain::view::{Finding, Page, VersionView};
 use clap::Args;
 
 /// Check this machine and the server, with a remedy for each failure
@@ -60,10 +60,10 @@ async fn server(global: &Global, findings: &mut Vec<Finding>) -> Result<()> {
     findings.push(token(connection));
     match session
         .client
-        .list::<Finding>(&Target::new(["doctor"]), None)
+        .get_as::<Page<Finding>>(&Target::new(["doctor"]))
         .await
     {
-        Ok((_, theirs)) => findings.extend(theirs),
+        Ok(theirs) => findings.extend(theirs.items),
         Err(error) => findings.push(from_error("access", &error)),
     }
     Ok(())

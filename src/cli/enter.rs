@@ -1,8 +1,8 @@
 //! `lain enter`: a shell, or another command, in a running instance.
 
 use crate::cli::args::Selection;
-use crate::cli::client::Target;
 use crate::cli::error::{CliError, Exit, Result};
+use crate::cli::request::Target;
 use crate::cli::session::Session;
 use crate::cli::{exec, lainfile};
 use crate::domain::view::{AppView, InstanceState, InstanceView, ProcView};

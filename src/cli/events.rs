@@ -2,19 +2,21 @@
 
 use crate::cli::args::proc_name;
 use crate::cli::change;
-use crate::cli::client::Target;
 use crate::cli::complete;
 use crate::cli::error::{Exit, Result};
+use crate::cli::event_filter::{Filter, Level, Seen};
 use crate::cli::find;
+use crate::cli::output::Format;
 use crate::cli::output::document::Document;
 use crate::cli::output::style::{Style, Tone, plain};
 use crate::cli::output::table::{Cell, Table};
 use crate::cli::output::time;
+use crate::cli::request::Target;
 use crate::cli::session::Session;
 use crate::cli::watch::{Signal, Watch};
 use crate::domain::id::ProcName;
 use crate::domain::view::{EventView, OperationView};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -76,83 +78,6 @@ pub struct ListArgs {
     /// Go on as events come
     #[arg(short, long)]
     pub follow: bool,
-}
-
-/// How much an event matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum Level {
-    /// State changes.
-    Info,
-    /// May need someone.
-    Warn,
-    /// Someone must act.
-    Error,
-}
-
-impl Level {
-    fn word(self) -> &'static str {
-        match self {
-            Level::Info => "info",
-            Level::Warn => "warn",
-            Level::Error => "error",
-        }
-    }
-
-    fn of(word: &str) -> Level {
-        match word {
-            "error" => Level::Error,
-            "warn" => Level::Warn,
-            _ => Level::Info,
-        }
-    }
-}
-
-/// What the server need not know to leave events out.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// The proc's name.
-    pub proc: Option<String>,
-    /// The instance number.
-    pub instance: Option<u32>,
-    /// The least level.
-    pub level: Option<Level>,
-    /// Only actors at or below this path.
-    pub below: Option<String>,
-    /// At most this many of the past.
-    pub past: usize,
-}
-
-impl Filter {
-    /// Of the actors at or below a path; all of them if it is empty.
-    pub fn below(path: String) -> Self {
-        Self {
-            below: Some(path).filter(|path| !path.is_empty()),
-            past: 10,
-            ..Self::default()
-        }
-    }
-
-    /// Whether an event is wanted.
-    pub fn wants(&self, event: &EventView) -> bool {
-        let proc = event
-            .proc
-            .as_deref()
-            .map(|full| full.rsplit('.').next().unwrap_or(full));
-        let path = event.path.as_deref().unwrap_or("");
-        self.proc
-            .as_deref()
-            .is_none_or(|wanted| proc == Some(wanted))
-            && self
-                .instance
-                .is_none_or(|wanted| event.instance == Some(wanted))
-            && self
-                .level
-                .is_none_or(|least| Level::of(&event.level) >= least)
-            && self.below.as_deref().is_none_or(|below| {
-                path.strip_prefix(below)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
-    }
 }
 
 /// Lists or follows.
@@ -228,9 +153,9 @@ fn table(
     now: chrono::DateTime<chrono::Utc>,
     wide: bool,
 ) -> Table {
-    let mut header = vec!["AGE", "LEVEL", "KIND", "SUBJECT"];
+    let mut header = vec!["AGE", "LEVEL", "KIND"];
     if wide {
-        header.extend(["SEQ", "NODE", "OPERATION", "CRASH", "PATH"]);
+        header.extend(["SUBJECT", "SEQ", "NODE", "OPERATION", "CRASH", "PATH"]);
     }
     header.push("MESSAGE");
     let mut table = Table::new(&header);
@@ -240,9 +165,9 @@ fn table(
             time::since(Some(event.at), now).into(),
             Cell::toned(tone, style.state(tone, Level::of(&event.level).word())),
             event.kind.as_str().into(),
-            subject(event).into(),
         ];
         if wide {
+            row.push(subject(event).into());
             let text = |text: &Option<String>| Cell::from(text.as_deref().unwrap_or("-"));
             row.push(event.seq.to_string().into());
             row.extend([&event.node, &event.operation, &event.crash, &event.path].map(text));
@@ -322,36 +247,17 @@ pub async fn follow(session: &Session, target: Target, filter: &Filter) -> Resul
     }
 }
 
-/// Leaves out what a reconnection repeats. A server that has begun to count anew is told by its clock.
-#[derive(Debug, Default)]
-struct Seen {
-    last: Option<(u64, chrono::DateTime<chrono::Utc>)>,
-}
-
-impl Seen {
-    fn is_new(&mut self, event: &EventView) -> bool {
-        let new = self
-            .last
-            .is_none_or(|(seq, at)| event.seq > seq || event.at > at);
-        if new {
-            self.last = Some((event.seq, event.at));
-        }
-        new
-    }
-}
-
 fn print(session: &Session, document: &Document, event: &EventView) -> Result<()> {
     let screen = &session.screen;
-    if !screen.is_table() {
-        return screen.document_line(document);
+    match screen.format {
+        Format::Json | Format::Yaml => return screen.document_line(document),
+        Format::Name => return screen.line(&event.seq.to_string()),
+        Format::Table | Format::Wide => {}
     }
     let tone = tone(&event.level);
     let symbol = screen.out.paint(tone, screen.out.symbol(tone));
-    let about = subject(event);
-    let joint = if about.is_empty() { "" } else { "  " };
-    let about = screen.out.paint_name(&plain(&about));
     screen.line(&format!(
-        "{}  {symbol} {}{joint}{about}  {}",
+        "{}  {symbol} {}  {}",
         time::stamp(event.at),
         event.kind,
         plain(&event.message)
@@ -369,76 +275,4 @@ async fn watch(given: &str, timeout: Option<Duration>, session: &Session) -> Res
     let what = format!("the {} of {} has succeeded", ended.kind, ended.app);
     change::summary(session, &ended, &what, &format!("lain ps -a {}", ended.app))?;
     Ok(Exit::Ok)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event(seq: u64, second: i64, level: &str) -> EventView {
-        EventView {
-            seq,
-            at: chrono::DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap(),
-            kind: "instance_crashed".to_owned(),
-            level: level.to_owned(),
-            app: Some("hello".to_owned()),
-            proc: Some("web.web".to_owned()),
-            instance: Some(2),
-            node: None,
-            path: Some("apps/app/hello/proc/web.web".to_owned()),
-            operation: None,
-            crash: None,
-            message: "x".to_owned(),
-        }
-    }
-
-    #[test]
-    fn filters_by_proc_instance_level_and_path() {
-        let wants = |filter: Filter| filter.wants(&event(1, 0, "warn"));
-        assert!(wants(Filter::default()));
-        assert!(wants(Filter {
-            proc: Some("web".into()),
-            ..Filter::default()
-        }));
-        assert!(!wants(Filter {
-            proc: Some("api".into()),
-            ..Filter::default()
-        }));
-        assert!(!wants(Filter {
-            instance: Some(1),
-            ..Filter::default()
-        }));
-        assert!(wants(Filter {
-            level: Some(Level::Warn),
-            ..Filter::default()
-        }));
-        assert!(!wants(Filter {
-            level: Some(Level::Error),
-            ..Filter::default()
-        }));
-        assert!(wants(Filter::below("apps/app/hello".into())));
-        assert!(!wants(Filter::below("apps/app/hell".into())));
-        assert!(wants(Filter::below(String::new())));
-    }
-
-    #[test]
-    fn repeated_events_are_left_out_and_a_new_count_is_not() {
-        let mut seen = Seen::default();
-        assert!(seen.is_new(&event(7, 0, "info")));
-        assert!(!seen.is_new(&event(7, 0, "info")));
-        assert!(!seen.is_new(&event(6, -1, "info")));
-        assert!(seen.is_new(&event(8, 0, "info")));
-        // The server was restarted and counts from 1.
-        assert!(seen.is_new(&event(1, 60, "info")));
-        assert!(seen.is_new(&event(2, 60, "info")));
-    }
-
-    #[test]
-    fn subjects_are_as_precise_as_the_event() {
-        assert_eq!(subject(&event(1, 0, "info")), "hello.web.web.i2");
-        let mut node = event(1, 0, "info");
-        (node.app, node.proc, node.instance, node.path) = (None, None, None, None);
-        node.node = Some("dev".to_owned());
-        assert_eq!(subject(&node), "dev");
-    }
 }

@@ -4,10 +4,11 @@
 //! `{"type":"resize",…}` or `{"type":"close_stdin"}`; from the server binary is one byte of stream
 //! (1 stdout, 2 stderr) and bytes, text is `{"type":"exit",…}` or `{"type":"error",…}`.
 
-use crate::cli::client::{Client, Target};
+use crate::cli::client::Client;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::output::{Screen, terminal_size};
 use crate::cli::problem::Problem;
+use crate::cli::request::Target;
 use futures_util::{SinkExt, StreamExt};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Deserialize;

@@ -1,8 +1,8 @@
 //! Finds an object by the beginning of its id, as tables show them.
 
-use crate::cli::client::Target;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::output::document::Document;
+use crate::cli::request::Target;
 use crate::cli::session::Session;
 
 /// How far back a prefix is looked for.

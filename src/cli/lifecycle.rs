@@ -2,9 +2,9 @@
 
 use crate::cli::args::{DryRun, Selection, Waiting};
 use crate::cli::change::{self, Done};
-use crate::cli::client::{Change, Target};
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::lainfile;
+use crate::cli::request::{Change, Target};
 use crate::cli::session::Session;
 use crate::domain::id::AppName;
 use clap::Args;

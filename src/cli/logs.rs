@@ -1,11 +1,11 @@
 //! `lain logs`: the output of an app's instances, in order, each line with its instance.
 
 use crate::cli::args::Selection;
-use crate::cli::client::Target;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::lainfile;
 use crate::cli::output::document::Document;
 use crate::cli::output::time;
+use crate::cli::request::Target;
 use crate::cli::session::Session;
 use crate::cli::watch::{Signal, Watch};
 use crate::domain::view::LogLineView;

@@ -1,11 +1,11 @@
 //! `lain node`: the machines that apps run on.
 
-use crate::cli::client::Target;
 use crate::cli::complete;
 use crate::cli::error::{Exit, Result};
 use crate::cli::output::style::{Style, Tone, plain};
 use crate::cli::output::table::{Cell, Table};
 use crate::cli::output::{Screen, time};
+use crate::cli::request::Target;
 use crate::cli::session::Session;
 use crate::domain::view::NodeView;
 use clap::{Args, Subcommand};

@@ -1,12 +1,12 @@
 //! `lain operation`: deploys, scales, restarts … in progress and past.
 
-use crate::cli::client::{Change, Target};
 use crate::cli::complete;
 use crate::cli::error::{Exit, Result};
 use crate::cli::output::document::Document;
 use crate::cli::output::style::{Style, plain};
 use crate::cli::output::table::{Cell, Table, short_ids};
 use crate::cli::output::time;
+use crate::cli::request::{Change, Target};
 use crate::cli::session::Session;
 use crate::cli::{crashes, find, progress};
 use crate::domain::view::{OperationState, OperationView};

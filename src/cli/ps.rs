@@ -1,12 +1,12 @@
 //! `lain ps`: all apps, or one app with its procs and instances.
 
 use crate::cli::args::AppArg;
-use crate::cli::client::Target;
 use crate::cli::error::{Exit, Result};
 use crate::cli::lainfile;
 use crate::cli::output::style::{Style, Tone};
 use crate::cli::output::table::{Cell, Table};
 use crate::cli::output::{Format, Screen, time};
+use crate::cli::request::Target;
 use crate::cli::session::Session;
 use crate::domain::view::{AppState, AppView, InstanceRole, InstanceState, InstanceView, ProcView};
 use chrono::{DateTime, Utc};

@@ -1,9 +1,9 @@
 //! `lain run`: a one-off command in a new container made like an instance of a proc.
 
 use crate::cli::args::{AppArg, proc_name};
-use crate::cli::client::Target;
 use crate::cli::complete;
 use crate::cli::error::{CliError, Exit, Result};
+use crate::cli::request::Target;
 use crate::cli::session::Session;
 use crate::cli::{exec, lainfile};
 use crate::domain::id::ProcName;

@@ -2,10 +2,10 @@
 
 use crate::cli::args::{AppArg, DryRun, Waiting, proc_name};
 use crate::cli::change::{self, Done};
-use crate::cli::client::{Change, Target};
 use crate::cli::complete;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::lainfile;
+use crate::cli::request::{Change, Target};
 use crate::cli::session::Session;
 use crate::domain::id::ProcName;
 use crate::domain::view::ScaleRequest;

@@ -2,9 +2,9 @@
 
 use crate::cli::args::{AppArg, DryRun, Waiting};
 use crate::cli::change::{self, Done};
-use crate::cli::client::{Change, Expect, Target};
 use crate::cli::error::{Exit, Result};
 use crate::cli::output::style::plain;
+use crate::cli::request::{Change, Expect, Target};
 use crate::cli::session::Session;
 use crate::cli::{confirm, lainfile, plan};
 use crate::domain::view::{AppView, ChangeAnswer};

@@ -1,10 +1,10 @@
 //! `lain version`: of this binary and of the server.
 
 use crate::cli::args::Global;
-use crate::cli::client::Target;
 use crate::cli::error::{Exit, Result};
 use crate::cli::output::document::Document;
 use crate::cli::output::time;
+use crate::cli::request::Target;
 use crate::cli::session::{self, Session};
 use crate::domain::view::VersionView;
 

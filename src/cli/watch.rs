@@ -1,8 +1,9 @@
 //! Follows server-sent events over lost connections: reconnects, resumes, and says that it did.
 
-use crate::cli::client::{Client, Stream, Target};
+use crate::cli::client::{Client, Stream};
 use crate::cli::error::{Exit, Result};
 use crate::cli::problem::Problem;
+use crate::cli::request::Target;
 use crate::cli::sse::Event;
 use std::time::Duration;
 

@@ -72,6 +72,7 @@ fn record(procs: Vec<ProcSpec>, version: u64) -> AppRecord {
             versions,
         },
         previous: None,
+        history: vec![],
         overrides: BTreeMap::new(),
         stopped: BTreeMap::new(),
         created_at: at,

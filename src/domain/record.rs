@@ -103,6 +103,9 @@ pub struct AppRecord {
     pub current: Release,
     /// The last release that was good, to go back to; also what instances not yet updated still run.
     pub previous: Option<Release>,
+    /// Releases before those, newest first: the last few, and all that some instance still runs.
+    #[serde(default)]
+    pub history: Vec<Release>,
     /// Operators' changes by proc (full name).
     pub overrides: BTreeMap<String, Overrides>,
     /// What operators stopped, by proc (full name).
@@ -187,14 +190,52 @@ impl AppRecord {
         self.current.versions.get(full_name).copied().unwrap_or(0)
     }
 
-    /// The release that holds `version` of a proc: the current one, or the one before.
+    /// The release that holds `version` of a proc, the newest one if several do.
     pub fn release_of(&self, full_name: &str, version: u64) -> Option<&Release> {
-        let holds = |release: &&Release| release.versions.get(full_name) == Some(&version);
-        Some(&self.current)
-            .filter(holds)
-            .or_else(|| self.previous.as_ref().filter(holds))
+        let all = std::iter::once(&self.current)
+            .chain(&self.previous)
+            .chain(&self.history);
+        all.into_iter()
+            .find(|release| release.versions.get(full_name) == Some(&version))
+    }
+
+    /// The highest version that a proc ever had, as far as is known; 0 for a new one.
+    pub fn highest_version(&self, full_name: &str) -> u64 {
+        let all = std::iter::once(&self.current)
+            .chain(&self.previous)
+            .chain(&self.history);
+        all.into_iter()
+            .filter_map(|release| release.versions.get(full_name))
+            .max()
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// Makes `next` the current release and the one before it `previous`; what that was goes to the history,
+    /// of which [`HISTORY_KEPT`] releases are kept, and all that `placements` still run.
+    pub fn succeed(&mut self, next: Release, placements: &[Placement]) {
+        let last = std::mem::replace(&mut self.current, next);
+        if last.versions == self.current.versions {
+            return;
+        }
+        if let Some(older) = self.previous.replace(last) {
+            self.history.insert(0, older);
+        }
+        let runs = |release: &Release, placement: &Placement| {
+            let id = &placement.instance;
+            let full_name = format!("{}.{}", id.proc_type, id.proc);
+            release.versions.get(&full_name) == Some(&placement.version)
+        };
+        let mut kept = 0;
+        self.history.retain(|release| {
+            kept += 1;
+            kept <= HISTORY_KEPT || placements.iter().any(|p| runs(release, p))
+        });
     }
 }
+
+/// Releases kept besides the current one and the one before it.
+pub const HISTORY_KEPT: usize = 10;
 
 /// Bytes as LAIN writes them: `64m`, `1g`, else bytes.
 pub fn size_text(bytes: u64) -> String {

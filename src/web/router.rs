@@ -262,7 +262,10 @@ pub fn app(
         InitError = (),
     >,
 > {
+    // `gate` has limited the body; what hands it on to a handler must not be stricter (256 KiB if unset).
+    let handed_on = web::PayloadConfig::new(api.limits.body);
     App::new()
+        .app_data(handed_on)
         .app_data(api)
         .configure(mount)
         .wrap(from_fn(observe))

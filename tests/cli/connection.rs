@@ -21,7 +21,10 @@ fn no_server_is_exit_8_with_what_to_do() {
     let run =
         lain_alone(&["ps"]).file("run/lain/endpoint.json", r#"{"url": "http://127.0.0.1:9"}"#);
     let folder = run.folder.path().join("run");
-    let run = run.env("XDG_RUNTIME_DIR", folder.to_str().unwrap()).run();
+    let run = run
+        .without("LAIN_SERVER")
+        .env("XDG_RUNTIME_DIR", folder.to_str().unwrap())
+        .run();
     assert_eq!(run.code, 8);
     assert!(
         run.stderr.contains("`lain dev` is not running"),
@@ -36,8 +39,11 @@ fn the_endpoint_file_gives_server_and_token() {
     let lain = lain_alone(&["ps"]).file("token", &format!("{TOKEN}\n"));
     let token = lain.folder.path().join("token");
     let endpoint = serde_json::json!({"url": fake.url, "token_file": token}).to_string();
+    let runtime = lain.folder.path().join("run");
     let run = lain
-        .file(".local/share/lain/endpoint.json", &endpoint)
+        .file("run/lain/endpoint.json", &endpoint)
+        .without("LAIN_SERVER")
+        .env("XDG_RUNTIME_DIR", runtime.to_str().unwrap())
         .run();
     assert_eq!(run.code, 0, "{}", run.stderr);
 }

@@ -1,9 +1,12 @@
 //! The command line against a server that answers from a script: exit codes, JSON, tables, progress.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod changes;
 mod connection;
 mod exec;
 mod fixtures;
+mod local;
 mod reading;
 mod reference;
 mod streams;

@@ -328,6 +328,8 @@ fn the_doctor_with_a_server_and_without() {
         .map(|line| &line[.."✔ ok".len()])
         .collect();
     assert_eq!(lines, ["✔ ok"; 4]);
+    // The server refuses parameters that it does not know.
+    assert_eq!(well.lines()[1], "GET /api/v1/doctor");
     let ill = Fake::start().on("GET", "version", json(200, &server)).on(
         "GET",
         "doctor",

@@ -350,6 +350,8 @@ pub fn lain_alone(arguments: &[&str]) -> Lain {
     command.env("PATH", std::env::var_os("PATH").unwrap());
     command.env("HOME", folder.path());
     command.env("LANG", "C.UTF-8");
+    // Not a lain that happens to run on this machine: nothing listens here.
+    command.env("LAIN_SERVER", "http://127.0.0.1:9");
     command.current_dir(folder.path());
     Lain {
         command,
@@ -371,6 +373,12 @@ impl Lain {
     /// With a variable.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Without a variable.
+    pub fn without(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
         self
     }
 

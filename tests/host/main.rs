@@ -1,5 +1,6 @@
 //! The actors of one host over the simulated engine, in virtual time: deploy, crash, heal, escalate, adopt.
 
+mod chaos;
 mod support;
 
 use lain::domain::crash::{CrashCause, Exit};

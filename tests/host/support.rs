@@ -115,8 +115,8 @@ impl Machine {
         shared.settle();
         Host {
             machine: self.clone(),
-            handle: Handle::new(Arc::clone(&shared)),
-            shared,
+            handle: Handle::new(shared),
+
             tree,
         }
     }
@@ -126,7 +126,6 @@ impl Machine {
 pub struct Host {
     pub machine: Machine,
     pub handle: Handle,
-    pub shared: Arc<Shared>,
     pub tree: Tree,
 }
 
@@ -198,7 +197,7 @@ impl Host {
 
     /// What happened, for failures.
     pub fn story(&self) -> String {
-        let lines = self.handle.recent_events(60);
+        let lines = self.handle.recent_events(200);
         lines
             .iter()
             .map(|e| format!("  {} {}\n", e.kind, e.message))
@@ -251,9 +250,16 @@ impl Host {
         }
     }
 
-    /// Lets this lain die without any farewell, as SIGKILL would, leaving machine and store.
+    /// Stops this lain in good order; machine and store stay.
     pub async fn die(self) -> Machine {
         self.tree.stop().await;
+        self.machine
+    }
+
+    /// Lets this lain die without any farewell, as SIGKILL would; machine and store stay.
+    pub async fn killed(self) -> Machine {
+        self.tree.kill("");
+        self.tree.wait().await;
         self.machine
     }
 }

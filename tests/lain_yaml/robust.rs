@@ -123,6 +123,54 @@ fn many_errors_are_counted_but_not_all_shown() {
     );
 }
 
+/// Work that grows with the square of the input would take minutes here.
+#[test]
+fn large_files_take_little_time() {
+    let many = |head: &str, line: &dyn Fn(usize) -> String, count: usize| {
+        let lines: String = (0..count).map(line).collect();
+        format!("appname: a\n{head}{lines}")
+    };
+    let resource = "apptype: resource\nbuild: {base: b, script: []}\nworker:\n  env:\n";
+    for text in [
+        many("", &|n| format!("worker.w{n}: {{image: b}}\n"), 24_000),
+        many("", &|n| format!("num_instancef{n}: x\n"), 40_000),
+        many(
+            "worker:\n  image: b\n  env:\n",
+            &|n| format!("    - K{n}=v\n"),
+            60_000,
+        ),
+        many(
+            "worker.a: &a {image: b}\n",
+            &|n| format!("worker.b{n}: {{<<: *a, cpu: 1}}\n"),
+            12_000,
+        ),
+        many(
+            resource,
+            &|n| format!("    - K{n}={{{{ x|default(1) }}}}\n"),
+            30_000,
+        ),
+        many(
+            resource,
+            &|n| {
+                format!(
+                    "    - K{n}={{% for a in '{0}' %}}{{% for b in '{0}' %}}x{{% endfor %}}{{% endfor %}}\n",
+                    "a".repeat(60)
+                )
+            },
+            900,
+        ),
+    ] {
+        let start = std::time::Instant::now();
+        survives(&text);
+        assert!(
+            start.elapsed().as_secs() < 30,
+            "{} for {}…",
+            start.elapsed().as_secs(),
+            &text[..60]
+        );
+    }
+}
+
 #[test]
 fn terminals_are_safe_from_the_file() {
     let text = "appname: a\nweb: {image: x, \"\\e[31mkey\": \"\\e[31m\"}\n";

@@ -216,7 +216,10 @@ impl Handler<Crash> for Actor {
 
 /// Whoever watches a tree in a test.
 #[derive(Clone, Default)]
-pub struct Watcher(Arc<Mutex<(Vec<LifecycleEvent>, Vec<Report>, Vec<Progress>)>>);
+pub struct Watcher(Arc<Mutex<Seen>>);
+
+/// Everything that a tree told, in order.
+type Seen = (Vec<LifecycleEvent>, Vec<Report>, Vec<Progress>);
 
 impl Watcher {
     pub fn events(&self) -> Vec<LifecycleEvent> {

@@ -172,6 +172,7 @@ macro_rules! conformance {
             an_exit_code_is_told
             a_signal_is_told
             a_start_right_after_a_death_starts_again
+            each_run_has_its_own_end
             stop_asks_first
             stop_kills_who_does_not_listen
             stop_of_what_does_not_run_is_no_error

@@ -59,7 +59,14 @@ pub async fn an_exit_code_is_told(bed: &Bed) {
     let at = exit.at.expect("the instant is known");
     assert!((Utc::now() - at).abs().num_seconds() < 60, "{at}");
     let status = bed.runtime.inspect(&id).await.unwrap();
-    assert_eq!(status.state, ContainerState::Exited(exit));
+    let ContainerState::Exited(kept) = status.state else {
+        panic!("{:?}", status.state);
+    };
+    assert_eq!((kept.code, kept.signal), (exit.code, exit.signal));
+    assert!(
+        (kept.at.unwrap() - at).abs().num_milliseconds() < 2_000,
+        "{kept:?} {at}"
+    );
     assert_eq!((status.pid, status.ip), (None, None));
 }
 
@@ -83,6 +90,21 @@ pub async fn a_start_right_after_a_death_starts_again(bed: &Bed) {
         assert_eq!(status.state, ContainerState::Running, "round {round}");
         (pid, before) = (started.pid, status.started_at);
     }
+}
+
+pub async fn each_run_has_its_own_end(bed: &Bed) {
+    let (id, pid) = bed.running("many-ends", Does::Ends(3)).await;
+    within(10, bed.runtime.ended(&id, pid)).await.unwrap();
+    assert_eq!(within(10, bed.runtime.exit_of(&id)).await.unwrap().code, 3);
+    let again = within(10, bed.runtime.start(&id)).await.unwrap();
+    let _ = bed.runtime.signal(&id, "SIGKILL").await;
+    within(10, bed.runtime.ended(&id, again.pid)).await.unwrap();
+    let second = within(10, bed.runtime.exit_of(&id)).await.unwrap();
+    assert!([3, 137].contains(&second.code), "{second:?}");
+    let ContainerState::Exited(kept) = bed.runtime.inspect(&id).await.unwrap().state else {
+        panic!("it has ended");
+    };
+    assert_eq!((kept.code, kept.signal), (second.code, second.signal));
 }
 
 pub async fn stop_asks_first(bed: &Bed) {

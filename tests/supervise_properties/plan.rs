@@ -1,7 +1,7 @@
 //! What happens in one schedule: a random tree, how its children behave, and
 //! what is done to it when.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lain::actors::supervise::{
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 /// One schedule.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    pub root: Rc<SupPlan>,
+    pub root: Arc<SupPlan>,
     pub stimuli: Vec<Stimulus>,
     /// Feeds the latencies of messages.
     pub seed: u64,
@@ -22,7 +22,7 @@ pub struct Plan {
 pub struct SupPlan {
     pub flags: Flags,
     /// The initial children, or the one template.
-    pub children: Vec<Rc<ChildPlan>>,
+    pub children: Vec<Arc<ChildPlan>>,
 }
 
 impl SupPlan {
@@ -33,7 +33,7 @@ impl SupPlan {
 
 #[derive(Debug, Clone)]
 pub struct ChildPlan {
-    pub id: Rc<str>,
+    pub id: Arc<str>,
     pub restart: Restart,
     pub significant: bool,
     pub shutdown: Shutdown,
@@ -49,7 +49,7 @@ pub enum Kind {
         start_takes: u32,
         stop: Stop,
     },
-    Supervisor(Rc<SupPlan>),
+    Supervisor(Arc<SupPlan>),
 }
 
 /// How one start of a worker goes; those not listed go well.
@@ -135,7 +135,7 @@ fn auto() -> impl Strategy<Value = AutoShutdown> {
 }
 
 fn flags() -> impl Strategy<Value = Flags> {
-    (rule(), 0u32..4, 1u64..4, auto()).prop_map(|(strategy, intensity, period, auto)| {
+    (rule(), 0u32..6, 1u64..4, auto()).prop_map(|(strategy, intensity, period, auto)| {
         Flags::new(strategy)
             .intensity(intensity, Duration::from_secs(period))
             .auto_shutdown(auto)
@@ -200,14 +200,22 @@ fn extras() -> impl Strategy<Value = (Option<Backoff>, Option<ChildBudget>)> {
     )
 }
 
+/// The first start mostly goes well: a tree that never comes up shows little.
+fn starts() -> impl Strategy<Value = Vec<Start>> {
+    let first =
+        prop_oneof![40 => Just(Start::Run), 1 => Just(Start::Ignore), 1 => Just(Start::Fail)];
+    (first, prop::collection::vec(start(), 0..6)).prop_map(|(first, mut later)| {
+        later.insert(0, first);
+        later
+    })
+}
+
 fn worker() -> impl Strategy<Value = Kind> {
-    (prop::collection::vec(start(), 0..6), 0u32..200, stop()).prop_map(
-        |(starts, start_takes, stop)| Kind::Worker {
-            starts,
-            start_takes,
-            stop,
-        },
-    )
+    (starts(), 0u32..120, stop()).prop_map(|(starts, start_takes, stop)| Kind::Worker {
+        starts,
+        start_takes,
+        stop,
+    })
 }
 
 fn child(kind: impl Strategy<Value = Kind>) -> impl Strategy<Value = ChildPlan> {
@@ -230,9 +238,9 @@ fn assemble((flags, children): (Flags, Vec<ChildPlan>)) -> Kind {
     let wanted = if simple { 1 } else { children.len() };
     let children = children.into_iter().take(wanted).enumerate();
     let children = children
-        .map(|(nth, child)| Rc::new(child.tidy(nth, flags.auto_shutdown)))
+        .map(|(nth, child)| Arc::new(child.tidy(nth, flags.auto_shutdown)))
         .collect();
-    Kind::Supervisor(Rc::new(SupPlan { flags, children }))
+    Kind::Supervisor(Arc::new(SupPlan { flags, children }))
 }
 
 impl ChildPlan {
@@ -278,7 +286,7 @@ fn what() -> impl Strategy<Value = What> {
         2 => Just(What::Delete),
         1 => Just(What::Which),
         1 => Just(What::Count),
-        2 => any::<bool>().prop_map(|fresh| What::StartChild { fresh }),
+        3 => any::<bool>().prop_map(|fresh| What::StartChild { fresh }),
         4 => Just(What::StartInstance),
         1 => (0u8..4).prop_map(|nth| What::StopInstance { nth }),
         1 => (0u32..4, auto(), any::<u8>()).prop_map(|(intensity, auto, keep)| What::Change { intensity, auto, keep }),
@@ -287,14 +295,14 @@ fn what() -> impl Strategy<Value = What> {
 }
 
 fn stimulus() -> impl Strategy<Value = Stimulus> {
-    let after = prop_oneof![3 => 0u32..30, 2 => 30u32..600, 1 => 600u32..4000];
+    let after = prop_oneof![4 => 0u32..30, 4 => 30u32..600, 1 => 600u32..4000];
     (after, any::<u8>(), what()).prop_map(|(after, place, what)| Stimulus { after, place, what })
 }
 
 /// Any schedule.
 pub fn plan() -> impl Strategy<Value = Plan> {
     let root = (flags(), prop::collection::vec(child(supervisor()), 1..4)).prop_map(assemble);
-    (root, prop::collection::vec(stimulus(), 0..14), any::<u64>()).prop_map(
+    (root, prop::collection::vec(stimulus(), 0..24), any::<u64>()).prop_map(
         |(root, stimuli, seed)| {
             let Kind::Supervisor(root) = root else {
                 unreachable!("assemble makes supervisors")

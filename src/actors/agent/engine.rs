@@ -11,6 +11,7 @@ use crate::actors::shared::{EngineState, Shared};
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::ports::runtime::{ContainerStatus, EngineEvent, RuntimeError};
 use actix::prelude::*;
+use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +60,14 @@ impl Child for Engine {
     async fn init(shared: Arc<Shared>, _: Birth<Self>) -> Result<Init<Self>, ExitReason> {
         ask(&shared).await;
         if let Ok(found) = shared.runtime.list(&shared.owner_labels()).await {
-            shared.node.set_found(found);
+            // Before anything is started: what is left over from a change that was cut off holds host ports.
+            // Desired state is loaded whole by now.
+            let (wanted, orphans) = found.into_iter().partition(|c| is_wanted(&shared, c));
+            shared.node.set_found(wanted);
+            let removals = Vec::from_iter(orphans)
+                .into_iter()
+                .map(|o| remove_orphan(&shared, o));
+            join_all(removals).await;
         }
         Ok(Init::Ready(Self { shared }))
     }

@@ -10,4 +10,5 @@ pub mod logs;
 pub mod node;
 pub mod paths;
 pub mod process;
+pub mod put_away;
 pub mod spares;

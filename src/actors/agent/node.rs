@@ -4,7 +4,8 @@
 //! the same meaning. All of them are idempotent.
 
 use crate::actors::agent::cell::{Assignment, ContainerCell, Phase};
-use crate::actors::agent::process::{Process, Removal, RestartInPlace, Retire, put_away};
+use crate::actors::agent::process::{Process, RestartInPlace, Retire};
+use crate::actors::agent::put_away::{Removal, put_away};
 use crate::actors::agent::{container, paths};
 use crate::actors::shared::Shared;
 use crate::actors::supervise::CallError;

@@ -7,6 +7,7 @@
 use crate::actors::agent::bring_up::{Up, bring_up, ends_well};
 use crate::actors::agent::cell::{ContainerCell, Health, Phase};
 use crate::actors::agent::crash;
+use crate::actors::agent::put_away::{Removal, put_away};
 use crate::actors::agent::spares;
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
@@ -16,15 +17,6 @@ use crate::domain::view::InstanceRole;
 use crate::ports::runtime::RuntimeError;
 use actix::prelude::*;
 use std::sync::Arc;
-
-/// How a container is put away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removal {
-    /// Stop it and remove it.
-    Remove,
-    /// Stop it and keep it, so that it can be started again in place.
-    Stop,
-}
 
 /// Stop the container in good order; answers when that is done.
 #[derive(Message)]
@@ -474,59 +466,5 @@ impl Handler<Retire> for Process {
         }
         let (shared, cell) = (Arc::clone(&self.shared), Arc::clone(&self.cell));
         Box::pin(async move { put_away(&shared, &cell, removal).await })
-    }
-}
-
-/// Stops, and perhaps removes, a container. Waits as long as the engine does not answer.
-pub async fn put_away(
-    shared: &Shared,
-    cell: &ContainerCell,
-    removal: Removal,
-) -> Result<(), RuntimeError> {
-    loop {
-        match put_away_once(shared, cell, removal).await {
-            Err(error @ RuntimeError::Unreachable { .. }) => {
-                shared.engine_lost(&error);
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                shared.engine_up().await;
-            }
-            Ok(()) | Err(RuntimeError::NoContainer(_)) => {
-                cell.change(|o| {
-                    o.phase = Phase::Stopped;
-                    (o.pid, o.ip) = (None, None);
-                });
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-async fn put_away_once(
-    shared: &Shared,
-    cell: &ContainerCell,
-    removal: Removal,
-) -> Result<(), RuntimeError> {
-    // One that is being made right now is known by its name only.
-    let id = match cell.look(|o| o.id.clone()) {
-        Some(id) => id,
-        None => {
-            let all = shared.runtime.list(&shared.owner_labels()).await?;
-            match all.into_iter().find(|c| c.name == cell.name()) {
-                Some(found) => found.id,
-                None => return Ok(()),
-            }
-        }
-    };
-    if cell.look(|o| o.phase == Phase::Frozen) {
-        shared.runtime.unpause(&id).await?;
-    }
-    shared
-        .runtime
-        .stop(&id, cell.assignment.container.kill_timeout)
-        .await?;
-    match removal {
-        Removal::Remove => shared.runtime.remove(&id).await,
-        Removal::Stop => Ok(()),
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::actors::agent::cell::{Assignment, ContainerCell, Observed, Phase};
 use crate::actors::agent::node;
-use crate::actors::agent::process::Removal;
+use crate::actors::agent::put_away::Removal;
 use crate::actors::control::render::{self, Counters};
 use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
@@ -101,8 +101,11 @@ pub fn allocate(
     also_taken: &HashSet<u16>,
 ) -> Result<Placement, String> {
     let range = shared.settings.port_range;
+    // A version that is only being tried has its ports in no placement yet.
+    let tried = shared.node.published_ports();
     let taken = |port: u16| {
         also_taken.contains(&port)
+            || tried.contains(&port)
             || shared.world.is_port_allocated(port)
             || is_listening(shared, port)
     };
@@ -196,11 +199,17 @@ async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
     (placement.finished, placement.gave_up) = (None, 0);
     let ports_differ =
         placement.ports.iter().map(|p| p.0).collect::<Vec<_>>() != render::exposed(&proc);
-    if overlap || ports_differ {
+    let begun = shared.node.of(id).into_iter();
+    if let Some(begun) = begun.rev().find(|c| c.assignment.version == step.version) {
+        // What an earlier attempt has made keeps the host ports that it was made with.
+        let published = begun.assignment.container.ports.iter();
+        placement.ports = published.map(|p| (p.container, p.host_port)).collect();
+    } else if overlap || ports_differ {
+        discard_unfinished(shared, &placement).await?;
         // Old and new run side by side for a moment: they cannot share host ports.
         placement.ports = allocate(shared, id, &proc, &HashSet::new())?.ports;
     }
-    if !overlap || old.iter().all(|c| !c.look(|o| o.is_alive())) {
+    if !overlap || old.iter().all(|c| c.look(has_ended)) {
         commit(shared, &placement).await?;
         retire_all(shared, &old).await?;
         if stopped {
@@ -217,6 +226,26 @@ async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
     }
     commit(shared, &placement).await?;
     retire_all(shared, &old).await
+}
+
+/// Whether nothing of it serves. One that lain has only just begun to adopt may well serve.
+fn has_ended(seen: &Observed) -> bool {
+    match seen.phase {
+        Phase::Crashed(_) | Phase::Finished(_) | Phase::GaveUp(_) | Phase::Stopped => true,
+        Phase::Pending(_) | Phase::Starting(_) | Phase::Running | Phase::Frozen => false,
+    }
+}
+
+/// Removes the container of a version to come that a lain made which died before that version was noted: its
+/// host ports are known to nobody, so that nothing could reach it.
+async fn discard_unfinished(shared: &Arc<Shared>, placement: &Placement) -> Result<(), Failure> {
+    let (version, drift) = (placement.version, placement.drift);
+    let name = render::container_name(&placement.instance, Counters { version, drift });
+    let Some(found) = shared.node.take_found(&name) else {
+        return Ok(());
+    };
+    let removed = shared.runtime.remove(&found.id).await;
+    removed.map_err(|e| Failure::from(e.to_string()))
 }
 
 async fn retire_all(shared: &Arc<Shared>, cells: &[Arc<ContainerCell>]) -> Result<(), Failure> {

@@ -4,9 +4,7 @@
 //! stops the others, last of the file first, and starts them again, first of the file first, each proc after
 //! the one before it is ready.
 
-use crate::actors::control::carry;
-use crate::actors::control::instance::{Carry, Instance};
-use crate::actors::control::paths;
+use crate::actors::control::{carry, instance};
 use crate::actors::hub::{Event, Level};
 use crate::actors::shared::Shared;
 use crate::domain::group::group_restart;
@@ -173,9 +171,8 @@ pub async fn carry_out(shared: &Arc<Shared>, plan: GroupPlan) {
 
 async fn carry_all(shared: &Arc<Shared>, steps: Vec<Step>) {
     let sends = steps.into_iter().map(|step| async move {
-        let instance = shared.actor::<Instance>(&paths::instance(&step.instance));
         let name = step.instance.clone();
-        match instance.send(Carry(step)).await {
+        match instance::carry(shared, step).await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => {
                 tracing::warn!(instance = %name, "group restart: {}", failure.reason)

@@ -18,17 +18,38 @@ use crate::domain::plan::Step;
 use actix::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 
 /// Something about this instance has changed: look again.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Look;
 
-/// Carry out a step; answers when it is done. A newer step takes the place of one in progress.
+/// Carry out a step; see [`carry`]. A newer step takes the place of one in progress.
 #[derive(Message)]
-#[rtype(result = "Result<(), Failure>")]
-pub struct Carry(pub Step);
+#[rtype(result = "()")]
+pub struct Carry {
+    /// What is to be done.
+    pub step: Step,
+    /// Told how it went. Apart from the message's own answer, since the instance may crash over the very
+    /// failure that it reports: what was told is not lost with it.
+    pub reply: oneshot::Sender<Result<(), Failure>>,
+}
+
+/// Hands a step to its instance and waits until it is done, or why it cannot be.
+///
+/// # Errors
+/// That the instance has no actor, or that it crashed over the step: it may be handed to the next one.
+pub async fn carry(shared: &Arc<Shared>, step: Step) -> Result<Result<(), Failure>, String> {
+    let (reply, answer) = oneshot::channel();
+    let path = paths::instance(&step.instance);
+    let instance = shared.actor::<Instance>(&path);
+    let taken = instance.send(Carry { step, reply }).await;
+    taken.map_err(|e| e.to_string())?;
+    answer
+        .await
+        .map_err(|_| format!("the actor at {path:?} crashed over it"))
+}
 
 /// Try again at once instead of waiting.
 #[derive(Message)]
@@ -48,8 +69,11 @@ pub struct Args {
 pub struct Instance {
     shared: Arc<Shared>,
     id: InstanceId,
-    carrying: Option<SpawnHandle>,
+    carrying: Option<(SpawnHandle, oneshot::Sender<Result<(), Failure>>)>,
     retry: Option<SpawnHandle>,
+    /// Held while the assignment of a start is on its way: a step must see the container that it puts on the
+    /// node, or an update would leave that running beside the new one.
+    assigning: Arc<Mutex<()>>,
     last_crash: Option<String>,
     recovering: bool,
 }
@@ -82,6 +106,7 @@ impl Child for Instance {
             id,
             carrying: None,
             retry: None,
+            assigning: Arc::default(),
             last_crash: None,
             recovering: false,
         }))
@@ -105,7 +130,9 @@ impl Instance {
     fn assign(&mut self, ctx: &mut Context<Self>) {
         self.retry = None;
         let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
+        let turn = Arc::clone(&self.assigning).try_lock_owned();
         let work = async move {
+            let _turn = turn;
             let app = shared.world.app(&id.app).ok_or("the app is gone")?;
             let placement = shared.world.placement(&id).ok_or("it has no placement")?;
             let assignment = carry::assignment(&shared, &app.record, &placement, false)?;
@@ -268,29 +295,31 @@ impl Handler<RetryNow> for Instance {
 }
 
 impl Handler<Carry> for Instance {
-    type Result = ResponseFuture<Result<(), Failure>>;
-    fn handle(&mut self, Carry(step): Carry, ctx: &mut Self::Context) -> Self::Result {
-        for pending in [self.carrying.take(), self.retry.take()]
-            .into_iter()
-            .flatten()
-        {
-            ctx.cancel_future(pending);
+    type Result = ();
+    fn handle(&mut self, Carry { step, reply }: Carry, ctx: &mut Self::Context) {
+        if let Some((work, reply)) = self.carrying.take() {
+            ctx.cancel_future(work);
+            // Whoever asked may be gone: the newer step stands all the same. So below.
+            let _ = reply.send(Err(Failure::from(
+                "a newer change took its place".to_owned(),
+            )));
+        }
+        if let Some(retry) = self.retry.take() {
+            ctx.cancel_future(retry);
         }
         self.shared.world.set_retry(&self.id, None);
-        let (reply, answer) = oneshot::channel();
-        let work = carry::carry_out(Arc::clone(&self.shared), step);
+        let (shared, assigning) = (Arc::clone(&self.shared), Arc::clone(&self.assigning));
+        let work = async move {
+            drop(assigning.lock().await);
+            carry::carry_out(shared, step).await
+        };
         let handle = ctx.spawn(work.into_actor(self).map(|outcome, actor, ctx| {
-            actor.carrying = None;
-            // Whoever asked may be gone: the step stands all the same.
-            let _ = reply.send(outcome);
+            if let Some((_, reply)) = actor.carrying.take() {
+                let _ = reply.send(outcome);
+            }
             actor.look(ctx);
         }));
-        self.carrying = Some(handle);
-        Box::pin(async move {
-            answer
-                .await
-                .unwrap_or_else(|_| Err(Failure::from("a newer change took its place".to_owned())))
-        })
+        self.carrying = Some((handle, reply));
     }
 }
 

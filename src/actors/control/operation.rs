@@ -230,15 +230,15 @@ pub fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
 }
 
 /// What follows from the end of an operation: the app is at rest, gone, or on its way back.
-pub async fn conclude(shared: &Arc<Shared>, change: Change) {
+pub async fn conclude(shared: &Arc<Shared>, change: &Change) {
     let outcome = match change.operation.state {
         OperationState::Succeeded if change.operation.kind == "undeploy" => {
             remove_app(shared, &change.app).await
         }
         OperationState::Failed if change.operation.kind == "deploy" => {
-            roll_back(shared, &change).await
+            roll_back(shared, change).await
         }
-        _ => settle(shared, &change).await,
+        _ => settle(shared, change).await,
     };
     if let Err(error) = outcome {
         crate::actors::recorder::announce_store_trouble(shared, &error);
@@ -277,68 +277,114 @@ async fn remove_app(shared: &Arc<Shared>, app: &AppName) -> Result<(), StoreErro
 
 /// Goes back to the release before, where there is one and the file does not forbid it.
 async fn roll_back(shared: &Arc<Shared>, change: &Change) -> Result<(), StoreError> {
-    let now = shared.clock.now_utc();
-    let Ok(id) = OperationId::new(crate::actors::agent::crash::new_id()) else {
-        return Ok(());
-    };
-    let mut rolled_back = None;
-    update_app(shared, &change.app, |record| {
-        let mine = record
-            .operation
-            .as_ref()
-            .is_some_and(|op| op.as_str() == change.operation.id);
-        if !mine {
-            return false;
+    let placements = shared.world.placements(&change.app);
+    let mut text = None;
+    let begun = begin(shared, &change.app, "rollback", |record| {
+        let mine = record.operation.as_ref();
+        if mine.is_none_or(|op| op.as_str() != change.operation.id) {
+            return Start::Nothing;
         }
-        record.operation = None;
         let allowed = record
             .current
             .spec
             .procs
             .iter()
             .all(|p| p.update.auto_rollback);
-        if let Some(previous) = record.previous.clone().filter(|_| allowed) {
-            let mut operation = operation(&id, "rollback", &change.app, "lain", now);
-            operation.error = None;
-            // The failed release stays known until its last container is replaced.
-            record.previous = Some(std::mem::replace(&mut record.current, previous));
-            record.operation = Some(id.clone());
-            record.updated_at = now;
-            rolled_back = Some(operation);
+        let Some(previous) = record.previous.clone().filter(|_| allowed) else {
+            record.operation = None;
+            return Start::Rest;
+        };
+        // The failed release stays known until its last container is replaced.
+        record.succeed(previous, &placements);
+        let why = change.operation.error.as_deref();
+        let why = why.unwrap_or("no reason was given");
+        text = Some(format!(
+            "the deploy of {} failed and is rolled back: {why}",
+            change.app
+        ));
+        Start::Operation
+    })
+    .await?;
+    if let (Some(id), Some(text)) = (begun, text) {
+        let event = Event::new("rollback_started", Level::Error, text);
+        shared.hub.emit(event.app(&change.app).operation(&id));
+    }
+    Ok(())
+}
+
+/// Begins an operation that makes what runs as it is wanted, where it is not and nothing is in progress.
+///
+/// # Errors
+/// What the store said.
+pub async fn reconcile(shared: &Arc<Shared>, app: &AppName) -> Result<(), StoreError> {
+    let registry = shared.settings.site.registry.clone();
+    let placements = shared.world.placements(app);
+    begin(shared, app, "reconcile", |record| {
+        let differs = !plan_for(record, &placements, &registry).is_empty();
+        match record.operation.is_none() && !record.removing && differs {
+            true => Start::Operation,
+            false => Start::Nothing,
         }
+    })
+    .await
+    .map(drop)
+}
+
+/// What a change of a record leads to.
+enum Start {
+    /// It was not changed.
+    Nothing,
+    /// It was changed, and is at rest.
+    Rest,
+    /// It was changed, and an operation begins.
+    Operation,
+}
+
+/// Changes a record and begins an operation of lain's own, durable together.
+async fn begin(
+    shared: &Arc<Shared>,
+    app: &AppName,
+    kind: &str,
+    mut change: impl FnMut(&mut AppRecord) -> Start,
+) -> Result<Option<OperationId>, StoreError> {
+    let now = shared.clock.now_utc();
+    let Ok(id) = OperationId::new(crate::actors::agent::crash::new_id()) else {
+        return Ok(None);
+    };
+    let fresh = operation(&id, kind, app, "lain", now);
+    // The operation first: a record never names one that is not known.
+    let key = format!("{}{id}", keys::OPERATIONS);
+    let mut begun = false;
+    let Some(versioned) = shared.world.app(app) else {
+        return Ok(None);
+    };
+    if matches!(
+        change(&mut AppRecord::clone(&versioned.record)),
+        Start::Nothing
+    ) {
+        return Ok(None);
+    }
+    let put = store::Change::Put(key, encode(&fresh)?);
+    shared.store.transact(Vec::new(), vec![put]).await?;
+    shared.world.put_operation(fresh);
+    update_app(shared, app, |record| {
+        begun = false;
+        match change(record) {
+            Start::Nothing => return false,
+            Start::Rest => {}
+            Start::Operation => {
+                record.operation = Some(id.clone());
+                begun = true;
+            }
+        }
+        record.updated_at = now;
         true
     })
     .await?;
-    let Some(operation) = rolled_back else {
-        return Ok(());
-    };
-    let text = format!(
-        "the deploy of {} failed and is rolled back: {}",
-        change.app,
-        change
-            .operation
-            .error
-            .as_deref()
-            .unwrap_or("no reason was given")
-    );
-    shared.hub.emit(
-        Event::new("rollback_started", Level::Error, text)
-            .app(&change.app)
-            .operation(&id),
-    );
-    shared
-        .store
-        .transact(
-            Vec::new(),
-            vec![store::Change::Put(
-                format!("{}{id}", keys::OPERATIONS),
-                encode(&operation)?,
-            )],
-        )
-        .await?;
-    shared.world.put_operation(operation);
-    shared.tell::<Rollout, _>(&paths::rollout(&change.app), Begin);
-    Ok(())
+    if begun {
+        shared.tell::<Rollout, _>(&paths::rollout(app), Begin);
+    }
+    Ok(begun.then_some(id))
 }
 
 /// A new operation without steps.

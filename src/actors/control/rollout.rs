@@ -5,9 +5,8 @@
 //! applies the app's supervision strategy when an instance crashes.
 
 use crate::actors::control::carry::{self, Failure};
-use crate::actors::control::instance::{Carry, Instance};
 use crate::actors::control::operation::{self, Change};
-use crate::actors::control::{app, group, paths};
+use crate::actors::control::{app, group, instance};
 use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::Record;
 use crate::actors::shared::Shared;
@@ -23,6 +22,8 @@ use std::time::Duration;
 
 /// How often the progress deadline is looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// How often what runs is compared with what is wanted while nothing is in progress.
+const COMPARE: Duration = Duration::from_secs(30);
 /// How soon a change of a step is shown; what comes within it is shown together.
 const SHOW_WITHIN: Duration = Duration::from_millis(25);
 /// How often a step is handed to its instance again when that crashes over it.
@@ -77,6 +78,7 @@ impl Actor for Rollout {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(TICK, |actor, ctx| actor.tick(ctx));
+        ctx.run_interval(COMPARE, |actor, ctx| actor.compare(ctx));
         ctx.notify(Begin);
     }
 }
@@ -129,6 +131,21 @@ impl Rollout {
                 }),
         );
         self.work.push(handle);
+    }
+
+    /// Nothing in progress, yet something is not as it is wanted (a rollback that failed, a change that was cut
+    /// off): that is put right.
+    fn compare(&mut self, ctx: &mut Context<Self>) {
+        if self.running.is_some() {
+            return;
+        }
+        let (shared, app) = (Arc::clone(&self.shared), self.app.clone());
+        let work = async move {
+            if let Err(error) = operation::reconcile(&shared, &app).await {
+                tracing::warn!(app = %app, %error, "what runs cannot be compared with what is wanted");
+            }
+        };
+        ctx.spawn(work.into_actor(self));
     }
 
     fn supersede(&mut self, by: &OperationId, ctx: &mut Context<Self>) {
@@ -237,10 +254,10 @@ impl Rollout {
         };
         if let Some(shown) = running.view.steps.get_mut(index) {
             shown.ended_at = Some(ended);
-            shown.detail = outcome
-                .as_ref()
-                .err()
-                .map_or_else(String::new, |f| f.reason.clone());
+            // The step names its instance already.
+            let name = format!("{}: ", shown.step.target);
+            let reason = outcome.as_ref().err().map_or("", |f| f.reason.as_str());
+            shown.detail = reason.strip_prefix(&name).unwrap_or(reason).to_owned();
         }
         let event = match outcome {
             Ok(()) => rollout::Event::Done(index),
@@ -284,22 +301,28 @@ impl Rollout {
         running.view.state = state;
         running.view.ended_at = Some(now);
         running.view.error = why;
-        self.show();
+        for (shown, state) in running.view.steps.iter_mut().zip(&running.machine.states) {
+            shown.state = *state;
+        }
         self.keep();
         (self.unshown, self.unkept) = (false, false);
         let Some(running) = self.running.take() else {
             return;
         };
         self.drop_work(ctx);
-        announce(&self.shared, &running.view);
         let change = Change {
             app: self.app.clone(),
             operation: running.view,
             steps: running.machine.steps,
         };
         let shared = Arc::clone(&self.shared);
-        // Outlives this actor where the app is removed: it ends this actor's supervisor.
-        actix_rt::spawn(async move { operation::conclude(&shared, change).await });
+        // Outlives this actor where the app is removed: it ends this actor's supervisor. Shown as ended
+        // only when it is: whoever waits for the end of an undeploy may deploy anew at once.
+        actix_rt::spawn(async move {
+            operation::conclude(&shared, &change).await;
+            announce(&shared, &change.operation);
+            shared.world.put_operation(change.operation);
+        });
     }
 }
 
@@ -334,8 +357,7 @@ async fn carry_step(shared: &Arc<Shared>, step: Step) -> Result<(), Failure> {
         app::ensure_instance(shared, &step.instance).await?;
     }
     for attempt in 1..=ATTEMPTS {
-        let instance = shared.actor::<Instance>(&paths::instance(&step.instance));
-        match instance.send(Carry(step.clone())).await {
+        match instance::carry(shared, step.clone()).await {
             Ok(Ok(())) => break,
             Ok(Err(failure)) => return Err(failure),
             Err(_) if step.action == PlanAction::Delete => {

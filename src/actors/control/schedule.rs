@@ -5,7 +5,7 @@
 //! fell into the time when lain was down is recorded as skipped, once, not made up for.
 
 use crate::actors::agent::node;
-use crate::actors::agent::process::Removal;
+use crate::actors::agent::put_away::Removal;
 use crate::actors::control::app;
 use crate::actors::control::carry;
 use crate::actors::hub::{Event, Level};

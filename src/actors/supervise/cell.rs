@@ -109,6 +109,7 @@ impl Cell {
     pub(crate) fn abandon(&self, reason: ExitReason) {
         self.orders.fetch_or(ABANDONED, Ordering::AcqRel);
         self.finish(reason);
+        self.waker.wake();
     }
 
     fn order(&self, order: u8) {

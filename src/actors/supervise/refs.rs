@@ -437,8 +437,7 @@ impl SupervisorRef {
     }
 
     async fn call(&self, request: Request<Shell>) -> CallResult<Reply<Shell>> {
-        let answer = self.shared()?.call(request);
-        answer.await.unwrap_or(Err(CallError::NoProc))
+        self.shared()?.call(request).await
     }
 
     fn shared(&self) -> CallResult<Arc<Shared>> {

@@ -19,11 +19,14 @@ pub fn since(moment: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
     moment.map_or_else(|| "-".to_owned(), |moment| age(now - moment))
 }
 
-/// Seconds with a tenth below a minute (`2.1s`), else an age.
+/// Milliseconds below a tenth of a second, seconds with a tenth below a minute (`2.1s`), else an age.
 pub fn took(span: Duration) -> String {
     let milliseconds = span.num_milliseconds().max(0);
     if milliseconds >= 60_000 {
         return age(span);
+    }
+    if milliseconds < 100 {
+        return format!("{milliseconds}ms");
     }
     format!("{}.{}s", milliseconds / 1000, milliseconds % 1000 / 100)
 }
@@ -59,10 +62,8 @@ pub fn bytes(bytes: u64) -> String {
     ];
     for (unit, size) in UNITS {
         if bytes >= size {
-            let tenths = bytes / (size / 10).max(1);
-            return match tenths % 10 {
+            return match bytes % size * 10 / size {
                 0 => format!("{} {unit}", bytes / size),
-                _ if bytes % size == 0 => format!("{} {unit}", bytes / size),
                 tenth => format!("{}.{tenth} {unit}", bytes / size),
             };
         }
@@ -89,6 +90,7 @@ mod tests {
         }
         assert_eq!(took(Duration::milliseconds(2149)), "2.1s");
         assert_eq!(took(Duration::seconds(61)), "1m1s");
+        assert_eq!(took(Duration::milliseconds(40)), "40ms");
     }
 
     #[test]

@@ -30,7 +30,9 @@ pub fn window(actor: &ActorView) -> String {
         return String::new();
     };
     match actor.period_ms {
-        Some(period) if period % 1000 == 0 => format!("{used}/{allowed} in {}s", period / 1000),
+        Some(period) if period.is_multiple_of(1000) => {
+            format!("{used}/{allowed} in {}s", period / 1000)
+        }
         Some(period) => format!("{used}/{allowed} in {period}ms"),
         None => format!("{used}/{allowed}"),
     }

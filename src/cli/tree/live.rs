@@ -4,9 +4,10 @@
 
 use super::model::{ChildAction, Command, Key, Model};
 use super::{draw, report, target};
-use crate::cli::client::{Change, Client, Target};
+use crate::cli::client::Client;
 use crate::cli::error::{Exit, Result};
 use crate::cli::output::style::Style;
+use crate::cli::request::{Change, Target};
 use crate::cli::session::Session;
 use crate::cli::watch::{Signal, Watch};
 use crate::domain::view::{ActorView, EventView};

@@ -11,11 +11,12 @@ pub mod printed;
 pub mod report;
 
 use crate::cli::args::AppArg;
-use crate::cli::client::Target;
 use crate::cli::error::{CliError, Exit, Result};
-use crate::cli::events::{self, Filter};
+use crate::cli::event_filter::Filter;
+use crate::cli::events;
 use crate::cli::lainfile;
 use crate::cli::output::Format;
+use crate::cli::request::Target;
 use crate::cli::session::Session;
 use crate::domain::view::ActorView;
 use clap::Args;

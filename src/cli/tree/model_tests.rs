@@ -33,7 +33,7 @@ fn actor(path: &str, state: &str, children: Vec<ActorView>) -> ActorView {
         period_ms: supervisor.then_some(5000),
         restart_at: None,
         awaiting: None,
-        mailbox: (!supervisor).then(|| MailboxView {
+        mailbox: (!supervisor).then_some(MailboxView {
             length: 0,
             oldest_age_ms: None,
             handled: 12,

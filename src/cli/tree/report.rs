@@ -1,11 +1,12 @@
 //! What the live tree shows of one actor: child specification, figures, history, crash report.
 
 use super::line;
-use crate::cli::client::{Client, Target};
+use crate::cli::client::Client;
 use crate::cli::crashes;
 use crate::cli::output::document::Document;
 use crate::cli::output::style::plain;
 use crate::cli::output::{self, time};
+use crate::cli::request::Target;
 use crate::domain::crash::CrashReport;
 use crate::domain::view::{ActorView, RestartRecord};
 use chrono::{DateTime, Utc};

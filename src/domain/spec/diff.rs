@@ -15,7 +15,8 @@ use utoipa::ToSchema;
 
 /// The fields that a container is created with and keeps.
 ///
-/// `name` and `proc_type` are part of the container's name. Of a volume only the path counts.
+/// `name` and `proc_type` are part of the container's name, and the engine publishes stream ports. Of
+/// a volume only the path counts.
 const CREATED_WITH: [&str; 17] = [
     "name",
     "proc_type",

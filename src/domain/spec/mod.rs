@@ -7,7 +7,9 @@
 
 mod check;
 pub mod diff;
+pub mod duration_text;
 pub mod error;
+pub mod filter;
 pub mod hosts;
 pub mod keys;
 mod lower;

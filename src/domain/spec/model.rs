@@ -3,59 +3,14 @@
 //! Plain data. Only `parse` makes an [`AppSpec`] from text, so one that exists obeys every
 //! rule of the schema. Serialised as JSON in the store and in the API.
 
+pub use super::duration_text;
+pub use super::filter::{Filter, FilterKind, FilterOperator};
+
 use crate::domain::id::{AppName, ProcName, ProcType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use utoipa::ToSchema;
-
-/// Durations as text (`"30s"`), as all of our JSON writes them.
-pub mod duration_text {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-    use std::time::Duration;
-
-    /// Writes the shortest exact form: `90s`, `250ms`.
-    pub fn render(duration: Duration) -> String {
-        if duration.subsec_nanos() == 0 {
-            format!("{}s", duration.as_secs())
-        } else {
-            format!("{}ms", duration.as_millis())
-        }
-    }
-
-    /// Reads `250ms`, `30s`, `5m`, `12h`, `10d`, with fractions such as `1.5s`.
-    pub fn parse(text: &str) -> Option<Duration> {
-        let split = text.find(|c: char| c.is_ascii_alphabetic())?;
-        let (number, unit) = text.split_at(split);
-        if !number.starts_with(|c: char| c.is_ascii_digit()) || number.contains(['+', '-']) {
-            return None;
-        }
-        let number: f64 = number.parse().ok()?;
-        let seconds = match unit {
-            "ms" => number / 1000.0,
-            "s" => number,
-            "m" => number * 60.0,
-            "h" => number * 3600.0,
-            "d" => number * 86_400.0,
-            _ => return None,
-        };
-        // A year is far beyond any sensible setting and far below what overflows.
-        (seconds.is_finite() && seconds <= 366.0 * 86_400.0)
-            .then(|| Duration::from_secs_f64(seconds))
-    }
-
-    /// serde: writes the text form.
-    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&render(*duration))
-    }
-
-    /// serde: reads the text form.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        parse(&text)
-            .ok_or_else(|| D::Error::custom(format!("{text:?} is not a duration such as \"30s\"")))
-    }
-}
 
 /// An app: everything that one `lain.yaml` says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -410,43 +365,6 @@ pub enum CloudVolumeKind {
     Multi,
     /// One directory for all.
     Single,
-}
-
-/// A placement filter, Swarm's words: `constraint:KEY==VALUE`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Filter {
-    /// Node label, or another container.
-    pub kind: FilterKind,
-    /// The key.
-    pub key: String,
-    /// How it is compared.
-    pub operator: FilterOperator,
-    /// The value.
-    pub value: String,
-}
-
-/// What a filter looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum FilterKind {
-    /// A node's labels.
-    Constraint,
-    /// What else runs on the node.
-    Affinity,
-}
-
-/// How a filter compares; the soft forms are preferences.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum FilterOperator {
-    /// `==`
-    Equal,
-    /// `!=`
-    NotEqual,
-    /// `==~`
-    SoftEqual,
-    /// `!=~`
-    SoftNotEqual,
 }
 
 /// OTP's restart type.

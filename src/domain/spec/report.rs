@@ -180,6 +180,11 @@ impl<'t> Report<'t> {
         !self.errors.is_empty()
     }
 
+    /// Whether more errors would only be counted: nothing costly is worth doing for them.
+    pub fn is_full(&self) -> bool {
+        self.errors.len() >= MAX_REPORTED
+    }
+
     /// Adds a reason to refuse the file.
     pub fn error(&mut self, finding: Finding) {
         // What cannot be filled in cannot be right in any other way either.

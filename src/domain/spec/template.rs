@@ -11,8 +11,10 @@ use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 use std::collections::BTreeMap;
 
 /// Work that one scalar may take: instructions, or as many times 64 bytes.
-const FUEL: u64 = 20_000;
-/// Bytes that all scalars together may become.
+const FUEL: u64 = 5_000;
+/// Templates of a file, and bytes of all of them together, before and after.
+const MAX_TEMPLATES: usize = 1_000;
+const MAX_SOURCE: usize = 64 * 1024;
 const MAX_OUTPUT: usize = 4 * 1024 * 1024;
 /// Broken scalars after which the rest is not tried.
 const MAX_BROKEN: usize = 20;
@@ -32,6 +34,8 @@ pub(super) fn render(root: &mut Node, variables: &Variables, report: &mut Report
                 .iter()
                 .map(|(name, json)| (name.clone(), of_json(json))),
         ),
+        count: 0,
+        source: 0,
         output: 0,
         broken: 0,
         report,
@@ -110,6 +114,8 @@ struct Renderer<'r, 't> {
     strict: Environment<'static>,
     lenient: Environment<'static>,
     variables: Value,
+    count: usize,
+    source: usize,
     output: usize,
     broken: usize,
     report: &'r mut Report<'t>,
@@ -155,6 +161,14 @@ impl Renderer<'_, '_> {
             return;
         };
         let finding = |code, message: String| Finding::new(code, place, path, message).width(width);
+        self.count += 1;
+        self.source += scalar.text.len();
+        if self.count > MAX_TEMPLATES || self.source > MAX_SOURCE {
+            self.broken = MAX_BROKEN;
+            let message =
+                format!("more than {MAX_TEMPLATES} templates, or {MAX_SOURCE} bytes of them");
+            return self.report.error(finding(SpecCode::TooComplex, message));
+        }
         let mut filled = fill(&self.strict, &scalar.text, &self.variables);
         let undefined = matches!(&filled, Err(error) if error.kind() == ErrorKind::UndefinedError)
             || matches!(&filled, Ok((_, true)));

@@ -4,9 +4,12 @@
 //! the client is made anew after the engine did not answer.
 
 use super::error::{self, Subject};
+use super::transport::Transport;
 use crate::ports::runtime::RuntimeError;
-use bollard::API_DEFAULT_VERSION;
 use bollard::errors::Error;
+use bollard::{API_DEFAULT_VERSION, BollardRequest};
+use hyper::Response;
+use hyper::body::Incoming;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -34,14 +37,16 @@ impl Client {
         &self.endpoint
     }
 
-    /// The client; connects and negotiates the API version if that was not done yet.
-    pub(super) async fn get(&self) -> Result<bollard::Docker, RuntimeError> {
-        let ready = self
-            .ready
+    fn ready(&self) -> Option<bollard::Docker> {
+        self.ready
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        if let Some(client) = ready {
+            .clone()
+    }
+
+    /// The client; connects and negotiates the API version if that was not done yet.
+    pub(super) async fn get(&self) -> Result<bollard::Docker, RuntimeError> {
+        if let Some(client) = self.ready() {
             return Ok(client);
         }
         let subject = || Subject::engine("say its version");
@@ -55,15 +60,30 @@ impl Client {
     }
 
     fn connect(&self) -> Result<bollard::Docker, Error> {
-        if self.endpoint.starts_with("unix://") {
-            bollard::Docker::connect_with_unix(&self.endpoint, ANSWER_TIMEOUT, API_DEFAULT_VERSION)
-        } else if self.endpoint.starts_with("tcp://") || self.endpoint.starts_with("http://") {
-            bollard::Docker::connect_with_http(&self.endpoint, ANSWER_TIMEOUT, API_DEFAULT_VERSION)
-        } else {
-            Err(Error::UnsupportedURISchemeError {
-                uri: self.endpoint.clone(),
-            })
-        }
+        let transport = Transport::parse(&self.endpoint)?;
+        // Where a request goes is the transport's affair: bollard only wants a well-formed address.
+        let address = Some("http://docker");
+        bollard::Docker::connect_with_custom_transport(
+            move |request| transport.clone().send(request),
+            address,
+            ANSWER_TIMEOUT,
+            API_DEFAULT_VERSION,
+        )
+    }
+
+    /// Sends a request that bollard has no form for; `path` is without the API version.
+    pub(super) async fn send(
+        &self,
+        path: &str,
+        mut request: BollardRequest,
+    ) -> Result<Response<Incoming>, Error> {
+        let transport = Transport::parse(&self.endpoint)?;
+        let version = self.ready().map(|engine| engine.client_version());
+        let version = version
+            .map(|version| format!("/v{version}"))
+            .unwrap_or_default();
+        *request.uri_mut() = format!("{version}{path}").parse()?;
+        transport.send(request).await
     }
 
     /// What an error of bollard means to a caller. Forgets the client when the engine is away.

@@ -111,11 +111,7 @@ impl Subscription {
         &self,
         client: &bollard::Docker,
     ) -> impl Stream<Item = Result<EventMessage, Error>> + use<> {
-        let since = format!(
-            "{}.{:09}",
-            self.since / 1_000_000_000,
-            self.since % 1_000_000_000
-        );
+        let since = since(self.since);
         let options = EventsOptionsBuilder::new()
             .since(&since)
             .filters(&self.filters)
@@ -135,4 +131,13 @@ fn event(message: EventMessage) -> Option<EngineEvent> {
         action if action == "die" => Some(EngineEvent::Died { id }),
         action => Some(EngineEvent::Changed { id, action }),
     }
+}
+
+/// An instant in ns since 1970, as the engine reads it.
+pub(super) fn since(nanoseconds: i64) -> String {
+    format!(
+        "{}.{:09}",
+        nanoseconds / 1_000_000_000,
+        nanoseconds % 1_000_000_000
+    )
 }

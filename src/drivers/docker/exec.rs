@@ -4,10 +4,12 @@
 
 use super::Docker;
 use super::error::Subject;
+use super::terminal::{self, Input, Output};
 use crate::domain::id::ContainerId;
 use crate::ports::runtime::{ExecControl, ExecRequest, ExecSession, OutputStream, RuntimeError};
 use async_trait::async_trait;
 use bollard::container::LogOutput;
+use bollard::errors::Error;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::ExecConfig;
 use bollard::query_parameters::ResizeExecOptionsBuilder;
@@ -24,39 +26,29 @@ pub(super) async fn run(
 ) -> Result<ExecSession, RuntimeError> {
     let client = docker.client();
     let subject = Subject::container("run a command in", id);
-    let engine = client.get().await?;
-    let made = engine.create_exec(id.as_str(), config(&request)).await;
+    let made = client
+        .get()
+        .await?
+        .create_exec(id.as_str(), config(&request))
+        .await;
     let exec = made.map_err(|e| client.failure(e, subject))?.id;
-    let options = StartExecOptions {
-        tty: request.tty.is_some(),
-        ..StartExecOptions::default()
-    };
-    let begun = engine.start_exec(&exec, Some(options)).await;
-    let StartExecResults::Attached { output, input } =
-        begun.map_err(|e| client.failure(e, subject))?
-    else {
-        return Err(RuntimeError::Failed {
-            action: format!("run a command in container {id}"),
-            reason: "the engine detached it".to_owned(),
-        });
-    };
     let control = Control {
         docker: docker.clone(),
         container: id.clone(),
         exec,
     };
-    if let Some((columns, rows)) = request.tty {
-        control.resize(columns, rows).await?;
-    }
-    let (docker, id) = (docker.clone(), id.clone());
-    let output = output.map_ok(piece).map_err(move |e| {
-        docker
-            .client()
-            .failure(e, Subject::container("read a command's output in", &id))
-    });
+    let (input, output) = match request.tty {
+        Some((columns, rows)) => {
+            let begun = control.begin_on_terminal().await?;
+            // One that has ended by now has no size, and needs none.
+            let _ = control.resize(columns, rows).await;
+            begun
+        }
+        None => control.begin().await?,
+    };
     Ok(ExecSession {
         input,
-        output: output.boxed(),
+        output,
         control: Box::new(control),
     })
 }
@@ -77,6 +69,13 @@ fn config(request: &ExecRequest) -> ExecConfig {
     }
 }
 
+pub(super) struct Control {
+    docker: Docker,
+    container: ContainerId,
+    exec: String,
+}
+
+/// What bollard read, in our words.
 pub(super) fn piece(output: LogOutput) -> (OutputStream, Vec<u8>) {
     let stream = match output {
         LogOutput::StdErr { .. } => OutputStream::Stderr,
@@ -85,10 +84,38 @@ pub(super) fn piece(output: LogOutput) -> (OutputStream, Vec<u8>) {
     (stream, output.into_bytes().to_vec())
 }
 
-struct Control {
-    docker: Docker,
-    container: ContainerId,
-    exec: String,
+impl Control {
+    fn failure(&self, error: Error) -> RuntimeError {
+        let subject = Subject::container("run a command in", &self.container);
+        self.docker.client().failure(error, subject)
+    }
+
+    async fn begin(&self) -> Result<(Input, Output), RuntimeError> {
+        let engine = self.docker.client().get().await?;
+        let begun = engine
+            .start_exec(&self.exec, None::<StartExecOptions>)
+            .await;
+        match begun.map_err(|e| self.failure(e))? {
+            StartExecResults::Attached { output, input } => {
+                let (docker, id) = (self.docker.clone(), self.container.clone());
+                let output = output.map_ok(piece).map_err(move |e| {
+                    let subject = Subject::container("read a command's output in", &id);
+                    docker.client().failure(e, subject)
+                });
+                Ok((input, output.boxed()))
+            }
+            StartExecResults::Detached => Err(RuntimeError::Failed {
+                action: format!("run a command in container {}", self.container),
+                reason: "the engine detached it".to_owned(),
+            }),
+        }
+    }
+
+    async fn begin_on_terminal(&self) -> Result<(Input, Output), RuntimeError> {
+        let path = format!("/exec/{}/start", self.exec);
+        let body = r#"{"Detach":false,"Tty":true}"#;
+        terminal::open(&self.docker, &self.container, &path, body).await
+    }
 }
 
 #[async_trait]

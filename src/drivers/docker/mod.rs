@@ -5,24 +5,32 @@
 //!
 //! ```text
 //! mod.rs        Docker, its options, the trait
+//! transport.rs  connections
 //! client.rs     one negotiated bollard client, made when first needed
 //! error.rs      engine errors → RuntimeError           (pure)
 //! spec.rs       ContainerSpec → what the engine wants  (pure)
 //! status.rs     what the engine says → ContainerStatus (pure)
-//! lifecycle.rs  start, stop, remove, waiting for the end
-//! images.rs events.rs logs.rs exec.rs
+//! lifecycle.rs  create, start, stop, signal, remove
+//! ending.rs     how an end is noticed and told
+//! runs.rs       what is remembered, to ask the engine less
+//! listing.rs images.rs events.rs logs.rs exec.rs
 //! ```
 
 mod client;
+mod ending;
 mod error;
 mod events;
 mod exec;
 mod images;
 mod lifecycle;
+mod listing;
 mod logs;
 mod one_off;
+mod runs;
 mod spec;
 mod status;
+mod terminal;
+mod transport;
 
 use crate::domain::crash::Exit;
 use crate::domain::id::ContainerId;
@@ -34,7 +42,8 @@ use async_trait::async_trait;
 use client::Client;
 use error::Subject;
 use futures_util::stream::BoxStream;
-use lifecycle::KnownDead;
+use images::Images;
+use runs::Runs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +98,8 @@ pub struct Docker {
 struct Shared {
     client: Client,
     options: Options,
-    dead: KnownDead,
+    runs: Runs,
+    images: Images,
 }
 
 impl Docker {
@@ -101,13 +111,18 @@ impl Docker {
             shared: Arc::new(Shared {
                 client,
                 options,
-                dead: KnownDead::default(),
+                runs: Runs::default(),
+                images: Images::default(),
             }),
         }
     }
 
     fn client(&self) -> &Client {
         &self.shared.client
+    }
+
+    fn runs(&self) -> &Runs {
+        &self.shared.runs
     }
 }
 
@@ -124,7 +139,7 @@ impl Runtime for Docker {
     }
 
     async fn ensure_image(&self, image: &str, progress: PullObserver) -> Result<(), RuntimeError> {
-        images::ensure(self.client(), image, &progress).await
+        images::ensure(self.client(), &self.shared.images, image, &progress).await
     }
 
     async fn create(&self, spec: &ContainerSpec) -> Result<ContainerId, RuntimeError> {
@@ -182,22 +197,22 @@ impl Runtime for Docker {
     }
 
     async fn inspect(&self, id: &ContainerId) -> Result<ContainerStatus, RuntimeError> {
-        lifecycle::inspect(self.client(), id).await
+        listing::inspect(self, id).await
     }
 
     async fn list(
         &self,
         labels: &BTreeMap<String, String>,
     ) -> Result<Vec<ContainerStatus>, RuntimeError> {
-        lifecycle::list(self.client(), labels).await
+        listing::list(self, labels).await
     }
 
     async fn ended(&self, id: &ContainerId, pid: Option<u32>) -> Result<(), RuntimeError> {
-        lifecycle::ended(self, id, pid).await
+        ending::ended(self, id, pid).await
     }
 
     async fn exit_of(&self, id: &ContainerId) -> Result<Exit, RuntimeError> {
-        lifecycle::exit_of(self.client(), id).await
+        ending::exit_of(self, id).await
     }
 
     fn events(&self, labels: BTreeMap<String, String>) -> BoxStream<'static, EngineEvent> {

@@ -5,6 +5,7 @@
 
 use super::error::Subject;
 use super::exec::piece;
+use super::terminal::{self, Input, Output};
 use super::{Docker, lifecycle, spec};
 use crate::domain::id::ContainerId;
 use crate::ports::runtime::{ContainerSpec, ExecControl, ExecRequest, ExecSession, RuntimeError};
@@ -29,7 +30,7 @@ pub(super) async fn run(
         id: id.clone(),
         code,
     };
-    let AttachContainerResults { output, input } = attach(docker, &id, &request).await?;
+    let (input, output) = attach(docker, &id, &request).await?;
     // Asked before the start: a command that ends at once is not missed.
     let waiting = docker.clone();
     let waited = id.clone();
@@ -42,17 +43,12 @@ pub(super) async fn run(
         .await;
     started.map_err(|e| client.failure(e, Subject::container("start", &id)))?;
     if let Some((columns, rows)) = request.tty {
-        control.resize(columns, rows).await?;
+        // One that has ended by now has no size, and needs none.
+        let _ = control.resize(columns, rows).await;
     }
-    let reading = docker.clone();
-    let output = output.map_ok(piece).map_err(move |e| {
-        reading
-            .client()
-            .failure(e, Subject::container("read the output of", &id))
-    });
     Ok(ExecSession {
         input,
-        output: output.boxed(),
+        output,
         control: Box::new(control),
     })
 }
@@ -95,7 +91,12 @@ async fn attach(
     docker: &Docker,
     id: &ContainerId,
     request: &ExecRequest,
-) -> Result<AttachContainerResults, RuntimeError> {
+) -> Result<(Input, Output), RuntimeError> {
+    if request.tty.is_some() {
+        let stdin = u8::from(request.stdin);
+        let path = format!("/containers/{id}/attach?stream=1&stdin={stdin}&stdout=1&stderr=1");
+        return terminal::open(docker, id, &path, "").await;
+    }
     let client = docker.client();
     let options = AttachContainerOptionsBuilder::new()
         .stdin(request.stdin)
@@ -108,7 +109,15 @@ async fn attach(
         .await?
         .attach_container(id.as_str(), Some(options))
         .await;
-    attached.map_err(|e| client.failure(e, Subject::container("attach to", id)))
+    let AttachContainerResults { output, input } =
+        attached.map_err(|e| client.failure(e, Subject::container("attach to", id)))?;
+    let (reading, id) = (docker.clone(), id.clone());
+    let output = output.map_ok(piece).map_err(move |e| {
+        reading
+            .client()
+            .failure(e, Subject::container("read the output of", &id))
+    });
+    Ok((input, output.boxed()))
 }
 
 /// The exit code, once there is one.

@@ -291,7 +291,7 @@ impl Container {
             .unwrap_or_else(|| Exit::from_code(0, false, None)))
     }
 
-    fn kill(&self) {
+    pub(super) fn kill(&self) {
         if let Some(run) = self.run().filter(|_| self.still_runs().is_some()) {
             signal_group(run.pid, Signal::KILL);
         }

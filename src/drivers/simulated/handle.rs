@@ -4,7 +4,8 @@
 
 use super::Shared;
 use super::behaviour::Behaviour;
-use super::world::{Counters, container_id, no_container, number};
+use super::container::Counters;
+use super::world::{container_id, no_container, number};
 use crate::domain::crash::Exit;
 use crate::domain::id::ContainerId;
 use crate::ports::runtime::{ContainerStatus, EngineEvent, OutputStream, RuntimeError};

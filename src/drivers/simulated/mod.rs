@@ -6,6 +6,7 @@
 //! cost their memory and nothing else.
 
 mod behaviour;
+mod container;
 mod handle;
 mod strings;
 #[cfg(test)]
@@ -13,8 +14,8 @@ mod tests;
 mod world;
 
 pub use behaviour::{Behaviour, Chance, ExecOutcome, ImagePlace, OnTerm, Run};
+pub use container::Counters;
 pub use handle::Handle;
-pub use world::Counters;
 
 use crate::domain::crash::Exit;
 use crate::domain::id::ContainerId;
@@ -25,6 +26,7 @@ use crate::ports::runtime::{
 };
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use container::{Container, Life};
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use std::collections::BTreeMap;
@@ -32,7 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
-use world::{Container, Life, World, address, no_container, no_image, number};
+use world::{World, address, no_container, no_image, number};
 
 /// The simulated engine as a [`Runtime`]. Clones share one world.
 #[derive(Debug, Clone)]

@@ -5,15 +5,16 @@
 //! beginning.
 
 use super::behaviour::{Behaviour, ImagePlace, OnTerm};
+use super::container::{Container, Counters, Life};
 use super::strings::{Interner, Labels};
 use crate::domain::crash::Exit;
 use crate::domain::id::ContainerId;
 use crate::ports::runtime::{
     ContainerSpec, ContainerState, ContainerStatus, EngineEvent, OutputLine, OutputStream,
-    PublishedPort, Resources, RuntimeError,
+    RuntimeError,
 };
 use chrono::{DateTime, Utc};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,114 +22,12 @@ use tokio::sync::{Notify, broadcast};
 
 /// Events kept for a subscriber that is behind; more, and it must look again.
 const EVENTS: usize = 4096;
-/// Lines of output kept of a container.
-const LINES: usize = 1000;
-
-/// Where a container is in its life.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Life {
-    Created,
-    Running,
-    Paused,
-    Exited(Exit),
-}
-
-/// One container. Small: there may be 100,000.
-#[derive(Debug)]
-pub(super) struct Container {
-    name: Arc<str>,
-    image: Arc<str>,
-    labels: Labels,
-    ports: Box<[PublishedPort]>,
-    pub(super) resources: Resources,
-    pub(super) life: Life,
-    /// When the start that is under way is done.
-    starts_at: Option<Duration>,
-    /// Why the last start failed.
-    start_error: Option<Box<RuntimeError>>,
-    pub(super) started_at: Option<Duration>,
-    /// Starts that were asked for.
-    attempts: u32,
-    /// Starts that succeeded.
-    pub(super) starts: u32,
-    /// What is due before this changed is void.
-    epoch: u32,
-    /// When it ends by itself, as far as is known.
-    ends_at: Option<Duration>,
-    changed: Option<Arc<Notify>>,
-    lines: VecDeque<OutputLine>,
-    /// Lines ever printed: a follower's place.
-    pub(super) printed: u64,
-}
-
-impl Container {
-    pub(super) fn runs(&self) -> bool {
-        matches!(self.life, Life::Running | Life::Paused)
-    }
-
-    pub(super) fn starting(&self) -> bool {
-        self.starts_at.is_some()
-    }
-
-    /// When it starts or ends by itself, as far as is known.
-    pub(super) fn due(&self) -> Option<Duration> {
-        self.starts_at.or(self.ends_at)
-    }
-
-    /// Told of every change.
-    pub(super) fn changed(&mut self) -> Arc<Notify> {
-        Arc::clone(self.changed.get_or_insert_default())
-    }
-
-    fn tell(&self) {
-        if let Some(changed) = &self.changed {
-            changed.notify_waiters();
-        }
-    }
-
-    pub(super) fn lines(&self) -> impl DoubleEndedIterator<Item = &OutputLine> + ExactSizeIterator {
-        self.lines.iter()
-    }
-
-    pub(super) fn take_start_error(&mut self) -> Option<RuntimeError> {
-        self.start_error.take().map(|error| *error)
-    }
-}
 
 /// What happens at an instant.
 #[derive(Debug, Clone)]
 enum Due {
     Starts,
     Ends(Exit),
-}
-
-/// What was asked of the engine so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Containers made.
-    pub creates: u64,
-    /// Starts asked for of containers that did not run.
-    pub starts: u64,
-    /// Stops asked for of containers that ran.
-    pub stops: u64,
-    /// Containers removed.
-    pub removes: u64,
-    /// Signals sent.
-    pub signals: u64,
-    /// Freezes.
-    pub pauses: u64,
-    /// Thaws.
-    pub unpauses: u64,
-    /// Changes of limits.
-    pub updates: u64,
-    /// Commands run.
-    pub execs: u64,
-    /// Images pulled.
-    pub pulls: u64,
-    /// Listings.
-    pub lists: u64,
-    /// Inspections.
-    pub inspects: u64,
 }
 
 /// The engine.
@@ -297,7 +196,7 @@ impl World {
             epoch: 0,
             ends_at: None,
             changed: None,
-            lines: VecDeque::new(),
+            lines: Default::default(),
             printed: 0,
         };
         self.containers.insert(number, container);
@@ -529,12 +428,7 @@ impl World {
         let Some(container) = self.containers.get_mut(&number) else {
             return;
         };
-        if container.lines.len() == LINES {
-            container.lines.pop_front();
-        }
-        container.lines.push_back(OutputLine { at, stream, line });
-        container.printed += 1;
-        container.tell();
+        container.print(OutputLine { at, stream, line });
     }
 
     pub(super) fn status(&self, number: u64) -> Option<ContainerStatus> {

@@ -80,6 +80,7 @@ fn first_record(release: Release) -> AppRecord {
     AppRecord {
         current: release,
         previous: None,
+        history: Vec::new(),
         overrides: BTreeMap::new(),
         stopped: BTreeMap::new(),
         created_at: Utc::now(),

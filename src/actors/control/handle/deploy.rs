@@ -120,6 +120,7 @@ impl Handle {
             return AppRecord {
                 current: release,
                 previous: None,
+                history: Vec::new(),
                 overrides: BTreeMap::new(),
                 stopped: BTreeMap::new(),
                 created_at: now,
@@ -135,17 +136,10 @@ impl Handle {
             operation::changes(&old.current, &release, &self.shared.settings.site.registry);
         for proc in &release.spec.procs {
             let full_name = proc.full_name();
-            let known = [Some(&old.current), old.previous.as_ref()];
-            let highest = known
-                .into_iter()
-                .flatten()
-                .filter_map(|r| r.versions.get(&full_name))
-                .max()
-                .copied();
             let current = old.current.versions.get(&full_name).copied();
             let version = match current {
                 Some(current) if !changes.contains_key(&full_name) => current,
-                Some(_) | None => highest.unwrap_or(0) + 1,
+                Some(_) | None => old.highest_version(&full_name) + 1,
             };
             release.versions.insert(full_name, version);
         }
@@ -153,12 +147,8 @@ impl Handle {
         let mut record = old.clone();
         record.overrides.retain(|name, _| names.contains(name));
         record.stopped.retain(|name, _| names.contains(name));
-        // Instances of a release that never became whole still run it, or the one before: both stay known.
-        let same_versions = record.current.versions == release.versions;
-        let old_release = std::mem::replace(&mut record.current, release);
-        if !same_versions {
-            record.previous = Some(old_release);
-        }
+        let placements = self.shared.world.placements(&release.spec.appname);
+        record.succeed(release, &placements);
         record.updated_at = now;
         record
     }

@@ -181,9 +181,9 @@ fn follow(shared: Arc<Shared>, query: LogsQuery) -> Lines {
                 tokio::time::sleep(LOOK_AGAIN).await;
                 continue;
             }
-            match tokio::time::timeout(LOOK_AGAIN, state.streams.next()).await {
-                Ok(Some(line)) => return Some((Ok(line), state)),
-                Ok(None) | Err(_) => {}
+            let next = tokio::time::timeout(LOOK_AGAIN, state.streams.next()).await;
+            if let Ok(Some(line)) = next {
+                return Some((Ok(line), state));
             }
         }
     })
@@ -213,9 +213,8 @@ fn follow_one(
     stream::unfold(state, |mut state| async move {
         loop {
             if state.output.is_none() {
-                if state.shared.node.get(state.cell.name()).is_none() {
-                    return None;
-                }
+                // One that is no longer wanted has nothing more to say.
+                state.shared.node.get(state.cell.name())?;
                 let id = state.cell.look(|o| {
                     (!matches!(o.phase, Phase::Pending(_)))
                         .then(|| o.id.clone())

@@ -1,7 +1,8 @@
 //! The supervision tree as the API shows it, and what operators do to its children.
 
 use super::Handle;
-use crate::actors::agent::process::{Process, Removal, Retire};
+use crate::actors::agent::process::{Process, Retire};
+use crate::actors::agent::put_away::Removal;
 use crate::actors::agent::{node, paths};
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{

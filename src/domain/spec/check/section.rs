@@ -125,6 +125,9 @@ fn unknown_key(entry: &Entry, section: &'static Section, path: &Path<'_>, report
         let help = "leave it out: the section's name says the type; `proc.NAME` takes a type";
         return report.error(finding.suggest(help));
     }
+    if report.is_full() {
+        return report.error(finding);
+    }
     let hint = section.hints.iter().find(|(wrong, _)| *wrong == entry.key);
     let guess = hint
         .map(|(_, right)| (*right).to_owned())

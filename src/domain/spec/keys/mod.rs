@@ -231,7 +231,7 @@ impl Kind {
         match self {
             Kind::Text(form) => form.expected.to_owned(),
             Kind::Words(words) => one_of(words),
-            Kind::Int(i64::MIN, i64::MAX) => "a whole number".to_owned(),
+            Kind::Int(0, i64::MAX) => "a whole number, not negative".to_owned(),
             Kind::Int(min, max) => format!("a whole number from {min} to {max}"),
             Kind::Bool => "true or false".to_owned(),
             Kind::Null => "null".to_owned(),
@@ -274,3 +274,6 @@ fn one_of(words: &[&str]) -> String {
         words => format!("one of {}", words.join(", ")),
     }
 }
+
+#[cfg(test)]
+mod reference_tests;

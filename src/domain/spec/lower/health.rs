@@ -64,33 +64,8 @@ fn tcp_port(ports: &[Port]) -> Option<u16> {
 
 /// The probe of the full form. Its type is what is written, or else what the other keys imply.
 fn probe(body: &Node, ports: &[Port], path: &Path<'_>, report: &mut Report<'_>) -> Option<Probe> {
-    let implied = if body.get("command").is_some() {
-        "command"
-    } else if body.get("path").is_some() {
-        "http"
-    } else {
-        "tcp"
-    };
-    let kind = match body.get("type") {
-        Some(node) => node.text()?,
-        None => implied,
-    };
-    let foreign: &[&str] = match kind {
-        "http" => &["command"],
-        "tcp" => &["command", "path"],
-        "command" => &["path", "port"],
-        _ => return None,
-    };
-    for entry in foreign.iter().filter_map(|key| body.entry(key)) {
-        let message = format!("a {kind} check has no `{}`", entry.key);
-        let finding = Finding::new(
-            SpecCode::Conflict,
-            entry.place,
-            path.key(&entry.key),
-            message,
-        );
-        report.error(finding.width(entry.width));
-    }
+    let kind = probe_kind(body)?;
+    refuse_foreign_keys(body, kind, path, report)?;
     if kind == "command" {
         return command_probe(body, path, report);
     }
@@ -113,6 +88,42 @@ fn probe(body: &Node, ports: &[Port], path: &Path<'_>, report: &mut Report<'_>) 
     } else {
         Probe::Tcp { port }
     })
+}
+
+/// What the check says that it is, or else what its other keys imply.
+fn probe_kind(body: &Node) -> Option<&str> {
+    match body.get("type") {
+        Some(node) => node.text(),
+        None if body.get("command").is_some() => Some("command"),
+        None if body.get("path").is_some() => Some("http"),
+        None => Some("tcp"),
+    }
+}
+
+/// Refuses keys of other kinds of check; `None` if there is no such kind.
+fn refuse_foreign_keys(
+    body: &Node,
+    kind: &str,
+    path: &Path<'_>,
+    report: &mut Report<'_>,
+) -> Option<()> {
+    let foreign: &[&str] = match kind {
+        "http" => &["command"],
+        "tcp" => &["command", "path"],
+        "command" => &["path", "port"],
+        _ => return None,
+    };
+    for entry in foreign.iter().filter_map(|key| body.entry(key)) {
+        let message = format!("a {kind} check has no `{}`", entry.key);
+        let finding = Finding::new(
+            SpecCode::Conflict,
+            entry.place,
+            path.key(&entry.key),
+            message,
+        );
+        report.error(finding.width(entry.width));
+    }
+    Some(())
 }
 
 fn command_probe(body: &Node, path: &Path<'_>, report: &mut Report<'_>) -> Option<Probe> {

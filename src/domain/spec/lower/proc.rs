@@ -1,16 +1,17 @@
 //! Reads one proc: every key of its body, with its default.
 
 use super::super::error::SpecCode;
+use super::super::hosts::Mountpoint;
 use super::super::model::{
-    BackupPolicy, CloudVolumeKind, CloudVolumes, EnvVar, Overlap, Port, ProcSpec, Protocol,
-    RestartPolicy, RestartSpec, Schedule, StreamPort, UpdateOrder, UpdateSpec, VolumeSpec,
+    BackupPolicy, CloudVolumeKind, CloudVolumes, Overlap, Port, ProcSpec, Protocol, RestartPolicy,
+    RestartSpec, Schedule, StreamPort, UpdateOrder, UpdateSpec, VolumeSpec,
 };
 use super::super::report::{Finding, Report};
 use super::super::value;
 use super::super::yaml::Node;
 use super::health;
 use super::procs::Declared;
-use super::read::{command, duration, flag, items, nodes, number, text, text_or_number};
+use super::read::{Item, command, duration, flag, items, nodes, number, text, text_or_number};
 use crate::domain::id::ProcType;
 use std::time::Duration;
 
@@ -40,74 +41,69 @@ pub(super) fn lower(declared: &Declared<'_>, report: &mut Report<'_>) -> ProcSpe
         entrypoint: command(body, "entrypoint"),
         cmd: command(body, "cmd"),
         user: text_or_number(body, "user").unwrap_or_default(),
-        workdir: text(body, "workdir")
-            .or_else(|| text(body, "working_dir"))
-            .unwrap_or("")
-            .to_owned(),
+        workdir: workdir(body).to_owned(),
         num_instances: number(body, "num_instances").unwrap_or(1),
         spares: number(body, "spares").unwrap_or(0),
         cpu: number(body, "cpu").unwrap_or(0),
-        memory: body
-            .get("memory")
-            .and_then(memory)
-            .unwrap_or(DEFAULT_MEMORY),
+        memory: memory(body).unwrap_or(DEFAULT_MEMORY),
         ports,
-        stream_ports: stream_ports(body)
-            .into_iter()
-            .map(|(_, _, port)| port)
-            .collect(),
-        mountpoint: items(body, "mountpoint", value::mountpoint)
-            .into_iter()
-            .map(|(_, _, m)| m.to_string())
-            .collect(),
+        stream_ports: meanings(stream_ports(body)),
+        mountpoint: mountpoint(body),
         https_only: flag(body, "https_only"),
         health,
-        env: env(body),
+        env: meanings(items(body, "env", value::env_variable)),
         update: update(body, stateful || !volumes.is_empty()),
         volumes,
         cloud_volumes: body.get("cloud_volumes").map(cloud_volumes),
         secret_files: strings(body, "secret_files", value::secret_file),
         secret_files_bypass: flag(body, "secret_files_bypass"),
         logs: strings(body, "logs", value::log_name),
-        labels: items(body, "labels", value::label)
-            .into_iter()
-            .map(|(_, _, label)| label)
-            .collect(),
-        filters: items(body, "filters", value::filter)
-            .into_iter()
-            .map(|(_, _, filter)| filter)
-            .collect(),
+        labels: meanings(items(body, "labels", value::label)),
+        filters: meanings(items(body, "filters", value::filter)),
         stateful,
         setup_time,
         kill_timeout: duration(body, "kill_timeout").unwrap_or(DEFAULT_KILL_TIMEOUT),
         dns_search: strings(body, "dns_search", value::dns_name),
-        service_name: match &declared.service {
-            Some(service) => Some(service.to_string()),
-            None => text(body, "service_name")
-                .filter(|_| portal)
-                .map(str::to_owned),
-        },
+        service_name: service_name(declared),
         allow_clients: portal.then(|| text(body, "allow_clients").unwrap_or("**").to_owned()),
         restart: restart(body, declared.proc_type),
         schedule: body.get("schedule").and_then(schedule),
     }
 }
 
+/// The meanings of a list's items.
+fn meanings<T, C: FromIterator<T>>(items: Vec<Item<'_, T>>) -> C {
+    items.into_iter().map(|(_, _, meaning)| meaning).collect()
+}
+
 fn strings(body: &Node, key: &str, form: fn(&str) -> value::Read<String>) -> Vec<String> {
-    items(body, key, form)
-        .into_iter()
-        .map(|(_, _, text)| text)
-        .collect()
+    meanings(items(body, key, form))
 }
 
-fn env(body: &Node) -> Vec<EnvVar> {
-    items(body, "env", value::env_variable)
-        .into_iter()
-        .map(|(_, _, variable)| variable)
-        .collect()
+fn mountpoint(body: &Node) -> Vec<String> {
+    let written: Vec<Mountpoint> = meanings(items(body, "mountpoint", value::mountpoint));
+    written.iter().map(Mountpoint::to_string).collect()
 }
 
-fn memory(node: &Node) -> Option<u64> {
+fn workdir(body: &Node) -> &str {
+    text(body, "workdir")
+        .or_else(|| text(body, "working_dir"))
+        .unwrap_or("")
+}
+
+/// A portal's service: what it says, or whose portal it is in the short form.
+fn service_name(declared: &Declared<'_>) -> Option<String> {
+    match &declared.service {
+        Some(service) => Some(service.to_string()),
+        None if declared.proc_type == ProcType::Portal => {
+            text(declared.body, "service_name").map(str::to_owned)
+        }
+        None => None,
+    }
+}
+
+fn memory(body: &Node) -> Option<u64> {
+    let node = body.get("memory")?;
     match node.int() {
         Some(bytes) => u64::try_from(bytes).ok(),
         None => value::memory(node.text()?).ok(),

@@ -6,6 +6,7 @@ use super::super::report::{Finding, Path, Report};
 use super::super::value;
 use super::super::yaml::{Entry, Node};
 use crate::domain::id::{ProcName, ProcType};
+use std::collections::HashMap;
 
 /// A proc that is declared somewhere in the file.
 pub(super) struct Declared<'n> {
@@ -46,6 +47,7 @@ pub(in super::super) fn proc_type(family: &Family, body: &Node) -> Option<ProcTy
 /// All procs, those of services included, without those whose name or type is refused.
 pub(super) fn declared<'n>(root: &'n Node, report: &mut Report<'_>) -> Vec<Declared<'n>> {
     let mut all: Vec<Declared<'n>> = Vec::new();
+    let mut names: HashMap<ProcName, usize> = HashMap::new();
     for entry in root.entries().unwrap_or_default() {
         let Some(family) = TOP
             .family(&entry.key)
@@ -54,9 +56,12 @@ pub(super) fn declared<'n>(root: &'n Node, report: &mut Report<'_>) -> Vec<Decla
             continue;
         };
         for one in of_section(entry, family) {
-            match all.iter().find(|other| other.name == one.name) {
-                Some(first) => duplicate(&one, first, report),
-                None => all.push(one),
+            match names.get(&one.name) {
+                Some(&first) => duplicate(&one, &all[first], report),
+                None => {
+                    names.insert(one.name.clone(), all.len());
+                    all.push(one);
+                }
             }
         }
     }

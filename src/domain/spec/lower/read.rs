@@ -92,11 +92,11 @@ pub(super) fn command(body: &Node, key: &str) -> Option<Vec<String>> {
 }
 
 /// Refuses an item that is there twice, and shows both places.
-pub(super) fn unique<'n>(
+pub(super) fn unique(
     seen: &mut HashMap<String, Place>,
     what: &str,
     name: &str,
-    (node, path): (&'n Node, &Path<'_>),
+    (node, path): (&Node, &Path<'_>),
     report: &mut Report<'_>,
 ) {
     if let Some(first) = seen.get(name) {

@@ -98,7 +98,14 @@ pub(in super::super) fn duration(text: &str) -> Read<Duration> {
     if number.ends_with('.') || number.starts_with('.') {
         return Err(wrong());
     }
-    duration_text::parse(text).ok_or_else(wrong)
+    let duration = duration_text::parse(text).ok_or_else(wrong)?;
+    if duration.subsec_nanos() % 1_000_000 != 0 {
+        return Err(Wrong::form(format!(
+            "{:?} is finer than a millisecond",
+            shown(text)
+        )));
+    }
+    Ok(duration)
 }
 
 /// How long a backup is kept: whole minutes, hours or days.

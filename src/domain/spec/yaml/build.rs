@@ -5,15 +5,18 @@
 //! keys work, as they did in LAIN: YAML's own means against repetition.
 
 use super::super::error::{Place, SpecCode};
-use super::super::report::{Finding, Path, Report, shown, to_u32};
+use super::super::report::{Finding, Path, Report, shown};
+use super::events::{
+    EventSource, Step, place, refuse_tag, scalar_style, syntax_error, too_deep, width,
+};
 use super::{Content, Entry, Node, Scalar, Style};
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
+use saphyr_parser::{Event, Parser, Span};
 use std::collections::HashMap;
 
 /// Bytes of a file that are read at most.
 pub(in crate::domain::spec) const MAX_BYTES: usize = 1024 * 1024;
 /// Levels of nesting.
-const MAX_DEPTH: usize = 32;
+pub(super) const MAX_DEPTH: usize = 32;
 /// Nodes, those of expanded aliases included.
 const MAX_NODES: usize = 100_000;
 /// Bytes of text in the nodes, those of expanded aliases included.
@@ -49,70 +52,6 @@ pub(in crate::domain::spec) fn read(text: &str, report: &mut Report<'_>) -> Opti
     }
     builder.root
 }
-
-/// The parser's events up to its first error.
-struct EventSource<'t, I: saphyr_parser::Input>(Option<Parser<'t, I>>);
-
-impl<'t, I: saphyr_parser::Input> Iterator for EventSource<'t, I> {
-    type Item = Result<(Event<'t>, Span), ScanError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let event = self.0.as_mut()?.next_event();
-        if matches!(event, None | Some(Err(_))) {
-            self.0 = None;
-        }
-        event
-    }
-}
-
-fn syntax_error(error: &ScanError, text: &str) -> Finding {
-    let place = place(error.marker());
-    let line = text.split('\n').nth(place.line as usize - 1).unwrap_or("");
-    let info = error.info();
-    if info.contains("recursion limit") {
-        return too_deep(place);
-    }
-    let finding = Finding::new(
-        SpecCode::Syntax,
-        place,
-        Path::root(),
-        format!("not valid YAML: {}", shown(info)),
-    );
-    let indent = &line[..line.len() - line.trim_start().len()];
-    if indent.contains('\t') {
-        finding.suggest("indent with spaces; YAML does not allow tabs there")
-    } else if line.contains("{{") {
-        finding.suggest("put quotes around a value that starts with {{")
-    } else if info.contains("mapping values") || info.contains("mapping value") {
-        finding.suggest("put quotes around text that contains `: `, and check the indentation")
-    } else {
-        finding
-    }
-}
-
-fn too_deep(place: Place) -> Finding {
-    let message = format!("nested more than {MAX_DEPTH} levels deep");
-    Finding::new(SpecCode::TooComplex, place, Path::root(), message)
-}
-
-fn place(marker: &Marker) -> Place {
-    Place {
-        line: to_u32(marker.line().max(1)),
-        column: to_u32(marker.col() + 1),
-    }
-}
-
-/// Characters of a span on its first line.
-fn width(span: &Span) -> u32 {
-    if span.start.line() == span.end.line() {
-        to_u32(span.end.col().saturating_sub(span.start.col()))
-    } else {
-        u32::MAX
-    }
-}
-
-/// A step that ends the reading carries its reason.
-type Step = Result<(), Box<Finding>>;
 
 #[derive(Default)]
 struct Builder {
@@ -452,33 +391,4 @@ fn as_key(node: Node) -> Result<Key, Box<Finding>> {
             )))
         }
     }
-}
-
-fn scalar_style(style: ScalarStyle, tag: Option<&Tag>, span: &Span) -> Result<Style, Box<Finding>> {
-    match tag {
-        Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => return Ok(Style::Quoted),
-        tag => refuse_tag(tag, span)?,
-    }
-    Ok(if style == ScalarStyle::Plain {
-        Style::Plain
-    } else {
-        Style::Quoted
-    })
-}
-
-fn refuse_tag(tag: Option<&Tag>, span: &Span) -> Step {
-    let Some(tag) = tag else { return Ok(()) };
-    let message = format!(
-        "the YAML tag {:?} has no meaning here",
-        shown(&tag.to_string())
-    );
-    let finding = Finding::new(
-        SpecCode::UnsupportedYaml,
-        place(&span.start),
-        Path::root(),
-        message,
-    );
-    Err(Box::new(finding.suggest(
-        "leave the tag out; put quotes around what must be text",
-    )))
 }

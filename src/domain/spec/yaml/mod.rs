@@ -4,6 +4,7 @@
 //! their text: what `80` or `yes` means is decided by the key that it is the value of.
 
 mod build;
+mod events;
 mod scalar;
 
 pub(super) use build::{MAX_BYTES, read};

@@ -1,0 +1,90 @@
+//! What Docker Engine says of containers: one by one, and all.
+//!
+//! Called by [`super::Docker`]'s trait methods.
+
+use super::Docker;
+use super::error::Subject;
+use super::status;
+use crate::domain::id::ContainerId;
+use crate::ports::runtime::{ContainerState, ContainerStatus, RuntimeError};
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum as Word};
+use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use std::collections::{BTreeMap, HashMap};
+
+/// Inspections at a time in one listing: more do not make the engine faster.
+const INSPECTIONS: usize = 4;
+
+pub(super) async fn inspect(
+    docker: &Docker,
+    id: &ContainerId,
+) -> Result<ContainerStatus, RuntimeError> {
+    let client = docker.client();
+    let none = None::<InspectContainerOptions>;
+    let answer = client
+        .get()
+        .await?
+        .inspect_container(id.as_str(), none)
+        .await;
+    let answer = answer.map_err(|e| client.failure(e, Subject::container("inspect", id)))?;
+    let status = status::container(answer).ok_or_else(|| RuntimeError::Failed {
+        action: format!("inspect container {id}"),
+        reason: "the engine's answer names no container".to_owned(),
+    })?;
+    docker.runs().note(&status);
+    Ok(status)
+}
+
+pub(super) async fn list(
+    docker: &Docker,
+    labels: &BTreeMap<String, String>,
+) -> Result<Vec<ContainerStatus>, RuntimeError> {
+    let client = docker.client();
+    let labels = labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let filters = HashMap::from([("label".to_owned(), labels)]);
+    let options = ListContainersOptionsBuilder::new()
+        .all(true)
+        .filters(&filters)
+        .build();
+    let answer = client.get().await?.list_containers(Some(options)).await;
+    let summaries = answer.map_err(|e| client.failure(e, Subject::engine("list containers")))?;
+    let statuses = stream::iter(summaries).map(|summary| complete(docker, summary));
+    let statuses = statuses.buffered(INSPECTIONS);
+    statuses
+        .try_filter_map(async |status| Ok(status))
+        .try_collect()
+        .await
+}
+
+/// A summary lacks pid, exit code and instants: what runs on as it did is remembered, of others the
+/// engine is asked. `None` for one that has vanished meanwhile.
+async fn complete(
+    docker: &Docker,
+    summary: ContainerSummary,
+) -> Result<Option<ContainerStatus>, RuntimeError> {
+    let Some(id) = summary.id.and_then(|id| ContainerId::new(id).ok()) else {
+        return Ok(None);
+    };
+    let state = match summary.state {
+        Some(Word::RUNNING) => Some(ContainerState::Running),
+        Some(Word::PAUSED) => Some(ContainerState::Paused),
+        _ => None,
+    };
+    if let Some(state) = state
+        && let Some(status) = docker.runs().still_running(&id)
+        && summary
+            .names
+            .iter()
+            .flatten()
+            .any(|name| name.strip_prefix('/') == Some(&status.name))
+    {
+        return Ok(Some(ContainerStatus { state, ..status }));
+    }
+    match inspect(docker, &id).await {
+        Err(RuntimeError::NoContainer(_)) => Ok(None),
+        answer => answer.map(Some),
+    }
+}
