@@ -1,7 +1,7 @@
 //! Serves the API over a control host in memory, for schemathesis and for clients under test.
 //!
 //! `cargo run --example api_memory -- 127.0.0.1:0` prints the address and a token, and serves until it
-//! is ended. It holds two apps to begin with; no container runs.
+//! is ended. It holds two apps, which come back when they are removed; no container runs.
 
 use lain::domain::id::{AppName, InstanceId};
 use lain::domain::view::{DeployRequest, LogLineView};
@@ -12,15 +12,17 @@ use lain::web::{Limits, Metrics, WebOptions, serve};
 use std::sync::Arc;
 use std::time::Duration;
 
+const APPS: [&str; 2] = ["hello", "shop"];
 const TOKEN: &str = "in-memory-token";
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let listen = std::env::args().nth(1).unwrap_or("127.0.0.1:0".to_owned());
     let control = Arc::new(MemoryControl::new());
-    for name in ["hello", "shop"] {
+    for name in APPS {
         deploy(&control, name).await?;
     }
+    tokio::spawn(keep(Arc::clone(&control)));
     let limits = Limits {
         rate: 100_000,
         burst: 100_000,
@@ -40,6 +42,17 @@ async fn main() -> anyhow::Result<()> {
     println!("http://{} {TOKEN}", running.addr);
     running.ended().await?;
     Ok(())
+}
+
+/// Deploys again what was removed, so that there is always something to ask about.
+async fn keep(control: Arc<MemoryControl>) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for name in APPS {
+            // An app that exists is refused, as nothing says which revision to replace.
+            let _ = deploy(&control, name).await;
+        }
+    }
 }
 
 async fn deploy(control: &MemoryControl, name: &str) -> anyhow::Result<()> {

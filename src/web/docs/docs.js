@@ -75,7 +75,9 @@ function route(path, method, operation) {
   }
   if (operation.requestBody) {
     const bodies = Object.entries(operation.requestBody.content);
-    inside.append(el("h3", {}, "Body"), ...bodies.map(([media, content]) => el("p", {}, el("code", {}, media), " ", type(content.schema))));
+    inside.append(el("h3", {}, "Body"), ...bodies.map(([media, content]) => el("div", {},
+      el("p", {}, el("code", {}, media), " ", type(content.schema)),
+      content.example ? el("pre", { tabindex: "0", "aria-label": "example" }, JSON.stringify(content.example, null, 2)) : null)));
   }
   const answers = Object.entries(operation.responses).map(([status, answer]) => {
     const bodies = Object.entries(answer.content || {}).map(([media, content]) =>
