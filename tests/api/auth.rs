@@ -21,7 +21,7 @@ async fn every_route_but_the_open_ones_needs_a_token() {
             assert_eq!(bare.status != 401, open, "{method} {path}: {bare:?}");
             if !open {
                 guarded += 1;
-                let bare = bare.is_problem(401, "unauthorized");
+                let bare = bare.problem_is(401, "unauthorized");
                 assert!(bare.header("www-authenticate").starts_with("Bearer"));
                 let wrong = api.bare(method.clone(), &real).bearer_auth("wrong");
                 let status = wrong.answer().await.status;
@@ -201,9 +201,9 @@ async fn refused_tokens_are_limited_and_lock_nobody_out() {
     let api = Api::with(|options| options.limits.refusals = 5).await;
     let wrong = || api.bare(Method::GET, "apps").bearer_auth("wrong");
     for _ in 0..5 {
-        wrong().answer().await.is_problem(401, "unauthorized");
+        wrong().answer().await.problem_is(401, "unauthorized");
     }
-    let limited = wrong().answer().await.is_problem(429, "rate-limited");
+    let limited = wrong().answer().await.problem_is(429, "rate-limited");
     assert!(limited.header("retry-after").parse::<u64>().unwrap() >= 1);
     api.get("apps").await.is(200);
 }
@@ -230,7 +230,7 @@ async fn hosts_that_are_not_ours_are_refused_on_every_path() {
             assert_eq!(answer.status != 403, ours, "{path} at {host}: {answer:?}");
             if !ours {
                 answer
-                    .is_problem(403, "forbidden-host")
+                    .problem_is(403, "forbidden-host")
                     .says("web.allowed_hosts");
             }
         }
@@ -247,10 +247,10 @@ async fn pages_of_other_origins_may_not_change_anything() {
     };
     restart(&api.url).await.is(202);
     for origin in ["http://evil.example.com", "null", "http://localhost:1"] {
-        restart(origin).await.is_problem(403, "forbidden-origin");
+        restart(origin).await.problem_is(403, "forbidden-origin");
         let exec = "apps/hello/procs/web/run?command=echo";
         let exec = api.request(Method::GET, exec).header("origin", origin);
-        exec.answer().await.is_problem(403, "forbidden-origin");
+        exec.answer().await.problem_is(403, "forbidden-origin");
         let read = api
             .request(Method::GET, "apps")
             .header("origin", origin)

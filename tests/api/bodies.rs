@@ -65,7 +65,7 @@ async fn bodies_that_make_no_sense_are_refused() {
             .body(body.to_vec());
         let start = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
         println!("{start}");
-        request.answer().await.is_problem(status, word).says(part);
+        request.answer().await.problem_is(status, word).says(part);
     }
     api.get("apps/hello").await.is(404);
 }
@@ -78,7 +78,7 @@ async fn the_faults_of_a_file_come_with_their_places() {
         .put("hello", yaml)
         .answer()
         .await
-        .is_problem(422, "invalid");
+        .problem_is(422, "invalid");
     let errors = answer.json()["errors"].as_array().unwrap().clone();
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert_eq!(errors[0]["line"], 4);
@@ -94,7 +94,7 @@ async fn the_faults_of_a_file_come_with_their_places() {
     api.put("other", &lain_yaml("hello"))
         .answer()
         .await
-        .is_problem(409, "conflict");
+        .problem_is(409, "conflict");
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn only_json_is_taken() {
         .header("content-encoding", "gzip")
         .answer()
         .await;
-    zipped.is_problem(415, "unsupported-media-type");
+    zipped.problem_is(415, "unsupported-media-type");
 }
 
 #[tokio::test]
@@ -224,7 +224,7 @@ async fn parameters_are_known_and_right_or_refused() {
     ];
     for (path, status, word, part) in rows {
         println!("{path}");
-        api.get(path).await.is_problem(status, word).says(part);
+        api.get(path).await.problem_is(status, word).says(part);
     }
 }
 
@@ -246,7 +246,7 @@ async fn other_methods_are_answered_with_those_that_there_are() {
         let answer = api.request(method.clone(), path).answer().await.is(405);
         assert_eq!(answer.header("allow"), allow, "{method} {path}");
         if method != Method::HEAD {
-            answer.is_problem(405, "method-not-allowed");
+            answer.problem_is(405, "method-not-allowed");
         }
     }
 }

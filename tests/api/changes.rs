@@ -43,7 +43,7 @@ async fn an_app_from_its_first_deploy_to_its_end() {
     delete()
         .answer()
         .await
-        .is_problem(428, "precondition-required")
+        .problem_is(428, "precondition-required")
         .says("If-Match");
     delete().header("if-match", "*").answer().await.is(202);
     api.get("apps/hello").await.is(404);
@@ -97,7 +97,7 @@ async fn preconditions_of_a_deploy() {
         .header("if-match", &tag)
         .answer()
         .await;
-    late.is_problem(412, "stale").says("read it again");
+    late.problem_is(412, "stale").says("read it again");
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn if_match_holds_for_commands_and_scales_too() {
         request.header("if-match", tag).answer()
     };
     restart(&tag).await.is(202);
-    restart(&tag).await.is_problem(412, "stale");
+    restart(&tag).await.problem_is(412, "stale");
     let scale = api
         .request(Method::PATCH, "apps/hello/procs/web")
         .header("if-match", &tag);
@@ -118,7 +118,7 @@ async fn if_match_holds_for_commands_and_scales_too() {
         .json(&json!({"cpu": 1}))
         .answer()
         .await
-        .is_problem(412, "stale");
+        .problem_is(412, "stale");
     let absent = api
         .request(Method::POST, "apps/hello/stop")
         .header("if-none-match", "*");
@@ -222,7 +222,7 @@ async fn scales_out_of_range_say_which_value() {
         .json(&body)
         .answer()
         .await
-        .is_problem(422, "invalid")
+        .problem_is(422, "invalid")
         .json();
     let pointers: Vec<&str> = answer["errors"]
         .as_array()
@@ -239,7 +239,7 @@ async fn scales_out_of_range_say_which_value() {
         let scale = api
             .request(Method::PATCH, "apps/hello/procs/web")
             .json(&body);
-        scale.answer().await.is_problem(400, "malformed-body");
+        scale.answer().await.problem_is(400, "malformed-body");
     }
 }
 
@@ -253,7 +253,7 @@ async fn an_operation_can_be_cancelled_once() {
     assert_eq!(api.get(&operation).await.json()["state"], "running");
     let cancel = format!("{operation}/cancel");
     assert_eq!(api.post(&cancel).await.is(200).json()["state"], "cancelled");
-    api.post(&cancel).await.is_problem(409, "conflict");
+    api.post(&cancel).await.problem_is(409, "conflict");
     api.post("operations/none/cancel").await.is(404);
 }
 
@@ -278,11 +278,11 @@ async fn children_of_the_tree_are_restarted_and_terminated_with_audit() {
         .json();
     assert_eq!(read["state"], "undefined");
     assert!(read["mailbox"]["length"].is_number(), "{read}");
-    act("restart", "").await.is_problem(400, "bad-parameter");
+    act("restart", "").await.problem_is(400, "bad-parameter");
     act("restart", "apps/none").await.is(404);
     api.post("supervision/restart")
         .await
-        .is_problem(400, "bad-parameter")
+        .problem_is(400, "bad-parameter")
         .says("path");
     let audit = api.get("audit").await.json();
     let newest = &audit["items"][0];

@@ -184,7 +184,7 @@ async fn what_cannot_be_run_is_refused_before_the_upgrade() {
         assert_eq!(response.status().as_u16(), status, "{path}");
     }
     let plain = api.get("apps/hello/procs/web/run?command=echo").await;
-    let plain = plain.is_problem(426, "upgrade-required");
+    let plain = plain.problem_is(426, "upgrade-required");
     assert_eq!(plain.header("upgrade"), "websocket");
 }
 
@@ -262,7 +262,7 @@ async fn commands_count_as_streams() {
     let first = run(&api, "command=sleep").await;
     api.get("events?watch=true")
         .await
-        .is_problem(429, "too-many-streams");
+        .problem_is(429, "too-many-streams");
     let Err(Error::Http(response)) = connect(&api, "apps/hello/procs/web/run?command=echo").await
     else {
         panic!("a second stream was opened");

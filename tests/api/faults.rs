@@ -25,7 +25,7 @@ async fn faults_of_the_control_host_are_problems() {
         ] {
             println!("{fault:?} {method} {path}");
             let answer = api.request(method, path).answer().await;
-            let answer = answer.is_problem(status, word).says(part);
+            let answer = answer.problem_is(status, word).says(part);
             assert_eq!(answer.headers.contains_key("retry-after"), status == 503);
         }
         api.control.fail(None);
@@ -40,7 +40,7 @@ async fn an_answer_that_takes_too_long_ends_in_503() {
     let api = Api::with(|options| options.limits.answer_time = Duration::from_millis(200)).await;
     api.control.fail(Some(Fault::Slow(Duration::from_secs(30))));
     let began = Instant::now();
-    let answer = api.get("apps").await.is_problem(503, "timeout");
+    let answer = api.get("apps").await.problem_is(503, "timeout");
     assert_eq!(answer.header("retry-after"), "2");
     assert!(began.elapsed() < Duration::from_secs(5));
 }
@@ -62,7 +62,7 @@ async fn a_client_beyond_its_rate_waits_and_others_do_not() {
     }
     let limited = limited
         .expect("twelve requests at once passed")
-        .is_problem(429, "rate-limited");
+        .problem_is(429, "rate-limited");
     assert_eq!(limited.header("retry-after"), "1");
     api.bare(Method::GET, "apps")
         .bearer_auth(READ)

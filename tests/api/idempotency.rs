@@ -55,11 +55,11 @@ async fn another_request_with_the_same_key_is_refused() {
     scale(path, body.clone()).await.is(202);
     scale(path, json!({"num_instances": 5}))
         .await
-        .is_problem(409, "idempotency-conflict");
+        .problem_is(409, "idempotency-conflict");
     let dry = format!("{path}?dry_run=true");
     scale(&dry, body.clone())
         .await
-        .is_problem(409, "idempotency-conflict");
+        .problem_is(409, "idempotency-conflict");
     let tagged = api
         .request(Method::PATCH, path)
         .header("idempotency-key", "k")
@@ -68,11 +68,11 @@ async fn another_request_with_the_same_key_is_refused() {
         .json(&body)
         .answer()
         .await
-        .is_problem(409, "idempotency-conflict");
+        .problem_is(409, "idempotency-conflict");
     restart(&api, "k")
         .answer()
         .await
-        .is_problem(409, "idempotency-conflict");
+        .problem_is(409, "idempotency-conflict");
     let foreign = api
         .bare(Method::PATCH, path)
         .bearer_auth(HELLO)
@@ -92,21 +92,21 @@ async fn refusals_are_repeated_and_failures_are_not() {
         let request = api.request(Method::POST, "apps/none/stop");
         request.header("idempotency-key", "refused").answer()
     };
-    let first = stop().await.is_problem(404, "not-found");
+    let first = stop().await.problem_is(404, "not-found");
     api.deploy("none").await.is(202);
-    let again = stop().await.is_problem(404, "not-found");
+    let again = stop().await.problem_is(404, "not-found");
     assert_eq!(again.header("idempotency-replayed"), "true");
     assert_eq!(first.json()["detail"], again.json()["detail"]);
     api.control.fail(Some(Fault::DiskFull));
     restart(&api, "failed")
         .answer()
         .await
-        .is_problem(503, "store-failed");
+        .problem_is(503, "store-failed");
     api.control.fail(Some(Fault::Panic));
     restart(&api, "failed")
         .answer()
         .await
-        .is_problem(500, "internal");
+        .problem_is(500, "internal");
     api.control.fail(None);
     restart(&api, "failed").answer().await.is(202);
 }
@@ -127,7 +127,7 @@ async fn a_request_in_progress_is_not_begun_twice() {
     let early = restart(&api, "k")
         .answer()
         .await
-        .is_problem(409, "idempotency-in-progress");
+        .problem_is(409, "idempotency-in-progress");
     assert_eq!(early.header("retry-after"), "1");
     assert_eq!(slow.await.unwrap().unwrap().status().as_u16(), 202);
     api.control.fail(None);
@@ -180,5 +180,5 @@ async fn keys_are_short_printable_words() {
             .header("idempotency-key", "deploy")
     };
     put().header("if-match", "*").answer().await.is(200);
-    put().answer().await.is_problem(409, "idempotency-conflict");
+    put().answer().await.problem_is(409, "idempotency-conflict");
 }

@@ -76,7 +76,7 @@ async fn every_list_is_whole_whatever_the_page_size() {
         .to_owned();
     let foreign = api.get(&format!("nodes?after={next}")).await;
     foreign
-        .is_problem(400, "bad-parameter")
+        .problem_is(400, "bad-parameter")
         .says("of the list apps");
 }
 

@@ -134,16 +134,16 @@ async fn a_stream_resumes_after_any_event_without_loss() {
         let request = api.request(Method::GET, "events?watch=true");
         request.header("last-event-id", id).answer()
     };
-    resume("x").await.is_problem(400, "bad-parameter");
-    resume("99").await.is_problem(410, "gone");
+    resume("x").await.problem_is(400, "bad-parameter");
+    resume("99").await.problem_is(410, "gone");
     for _ in 0..1100 {
         emit(&api, "more");
     }
-    resume("3").await.is_problem(410, "gone").says("list");
+    resume("3").await.problem_is(410, "gone").says("list");
     let tree = api
         .request(Method::GET, "supervision/events")
         .header("last-event-id", "3");
-    tree.answer().await.is_problem(410, "gone");
+    tree.answer().await.problem_is(410, "gone");
 }
 
 #[tokio::test]
@@ -237,7 +237,7 @@ async fn logs_are_followed_and_resumed() {
     let bad = api
         .request(Method::GET, follow)
         .header("last-event-id", "7");
-    bad.answer().await.is_problem(400, "bad-parameter");
+    bad.answer().await.problem_is(400, "bad-parameter");
 }
 
 #[tokio::test]
@@ -271,7 +271,7 @@ async fn streams_are_counted_and_given_back() {
     let third = api
         .get("events?watch=true")
         .await
-        .is_problem(429, "too-many-streams");
+        .problem_is(429, "too-many-streams");
     assert_eq!(third.header("retry-after"), "1");
     let other = api
         .bare(Method::GET, "events?watch=true")

@@ -4,7 +4,7 @@ use lain::domain::id::AppName;
 use lain::ports::auth::Scope;
 use lain::web::testing::{MemoryControl, MemoryTokens};
 use lain::web::{Limits, Metrics, Running, WebOptions, serve};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -154,7 +154,7 @@ impl Answer {
 
     /// It is a whole problem of this type.
     #[track_caller]
-    pub fn is_problem(self, status: u16, word: &str) -> Self {
+    pub fn problem_is(self, status: u16, word: &str) -> Self {
         let answer = self.is(status);
         assert_eq!(answer.header("content-type"), "application/problem+json");
         let body = answer.json();
@@ -177,9 +177,4 @@ impl Answer {
         assert!(detail.contains(part), "{part:?} is not in {detail}");
         self
     }
-}
-
-/// A header of a request.
-pub fn header(name: &'static str, value: &str) -> (HeaderName, HeaderValue) {
-    (HeaderName::from_static(name), value.parse().unwrap())
 }

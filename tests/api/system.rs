@@ -34,7 +34,7 @@ async fn health_readiness_and_version_need_no_token() {
         .bare(Method::GET, "/readyz")
         .answer()
         .await
-        .is_problem(503, "unavailable");
+        .problem_is(503, "unavailable");
     assert_eq!(not_ready.header("retry-after"), "2");
 }
 
@@ -105,7 +105,7 @@ async fn a_request_keeps_the_id_that_it_comes_with_if_it_is_harmless() {
             .answer()
             .await;
         assert_eq!(answer.header("x-request-id") == id, kept, "{id}");
-        answer.is_problem(404, "not-found");
+        answer.problem_is(404, "not-found");
     }
     let (a, b) = (api.get("apps").await, api.get("apps").await);
     assert_ne!(a.header("x-request-id"), b.header("x-request-id"));
