@@ -119,7 +119,7 @@ impl WebError {
     }
 }
 
-/// A server that serves. Dropping it does not stop it.
+/// A server that serves. Dropping it ends it at once, so that its port is free for another one.
 pub struct Running {
     /// Where, with the port that was taken.
     pub addr: SocketAddr,
@@ -134,16 +134,12 @@ impl Running {
     /// Takes no more connections, ends streams, and waits for open requests until the deadline.
     pub async fn stop(self) {
         self.stopping.send_replace(true);
-        if tokio::time::timeout(self.deadline, self.handle.stop(true))
-            .await
-            .is_err()
-        {
+        let stopped = tokio::time::timeout(self.deadline, self.handle.stop(true)).await;
+        if stopped.is_err() {
             tracing::warn!(
                 seconds = self.deadline.as_secs_f64(),
                 "requests did not end in time and were cut off"
             );
-            // Dropping the server closes what is open.
-            self.task.abort();
         }
     }
 
@@ -156,6 +152,14 @@ impl Running {
             Ok(result) => result,
             Err(error) => Err(io::Error::other(error)),
         }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stopping.send_replace(true);
+        // Dropping the server closes what is open.
+        self.task.abort();
     }
 }
 

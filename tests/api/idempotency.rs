@@ -144,7 +144,7 @@ async fn an_answer_that_nobody_waited_for_is_kept() {
     restart(&api, "late")
         .answer()
         .await
-        .is_problem(503, "timeout");
+        .problem_is(503, "timeout");
     let gone = restart(&api, "gone")
         .timeout(Duration::from_millis(100))
         .send();

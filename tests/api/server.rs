@@ -63,6 +63,21 @@ async fn a_server_stops_soon_ends_streams_and_frees_its_port() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_dropped_frees_its_port_too() {
+    let mut api = Api::start().await;
+    api.get("apps").await.is(200);
+    let running = api.running.take().unwrap();
+    let addr = running.addr;
+    drop(running);
+    let began = Instant::now();
+    while let Err(error) = try_serve(addr) {
+        let late = began.elapsed() > Duration::from_secs(5);
+        assert!(!late && matches!(error, WebError::Taken(_)), "{error}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
 async fn open_requests_are_answered_before_the_server_stops() {
     let mut api = Api::start().await;
     api.control
