@@ -76,6 +76,11 @@ pub trait TokenVerifier: Send + Sync + 'static {
     /// # Errors
     /// [`TokenError`] where it is nobody's.
     fn verify(&self, token: &str) -> Result<Principal, TokenError>;
+
+    /// Whom every request stands for where no token is asked for at all; `None`: one is needed.
+    fn anonymous(&self) -> Option<Principal> {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ use std::time::Instant;
 /// The header with the request's id.
 pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The route of requests that have none, in metrics.
+const UNMATCHED: &str = "unmatched";
+
 /// What `serve` notes of a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Connection {
@@ -50,7 +53,7 @@ pub async fn observe(
         id: request_id(request.headers()),
         method: request.method().clone(),
         path: request.path().to_owned(),
-        route: request.match_pattern().unwrap_or("unmatched".to_owned()),
+        route: request.match_pattern().unwrap_or(UNMATCHED.to_owned()),
         began: Instant::now(),
     };
     request.extensions_mut().insert(RequestId(seen.id.clone()));
@@ -91,7 +94,7 @@ fn check_host(api: &Api, request: &ServiceRequest) -> Result<(), Problem> {
     Err(Problem::new(
         Kind::ForbiddenHost,
         format!(
-            "the host {host:?} is not served here; call lain by its address, or name the host in web.allowed_hosts"
+            "the host {host:?} is not served here; call lain by its address, which a proxy in front of it has to send as Host"
         ),
     ))
 }
@@ -127,7 +130,12 @@ fn finish(api: &Api, seen: &Seen, response: HttpResponse<BoxBody>) -> HttpRespon
         headers.insert(X_REQUEST_ID.clone(), id);
     }
     let took = seen.began.elapsed();
-    api.metrics.request(&seen.method, &seen.route, status, took);
+    // A method that a path does not have is no use of that path.
+    let route = match status {
+        StatusCode::METHOD_NOT_ALLOWED => UNMATCHED,
+        _ => &seen.route,
+    };
+    api.metrics.request(&seen.method, route, status, took);
     log(seen, status, took.as_secs_f64() * 1000.0);
     if seen.method == Method::HEAD && response.body().size() == BodySize::Stream {
         return response.set_body(BoxBody::new(()));

@@ -1,6 +1,7 @@
 //! Binding, stopping, and what a crowd of connections does.
 
 use crate::support::{ADMIN, Api, Send};
+use lain::ports::auth::Scope;
 use lain::web::testing::{Fault, MemoryControl, MemoryTokens};
 use lain::web::{Metrics, WebError, WebOptions, serve};
 use reqwest::Method;
@@ -60,6 +61,29 @@ async fn a_server_stops_soon_ends_streams_and_frees_its_port() {
     let rest = tokio::time::timeout(Duration::from_secs(1), stream.text()).await;
     rest.expect("the stream has ended").unwrap();
     drop(TcpListener::bind(addr).expect("the port is free again"));
+}
+
+#[tokio::test]
+async fn where_no_token_is_asked_for_none_is_needed_and_origins_still_count() {
+    let options = WebOptions {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        ..WebOptions::default()
+    };
+    let tokens = MemoryTokens::new().none_needed("anonymous", vec![Scope::Admin]);
+    let control = Arc::new(MemoryControl::new());
+    let running = serve(options, control, Arc::new(tokens), Arc::new(Metrics::new())).unwrap();
+    let url = format!("http://{}/api/v1/apps", running.addr);
+    let client = reqwest::Client::new();
+    client.get(&url).answer().await.is(200);
+    client
+        .get(&url)
+        .bearer_auth("whatever")
+        .answer()
+        .await
+        .is(200);
+    let foreign = client.post(format!("{url}/hello/restart"));
+    let foreign = foreign.header("origin", "http://evil.example.com");
+    foreign.answer().await.problem_is(403, "forbidden-origin");
 }
 
 #[tokio::test]

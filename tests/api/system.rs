@@ -61,7 +61,7 @@ async fn metrics_have_help_and_bounded_labels() {
         "lain_http_request_duration_seconds_count{method=\"PUT\",route=\"/api/v1/apps/{app}\",status=\"2xx\"} 1",
         "lain_http_request_duration_seconds_count{method=\"GET\",route=\"/api/v1/apps/{app}\",status=\"4xx\"} 1",
         "lain_http_request_duration_seconds_count{method=\"GET\",route=\"unmatched\",status=\"4xx\"} 1",
-        "lain_http_request_duration_seconds_count{method=\"other\",route=\"/api/v1/apps\",status=\"4xx\"} 1",
+        "lain_http_request_duration_seconds_count{method=\"other\",route=\"unmatched\",status=\"4xx\"} 1",
         "lain_http_refused_tokens_total 1",
         "lain_http_streams 0",
         "lain_apps{state=\"running\"} 1",

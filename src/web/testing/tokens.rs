@@ -4,7 +4,7 @@ use crate::ports::auth::{Principal, Scope, TokenError, TokenVerifier};
 
 /// Tokens and whose they are.
 #[derive(Debug, Default)]
-pub struct MemoryTokens(Vec<(String, Principal)>);
+pub struct MemoryTokens(Vec<(String, Principal)>, Option<Principal>);
 
 impl MemoryTokens {
     /// None.
@@ -22,6 +22,16 @@ impl MemoryTokens {
         self.0.push((token.to_owned(), principal));
         self
     }
+
+    /// Asks for no token: every request stands for this one.
+    #[must_use]
+    pub fn none_needed(mut self, name: &str, scopes: Vec<Scope>) -> Self {
+        self.1 = Some(Principal {
+            name: name.to_owned(),
+            scopes,
+        });
+        self
+    }
 }
 
 impl TokenVerifier for MemoryTokens {
@@ -31,5 +41,9 @@ impl TokenVerifier for MemoryTokens {
             Some((_, principal)) => Ok(principal.clone()),
             None => Err(TokenError::Unknown),
         }
+    }
+
+    fn anonymous(&self) -> Option<Principal> {
+        self.1.clone()
     }
 }
