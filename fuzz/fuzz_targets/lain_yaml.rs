@@ -3,8 +3,10 @@
 
 #![no_main]
 
-use lain::domain::spec::model::AppSpec;
-use lain::domain::spec::{SpecErrors, Variables, changes, content_hash, mountpoints, parse, render_resource};
+mod domain;
+
+use domain::spec::model::AppSpec;
+use domain::spec::{SpecErrors, Variables, changes, content_hash, mountpoints, parse, render_resource};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 

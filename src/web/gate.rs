@@ -7,10 +7,11 @@ use super::error::{Kind, Problem};
 use super::extract;
 use super::idempotency::{self, Answer, Decision, Pending};
 use super::limits::Source;
-use super::observe::host_of;
+use super::observe::{host_of, refuse};
 use super::origin;
 use super::router::{Access, Body, Rules};
 use super::state::{Api, Who};
+use super::unread::Unread;
 use crate::ports::auth::{Principal, TokenError};
 use actix_web::body::{BodyStream, BoxBody, MessageBody, to_bytes_limited};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -45,7 +46,12 @@ pub async fn gate(
         Err(problem) => return Ok(refuse(request, &problem)),
     };
     if request.method().is_safe() {
-        return carry_out(&api, next, request, true).await;
+        let unread = (admitted.access != Access::WebSocket).then(|| Unread::take(&mut request));
+        let mut response = carry_out(&api, next, request, true).await?;
+        if let Some(unread) = unread {
+            unread.go_with(response.response_mut());
+        }
+        return Ok(response);
     }
     let pending = match prepare(admitted, &api, &mut request).await {
         Ok(Decision::CarryOut(pending)) => Some(pending),
@@ -59,10 +65,6 @@ pub async fn gate(
     };
     let response = carry_out(&api, next, request, false).await?;
     Ok(remember(response, pending))
-}
-
-fn refuse(request: ServiceRequest, problem: &Problem) -> ServiceResponse<BoxBody> {
-    request.into_response(problem.error_response())
 }
 
 fn busy() -> Problem {
@@ -116,12 +118,12 @@ fn admit<'a>(
 }
 
 fn not_allowed(methods: &BTreeMap<&'static str, Rules>, request: &ServiceRequest) -> Problem {
-    let mut allow: Vec<&str> = methods.keys().copied().collect();
-    let head = methods
-        .get("GET")
-        .is_some_and(|r| r.access != Access::WebSocket);
-    if head {
-        allow.insert(1, "HEAD");
+    let mut allow: Vec<&str> = Vec::new();
+    for (method, rules) in methods {
+        allow.push(method);
+        if *method == "GET" && rules.access != Access::WebSocket {
+            allow.push("HEAD");
+        }
     }
     let allow = allow.join(", ");
     let detail = format!(
@@ -306,11 +308,12 @@ fn idempotency_key(request: &ServiceRequest) -> Result<Option<String>, Problem> 
         return Ok(None);
     };
     let key = value.to_str().unwrap_or_default();
-    if (1..=idempotency::MAX_KEY).contains(&key.len()) {
+    let printable = key.bytes().all(|byte| byte.is_ascii_graphic());
+    if printable && (1..=idempotency::MAX_KEY).contains(&key.len()) {
         return Ok(Some(key.to_owned()));
     }
     let detail = format!(
-        "the Idempotency-Key is 1 to {} printable ASCII characters, such as a UUID",
+        "the Idempotency-Key is 1 to {} printable ASCII characters without spaces, such as a UUID",
         idempotency::MAX_KEY
     );
     Err(Problem::new(Kind::BadParameter, detail))
@@ -335,8 +338,12 @@ async fn read_body(api: &Api, request: &mut ServiceRequest) -> Result<Bytes, Pro
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
-    let whole = to_bytes_limited(BodyStream::new(request.take_payload()), limit);
-    match tokio::time::timeout(api.limits.body_time, whole).await {
+    let mut payload = request.take_payload();
+    let whole = to_bytes_limited(BodyStream::new(&mut payload), limit);
+    let whole = tokio::time::timeout(api.limits.body_time, whole).await;
+    // What was not read goes with the refusal.
+    request.set_payload(payload);
+    match whole {
         Ok(Ok(Ok(body))) => Ok(body),
         Ok(Ok(Err(error))) => {
             let detail = format!("the body did not come whole: {error}");

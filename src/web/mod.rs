@@ -33,6 +33,7 @@ pub mod state;
 mod supervision;
 mod system;
 pub mod testing;
+mod unread;
 mod ws;
 
 pub use limits::Limits;
@@ -191,6 +192,8 @@ pub fn serve(
         .max_connections(limits.connections.div_ceil(workers))
         .client_request_timeout(limits.head_time)
         .keep_alive(Duration::from_secs(30))
+        // A client that is gone gives its streams back at once, not at the next heartbeat.
+        .h1_allow_half_closed(false)
         .shutdown_timeout(options.stop_deadline.as_secs().max(1))
         .disable_signals()
         .on_connect(move |connection, data| note_connection(connection, data, stall))

@@ -3,8 +3,10 @@
 //! Wraps the whole app, so that also what has no route passes here.
 
 use super::error::{Kind, Problem};
+use super::gate::IDEMPOTENCY_REPLAYED;
 use super::origin;
 use super::state::{Api, RequestId};
+use super::unread::{self, Unread};
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -54,7 +56,7 @@ pub async fn observe(
     request.extensions_mut().insert(RequestId(seen.id.clone()));
     let answered = match check_host(&api, &request) {
         Ok(()) => next.call(request).await,
-        Err(problem) => Ok(request.into_response(problem.error_response())),
+        Err(problem) => Ok(refuse(request, &problem)),
     };
     match answered {
         Ok(response) => {
@@ -67,6 +69,14 @@ pub async fn observe(
             Err(Finished::new(response).into())
         }
     }
+}
+
+/// Answers with a problem; what is left of the request's body goes along.
+pub fn refuse(mut request: ServiceRequest, problem: &Problem) -> ServiceResponse<BoxBody> {
+    let unread = Unread::take(&mut request);
+    let mut response = problem.error_response();
+    unread.go_with(&mut response);
+    request.into_response(response)
 }
 
 /// A request names one of our hosts, or none can be told and it is refused.
@@ -126,24 +136,25 @@ fn finish(api: &Api, seen: &Seen, response: HttpResponse<BoxBody>) -> HttpRespon
 }
 
 /// Makes a problem of every answer that carries one, or that something else than us made.
-fn render(seen: &Seen, response: HttpResponse<BoxBody>) -> HttpResponse<BoxBody> {
+fn render(seen: &Seen, mut response: HttpResponse<BoxBody>) -> HttpResponse<BoxBody> {
+    let unread = response.extensions_mut().remove::<Unread>();
     let status = response.status();
+    let failed = status.is_client_error() || status.is_server_error();
     let problem = response.extensions().get::<Problem>().cloned();
-    let foreign = (status.is_client_error() || status.is_server_error())
-        && response
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .is_none_or(|t| t != super::error::PROBLEM_JSON);
-    match problem {
-        Some(problem) => problem.render(&seen.path, &seen.id),
-        None if foreign => {
-            let detail = response
-                .error()
-                .map_or_else(|| status.to_string(), ToString::to_string);
-            Problem::new(Kind::of_status(status), detail).render(&seen.path, &seen.id)
-        }
-        None => response,
+    let problem = problem.or_else(|| {
+        let text = || status.to_string();
+        let detail = response.error().map_or_else(text, ToString::to_string);
+        failed.then(|| Problem::new(Kind::of_status(status), detail))
+    });
+    let Some(problem) = problem else {
+        return unread::hold(unread, response);
+    };
+    let mut rendered = problem.render(&seen.path, &seen.id);
+    if let Some(mark) = response.headers().get(&IDEMPOTENCY_REPLAYED) {
+        let name = IDEMPOTENCY_REPLAYED.clone();
+        rendered.headers_mut().insert(name, mark.clone());
     }
+    unread::hold(unread, rendered)
 }
 
 /// The headers that keep browsers from misusing an answer.

@@ -235,6 +235,18 @@ pub fn page<T>(
     Ok(Page { items, next })
 }
 
+/// ` (did you mean web?)` where one of `others` is like `name`, else nothing.
+pub fn did_you_mean<'a>(name: &str, others: impl Iterator<Item = &'a str>) -> String {
+    let most = (name.chars().count() / 3).max(1);
+    let nearest = others
+        .map(|other| (strsim::osa_distance(other, name), other))
+        .filter(|(distance, _)| *distance <= most)
+        .min();
+    nearest.map_or(String::new(), |(_, near)| {
+        format!(" (did you mean {near}?)")
+    })
+}
+
 /// Makes the cursor of a page that the control host gave one of ours.
 pub fn wrap<T>(list: &str, page: Page<T>) -> Page<T> {
     Page {
@@ -318,6 +330,21 @@ mod tests {
             assert_eq!(seen, ["a", "b", "c", "d", "e"]);
             assert_eq!(pages, 5usize.div_ceil(limit).max(1), "{limit}");
         }
+    }
+
+    #[test]
+    fn near_names_are_offered() {
+        let known = ["hello", "web", "worker"];
+        for (name, near) in [
+            ("helo", "hello"),
+            ("wbe", "web"),
+            ("wroker", "worker"),
+            ("wob", "web"),
+        ] {
+            let hint = did_you_mean(name, known.into_iter());
+            assert_eq!(hint, format!(" (did you mean {near}?)"), "{name}");
+        }
+        assert_eq!(did_you_mean("shop", known.into_iter()), "");
     }
 
     #[test]

@@ -39,15 +39,7 @@ pub async fn get_proc(api: Data<Api>, path: InPath<ProcPath>) -> Result<HttpResp
 /// # Errors
 /// 404, with the nearest name.
 pub fn find_proc(app: AppView, name: &str) -> Result<ProcView, Problem> {
-    let nearest = app
-        .procs
-        .iter()
-        .map(|proc| (strsim::jaro_winkler(&proc.name, name), &proc.name))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    let hint = nearest.map_or(String::new(), |(_, near)| {
-        format!(" (did you mean {near}?)")
-    });
+    let hint = params::did_you_mean(name, app.procs.iter().map(|proc| proc.name.as_str()));
     let missing = ControlError::NotFound {
         kind: "proc",
         name: format!("{name} of app {}", app.name),

@@ -3,20 +3,24 @@
 //! A row says method, path, who may, what body, and the handler with its documentation. Routing,
 //! access, 405 with `Allow`, known query parameters and OpenAPI all come from it.
 
+use super::error::{Kind, Problem};
 use super::gate::gate;
 use super::observe::observe;
 use super::openapi;
 use super::state::Api;
+use super::unread::Unread;
 use super::{
-    apps, audit, crashes, docs, doctor, error, events, exec, instances, logs, nodes, operations,
-    procs, supervision, system,
+    apps, audit, crashes, docs, doctor, events, exec, instances, logs, nodes, operations, procs,
+    supervision, system,
 };
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::guard::{Any, Get, Head, Method as Of};
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{App, Error, FromRequest, Handler, Responder, Route};
+use actix_web::web::{self, Data, Payload, ServiceConfig};
+use actix_web::{
+    App, Error, FromRequest, Handler, HttpRequest, HttpResponse, Responder, ResponseError, Route,
+};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use utoipa::openapi::RefOr;
@@ -236,14 +240,14 @@ fn name_of(method: &Method) -> &'static str {
     }
 }
 
-async fn no_route(request: actix_web::HttpRequest) -> Result<&'static str, error::Problem> {
-    Err(error::Problem::new(
-        error::Kind::NoRoute,
-        format!(
-            "there is nothing at {}; /api/v1/docs lists what there is",
-            request.path()
-        ),
-    ))
+async fn no_route(request: HttpRequest, body: Payload) -> HttpResponse {
+    let detail = format!(
+        "there is nothing at {}; /api/v1/docs lists what there is",
+        request.path()
+    );
+    let mut response = Problem::new(Kind::NoRoute, detail).error_response();
+    Unread::new(body.into_inner()).go_with(&mut response);
+    response
 }
 
 /// The whole app over `api`, for `serve` and for tests without a socket.

@@ -25,12 +25,9 @@ fn a_deploy_says_by_its_exit_code_how_it_went() {
         .find_map(|l| l.trim().strip_prefix("http://"))
         .expect("the URL is shown")
         .to_owned();
-    assert_eq!(
-        lain.fetch(url.trim_end_matches('/'), "/cgi-bin/id")
-            .unwrap()
-            .0,
-        200
-    );
+    let url = url.trim_end_matches('/');
+    let answer = until("it answers", || lain.fetch(url, "/cgi-bin/id"));
+    assert_eq!(answer.0, 200);
     let before = host.containers();
     // The same again is nothing to do, dry or not.
     lain.deploy_with(&yaml(""), &["--dry-run"]).ended_with(0);
@@ -46,12 +43,9 @@ fn a_deploy_says_by_its_exit_code_how_it_went() {
         .ended_with(1)
         .said(&["/no/such/command"]);
     let view = lain.until_app_is(&app, "running");
-    assert_eq!(
-        lain.fetch(&address(&view["procs"][0]["instances"][0]), "/cgi-bin/id")
-            .unwrap()
-            .0,
-        200
-    );
+    let kept = address(&view["procs"][0]["instances"][0]);
+    let answer = until("it answers still", || lain.fetch(&kept, "/cgi-bin/id"));
+    assert_eq!(answer.0, 200);
     // Nobody there.
     let mut alone = lain.command(&["ps"]);
     let ran: Ran = alone

@@ -61,7 +61,7 @@ fn hostile_bodies_and_unknown_apps_are_refused_and_change_nothing() {
         bomb.to_owned(),
         "[".repeat(50_000),
         format!("appname: {app}\nweb: {{image: a, prot: 80}}\n"),
-        format!("appname: ../../etc\nweb: {{image: a}}\n"),
+        "appname: ../../etc\nweb: {image: a}\n".to_owned(),
         format!("appname: {app}\nweb: {{image: \"a b; rm -rf /\"}}\n"),
         format!("appname: {app}\n# {}\n", "x".repeat(2 << 20)),
     ] {

@@ -1,10 +1,12 @@
 //! The state machine against a plain reference model, over random schedules:
 //! random trees, crashes, failing starts, slow stops and concurrent calls.
 //!
-//! `SUPERVISE_SCHEDULES` sets how many (100,000 by default), `SUPERVISE_SEED`
-//! repeats a run whose seed was printed. A failing schedule is shrunk.
+//! `SUPERVISE_SCHEDULES` sets how many (100,000 by default; `SUPERVISE_REAL` how
+//! many more on real actors, 400), `SUPERVISE_SEED` repeats a run whose seed was
+//! printed. A failing schedule is shrunk.
 
 mod plan;
+mod real;
 mod reference;
 mod subject;
 mod world;
@@ -34,10 +36,18 @@ fn random_seed() -> u64 {
     RandomState::new().hash_one("seed")
 }
 
+/// The seed of one share.
+fn seed_bytes(seed: u64, share: u32) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    bytes[8..12].copy_from_slice(&share.to_le_bytes());
+    bytes
+}
+
 /// The first difference between what the two did.
 fn compare(plan: &Plan) -> Result<(), TestCaseError> {
-    let machine = World::live(plan, subject::subject);
-    let model = World::live(plan, reference::reference);
+    let machine = World::live(plan, subject::subject).trace;
+    let model = World::live(plan, reference::reference).trace;
     if machine == model {
         return Ok(());
     }
@@ -68,17 +78,16 @@ fn share(nth: u32) {
         number("SUPERVISE_SCHEDULES").map_or(SCHEDULES, |n| u32::try_from(n).unwrap_or(u32::MAX));
     let seed = number("SUPERVISE_SEED").unwrap_or_else(random_seed);
     println!("share {nth} of {schedules} schedules, SUPERVISE_SEED={seed}");
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    bytes[8] = nth as u8;
     let config = Config {
         cases: schedules / SHARES,
         failure_persistence: None,
         max_shrink_iters: 20_000,
         ..Config::default()
     };
-    let mut runner =
-        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let mut runner = TestRunner::new_with_rng(
+        config,
+        TestRng::from_seed(RngAlgorithm::ChaCha, &seed_bytes(seed, nth)),
+    );
     if let Err(error) = runner.run(&plan(), |plan| compare(&plan)) {
         panic!("SUPERVISE_SEED={seed}, share {nth}: {error}");
     }
@@ -123,7 +132,7 @@ fn schedules_reach_every_part() {
         TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]));
     let reached = RefCell::new(BTreeMap::<String, usize>::new());
     let ran = runner.run(&plan(), |plan| {
-        for (_, deed) in World::live(&plan, subject::subject) {
+        for (_, deed) in World::live(&plan, subject::subject).trace {
             *reached.borrow_mut().entry(word(&deed)).or_default() += 1;
         }
         Ok(())

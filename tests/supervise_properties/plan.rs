@@ -1,7 +1,7 @@
 //! What happens in one schedule: a random tree, how its children behave, and
 //! what is done to it when.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lain::actors::supervise::{
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 /// One schedule.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    pub root: Rc<SupPlan>,
+    pub root: Arc<SupPlan>,
     pub stimuli: Vec<Stimulus>,
     /// Feeds the latencies of messages.
     pub seed: u64,
@@ -22,7 +22,7 @@ pub struct Plan {
 pub struct SupPlan {
     pub flags: Flags,
     /// The initial children, or the one template.
-    pub children: Vec<Rc<ChildPlan>>,
+    pub children: Vec<Arc<ChildPlan>>,
 }
 
 impl SupPlan {
@@ -33,7 +33,7 @@ impl SupPlan {
 
 #[derive(Debug, Clone)]
 pub struct ChildPlan {
-    pub id: Rc<str>,
+    pub id: Arc<str>,
     pub restart: Restart,
     pub significant: bool,
     pub shutdown: Shutdown,
@@ -49,7 +49,7 @@ pub enum Kind {
         start_takes: u32,
         stop: Stop,
     },
-    Supervisor(Rc<SupPlan>),
+    Supervisor(Arc<SupPlan>),
 }
 
 /// How one start of a worker goes; those not listed go well.
@@ -238,9 +238,9 @@ fn assemble((flags, children): (Flags, Vec<ChildPlan>)) -> Kind {
     let wanted = if simple { 1 } else { children.len() };
     let children = children.into_iter().take(wanted).enumerate();
     let children = children
-        .map(|(nth, child)| Rc::new(child.tidy(nth, flags.auto_shutdown)))
+        .map(|(nth, child)| Arc::new(child.tidy(nth, flags.auto_shutdown)))
         .collect();
-    Kind::Supervisor(Rc::new(SupPlan { flags, children }))
+    Kind::Supervisor(Arc::new(SupPlan { flags, children }))
 }
 
 impl ChildPlan {

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ struct Desk {
     tokens: Token,
 }
 
-type Shared = Rc<RefCell<Desk>>;
+type Shared = std::rc::Rc<RefCell<Desk>>;
 
 /// The reference model as a brain of the world.
 pub struct Reference {
@@ -39,7 +39,7 @@ pub struct Reference {
     over: bool,
 }
 
-pub fn reference(plan: &Rc<SupPlan>, _: u64) -> Box<dyn Brain> {
+pub fn reference(plan: &Arc<SupPlan>, _: u64) -> Box<dyn Brain> {
     let desk = Shared::default();
     let supervisor = Supervisor {
         desk: desk.clone(),
@@ -101,7 +101,7 @@ impl Brain for Reference {
 }
 
 struct Child {
-    plan: Rc<ChildPlan>,
+    plan: Arc<ChildPlan>,
     extra: Option<u32>,
     state: State,
     /// The token of its last start.
@@ -120,7 +120,7 @@ enum State {
 }
 
 impl Child {
-    fn new(plan: Rc<ChildPlan>, extra: Option<u32>) -> Self {
+    fn new(plan: Arc<ChildPlan>, extra: Option<u32>) -> Self {
         Self {
             plan,
             extra,
@@ -150,11 +150,11 @@ struct Supervisor {
     flags: Flags,
     children: Vec<Child>,
     restarts: Vec<u64>,
-    template: Option<Rc<ChildPlan>>,
+    template: Option<Arc<ChildPlan>>,
 }
 
 impl Supervisor {
-    async fn run(mut self, plan: Rc<SupPlan>) -> ExitReason {
+    async fn run(mut self, plan: Arc<SupPlan>) -> ExitReason {
         if !self.is_simple() {
             self.children = plan
                 .children
@@ -648,7 +648,7 @@ impl Supervisor {
                 && self.flags.auto_shutdown != AutoShutdown::Never)
     }
 
-    async fn start_child(&mut self, plan: Rc<ChildPlan>) -> Answer {
+    async fn start_child(&mut self, plan: Arc<ChildPlan>) -> Answer {
         if !self.is_valid(&plan) {
             return Answer::Invalid;
         }
@@ -658,8 +658,7 @@ impl Supervisor {
                 .map_or(Answer::AlreadyPresent, Answer::AlreadyStarted);
         }
         self.children.push(Child::new(plan, None));
-        self.finish_start(|reason| Answer::StartFailed(reason))
-            .await
+        self.finish_start(Answer::StartFailed).await
     }
 
     async fn start_instance(&mut self, number: u32) -> Answer {
@@ -712,8 +711,8 @@ impl Supervisor {
         Answer::Done
     }
 
-    fn change(&mut self, flags: Flags, plans: Vec<Rc<ChildPlan>>, simple: bool) -> Answer {
-        let refused = |plan: &Rc<ChildPlan>| {
+    fn change(&mut self, flags: Flags, plans: Vec<Arc<ChildPlan>>, simple: bool) -> Answer {
+        let refused = |plan: &Arc<ChildPlan>| {
             plan.significant
                 && (plan.restart == Restart::Permanent
                     || flags.auto_shutdown == AutoShutdown::Never)

@@ -1,7 +1,7 @@
 //! The state machine as a brain of the world.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lain::actors::supervise::machine::{
@@ -18,12 +18,12 @@ use crate::world::{Action, Answer, Ask, Brain, CallerId, Letter, Shown, StartEnd
 struct Simulated;
 
 impl Payload for Simulated {
-    type Start = Rc<ChildPlan>;
+    type Start = Arc<ChildPlan>;
     type Extra = u32;
     /// Whom to answer, and whether the pid that was asked about is alive.
     type Caller = (CallerId, bool);
 
-    fn forget(start: &Rc<ChildPlan>) -> Rc<ChildPlan> {
+    fn forget(start: &Arc<ChildPlan>) -> Arc<ChildPlan> {
         start.clone()
     }
 }
@@ -33,7 +33,7 @@ struct Subject {
     keys: HashMap<Incarnation, Key>,
 }
 
-pub fn subject(plan: &Rc<SupPlan>, seed: u64) -> Box<dyn Brain> {
+pub fn subject(plan: &Arc<SupPlan>, seed: u64) -> Box<dyn Brain> {
     let specs = plan.children.iter().map(spec).collect();
     let machine = Machine::new(plan.flags, specs, seed).expect("plans are valid");
     Box::new(Subject {
@@ -42,7 +42,7 @@ pub fn subject(plan: &Rc<SupPlan>, seed: u64) -> Box<dyn Brain> {
     })
 }
 
-fn spec(plan: &Rc<ChildPlan>) -> ChildSpec<Rc<ChildPlan>> {
+fn spec(plan: &Arc<ChildPlan>) -> ChildSpec<Arc<ChildPlan>> {
     let child_type = match plan.kind {
         Kind::Worker { .. } => ChildType::Worker,
         Kind::Supervisor(_) => ChildType::Supervisor,
@@ -137,7 +137,7 @@ impl Subject {
 }
 
 fn request(ask: Ask) -> Request<Simulated> {
-    let change = |flags: Flags, plans: Vec<Rc<ChildPlan>>| {
+    let change = |flags: Flags, plans: Vec<Arc<ChildPlan>>| {
         Request::Change(flags, plans.iter().map(spec).collect())
     };
     match ask {
@@ -184,7 +184,7 @@ fn answer(reply: Result<Reply<Simulated>, CallError>, alive: bool) -> Answer {
     }
 }
 
-fn shown(child: ChildInfo) -> (Option<Rc<str>>, Shown) {
+pub fn shown(child: ChildInfo) -> (Option<Arc<str>>, Shown) {
     let state = match child.state {
         ChildState::Running(pid) => Shown::Running(pid),
         ChildState::Restarting { .. } => Shown::Restarting,

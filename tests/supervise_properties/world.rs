@@ -5,9 +5,9 @@
 //! so that two runs which do the same see the same.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lain::actors::supervise::{ExitReason, Flags, Pid, ReportContext, Restart, Shutdown};
@@ -36,22 +36,22 @@ pub enum StartEnd {
 
 #[derive(Debug, Clone)]
 pub enum Ask {
-    StartChild(Rc<ChildPlan>),
+    StartChild(Arc<ChildPlan>),
     StartInstance(u32),
-    Terminate(Rc<str>),
+    Terminate(Arc<str>),
     TerminatePid(Pid, bool),
-    Restart(Rc<str>),
-    Delete(Rc<str>),
+    Restart(Arc<str>),
+    Delete(Arc<str>),
     Which,
     Count,
-    Change(Flags, Vec<Rc<ChildPlan>>),
+    Change(Flags, Vec<Arc<ChildPlan>>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     Done,
     Started(Option<Pid>),
-    Children(Vec<(Option<Rc<str>>, Shown)>),
+    Children(Vec<(Option<Arc<str>>, Shown)>),
     Counts(usize, usize, usize, usize),
     AlreadyStarted(Pid),
     AlreadyPresent,
@@ -76,7 +76,7 @@ pub enum Shown {
 /// What a supervisor does.
 #[derive(Debug)]
 pub enum Action {
-    Start(Token, Rc<ChildPlan>, Option<u32>),
+    Start(Token, Arc<ChildPlan>, Option<u32>),
     Terminate(Token),
     Kill(Token),
     Retry(Token),
@@ -108,6 +108,27 @@ pub enum Deed {
 
 pub type Trace = Vec<(Duration, Deed)>;
 
+/// What the stimuli came to, once it was clear whom they meet; paths without the root.
+#[derive(Debug, Clone)]
+pub enum Blow {
+    End(String, End),
+    Kill(String),
+    ParentExit(String),
+    Ask(String, Ask, Option<String>),
+}
+
+/// How a schedule went.
+pub struct Outcome {
+    pub trace: Trace,
+    pub blows: Vec<Blow>,
+    /// The paths of the workers that live at the end.
+    pub alive: BTreeSet<String>,
+    /// How often each worker was started.
+    pub starts: BTreeMap<String, u32>,
+    /// How the root ended, if it did.
+    pub exit: Option<ExitReason>,
+}
+
 enum Happening {
     Deliver(usize, Letter),
     StartOver(usize),
@@ -121,8 +142,8 @@ enum Happening {
 struct Process {
     parent: Option<usize>,
     token: Token,
-    path: Rc<str>,
-    plan: Rc<ChildPlan>,
+    path: Arc<str>,
+    plan: Arc<ChildPlan>,
     alive: bool,
     up: bool,
     stopping: bool,
@@ -135,7 +156,7 @@ struct Process {
     sent: u32,
 }
 
-pub type Maker = fn(&Rc<SupPlan>, u64) -> Box<dyn Brain>;
+pub type Maker = fn(&Arc<SupPlan>, u64) -> Box<dyn Brain>;
 
 pub struct World {
     make: Maker,
@@ -146,22 +167,29 @@ pub struct World {
     sequence: u64,
     processes: Vec<Process>,
     /// Every place there ever was, in order of appearance.
-    places: Vec<(Rc<str>, Rc<ChildPlan>)>,
-    incarnations: HashMap<Rc<str>, u32>,
+    places: Vec<(Arc<str>, Arc<ChildPlan>)>,
+    incarnations: HashMap<Arc<str>, u32>,
     calls: usize,
     answered: usize,
     /// Who was asked by callers that wait.
     open: BTreeMap<CallerId, usize>,
     trace: Trace,
+    blows: Vec<Blow>,
 }
 
 /// Schedules that go round in circles (a budget that never trips) are cut here.
 const LONGEST: Duration = Duration::from_secs(120);
 const MOST: u64 = 4_000;
 
+/// A path as the real tree has it, whose root has none.
+fn below_root(path: &str) -> String {
+    path.split_once('/')
+        .map_or(String::new(), |(_, below)| below.to_owned())
+}
+
 impl World {
     /// Lives the plan through and tells what happened.
-    pub fn live(plan: &Plan, make: Maker) -> Trace {
+    pub fn live(plan: &Plan, make: Maker) -> Outcome {
         let mut world = Self {
             make,
             plan: plan.clone(),
@@ -176,6 +204,7 @@ impl World {
             answered: 0,
             open: BTreeMap::new(),
             trace: Vec::new(),
+            blows: Vec::new(),
         };
         let root = ChildPlan {
             id: "root".into(),
@@ -186,10 +215,34 @@ impl World {
             budget: None,
             kind: Kind::Supervisor(plan.root.clone()),
         };
-        world.spawn(None, 0, Rc::new(root), None);
+        world.spawn(None, 0, Arc::new(root), None);
         world.next_stimulus(0);
         world.run();
-        world.trace
+        world.outcome()
+    }
+
+    fn outcome(self) -> Outcome {
+        let is_worker = |process: &&Process| matches!(process.plan.kind, Kind::Worker { .. });
+        let workers = || self.processes.iter().filter(is_worker);
+        let alive = workers()
+            .filter(|worker| worker.alive)
+            .map(|worker| below_root(&worker.path))
+            .collect();
+        let mut starts = BTreeMap::new();
+        for worker in workers() {
+            *starts.entry(below_root(&worker.path)).or_default() += 1;
+        }
+        let exit = self.trace.iter().find_map(|(_, deed)| match deed {
+            Deed::Down(0, reason) => Some(reason.clone()),
+            _ => None,
+        });
+        Outcome {
+            trace: self.trace,
+            blows: self.blows,
+            alive,
+            starts,
+            exit,
+        }
     }
 
     fn run(&mut self) {
@@ -236,14 +289,14 @@ impl World {
         &mut self,
         parent: Option<usize>,
         token: Token,
-        plan: Rc<ChildPlan>,
+        plan: Arc<ChildPlan>,
         extra: Option<u32>,
     ) {
         let name = match extra {
             Some(number) => format!("#{number}").into(),
             None => plan.id.clone(),
         };
-        let path: Rc<str> = match parent {
+        let path: Arc<str> = match parent {
             Some(parent) => format!("{}/{name}", self.processes[parent].path).into(),
             None => name,
         };
@@ -321,7 +374,8 @@ impl World {
         let letter = letter(sender.token);
         if let Some(parent) = sender.parent {
             // Now and then old news comes once more, long after.
-            let echo = matches!(letter, Letter::Exited(..)) && noise.subsec_nanos() % 8 == 0;
+            let echo =
+                matches!(letter, Letter::Exited(..)) && noise.subsec_nanos().is_multiple_of(8);
             if echo {
                 let late = at + Duration::from_millis(150) + noise;
                 self.at(late, Happening::Deliver(parent, letter.clone()));
@@ -490,6 +544,13 @@ impl World {
             );
             let at = self.now + self.noise(child);
             self.at(at, Happening::Order(child, false, ExitReason::Killed));
+            let limit = match self.processes[child].plan.shutdown {
+                Shutdown::Timeout(limit) => limit,
+                Shutdown::BrutalKill => Duration::from_secs(5),
+                Shutdown::Infinity => continue,
+            };
+            let at = at + limit;
+            self.at(at, Happening::Order(child, true, ExitReason::Killed));
         }
         let open: Vec<CallerId> = self
             .open
@@ -530,15 +591,20 @@ impl World {
                     End::Shutdown => ExitReason::Shutdown,
                     End::Error => ExitReason::error("crash"),
                 };
+                self.blows.push(Blow::End(below_root(&path), end));
                 self.exit(process, reason);
             }
             What::End(_) => {}
-            What::Kill if self.processes[process].up => self.exit(process, ExitReason::Killed),
+            What::Kill if self.processes[process].up => {
+                self.blows.push(Blow::Kill(below_root(&path)));
+                self.exit(process, ExitReason::Killed);
+            }
             What::Kill => {}
             // Only a running supervisor can be told to end from outside.
             What::ParentExit
                 if self.processes[process].up && self.processes[process].brain.is_some() =>
             {
+                self.blows.push(Blow::ParentExit(below_root(&path)));
                 let at = self.now + self.noise(process);
                 self.at(at, Happening::Order(process, false, ExitReason::Shutdown));
             }
@@ -555,7 +621,7 @@ impl World {
     }
 
     /// Asks the supervisor of a place about it.
-    fn ask(&mut self, path: &str, plan: &Rc<ChildPlan>, what: What, process: Option<usize>) {
+    fn ask(&mut self, path: &str, plan: &Arc<ChildPlan>, what: What, process: Option<usize>) {
         // A supervisor is asked about its own children, others through theirs.
         let about_its_own = !matches!(what, What::Terminate | What::Restart | What::Delete);
         let own =
@@ -584,7 +650,7 @@ impl World {
             What::StartChild { fresh: false } => Ask::StartChild(plan.clone()),
             What::StartChild { fresh: true } => {
                 let id = format!("n{}", self.calls).into();
-                Ask::StartChild(Rc::new(ChildPlan {
+                Ask::StartChild(Arc::new(ChildPlan {
                     id,
                     ..(**plan).clone()
                 }))
@@ -617,6 +683,17 @@ impl World {
             }
             What::End(_) | What::Kill | What::ParentExit => return,
         };
+        let of = match &ask {
+            Ask::TerminatePid(pid, true) => {
+                Some(below_root(&self.processes[pid.as_u64() as usize].path))
+            }
+            _ => None,
+        };
+        self.blows.push(Blow::Ask(
+            below_root(&self.processes[supervisor].path),
+            ask.clone(),
+            of,
+        ));
         let caller = self.calls;
         self.calls += 1;
         let noise = self.noise(supervisor);

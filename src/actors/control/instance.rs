@@ -18,7 +18,7 @@ use crate::domain::plan::Step;
 use actix::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 
 /// Something about this instance has changed: look again.
 #[derive(Message)]
@@ -71,6 +71,9 @@ pub struct Instance {
     id: InstanceId,
     carrying: Option<(SpawnHandle, oneshot::Sender<Result<(), Failure>>)>,
     retry: Option<SpawnHandle>,
+    /// Held while the assignment of a start is on its way: a step must see the container that it puts on the
+    /// node, or an update would leave that running beside the new one.
+    assigning: Arc<Mutex<()>>,
     last_crash: Option<String>,
     recovering: bool,
 }
@@ -103,6 +106,7 @@ impl Child for Instance {
             id,
             carrying: None,
             retry: None,
+            assigning: Arc::default(),
             last_crash: None,
             recovering: false,
         }))
@@ -126,7 +130,9 @@ impl Instance {
     fn assign(&mut self, ctx: &mut Context<Self>) {
         self.retry = None;
         let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
+        let turn = Arc::clone(&self.assigning).try_lock_owned();
         let work = async move {
+            let _turn = turn;
             let app = shared.world.app(&id.app).ok_or("the app is gone")?;
             let placement = shared.world.placement(&id).ok_or("it has no placement")?;
             let assignment = carry::assignment(&shared, &app.record, &placement, false)?;
@@ -302,7 +308,11 @@ impl Handler<Carry> for Instance {
             ctx.cancel_future(retry);
         }
         self.shared.world.set_retry(&self.id, None);
-        let work = carry::carry_out(Arc::clone(&self.shared), step);
+        let (shared, assigning) = (Arc::clone(&self.shared), Arc::clone(&self.assigning));
+        let work = async move {
+            drop(assigning.lock().await);
+            carry::carry_out(shared, step).await
+        };
         let handle = ctx.spawn(work.into_actor(self).map(|outcome, actor, ctx| {
             if let Some((_, reply)) = actor.carrying.take() {
                 let _ = reply.send(outcome);

@@ -254,10 +254,10 @@ impl Rollout {
         };
         if let Some(shown) = running.view.steps.get_mut(index) {
             shown.ended_at = Some(ended);
-            shown.detail = outcome
-                .as_ref()
-                .err()
-                .map_or_else(String::new, |f| f.reason.clone());
+            // The step names its instance already.
+            let name = format!("{}: ", shown.step.target);
+            let reason = outcome.as_ref().err().map_or("", |f| f.reason.as_str());
+            shown.detail = reason.strip_prefix(&name).unwrap_or(reason).to_owned();
         }
         let event = match outcome {
             Ok(()) => rollout::Event::Done(index),

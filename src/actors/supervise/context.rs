@@ -7,6 +7,7 @@
 
 use std::any::{Any, type_name};
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,7 +26,7 @@ use super::mailbox::Mailbox;
 use super::reason::ExitReason;
 use super::stats::Histogram;
 use super::sync::lock;
-use super::{ActorRef, Pid, SupervisorRef, Tree};
+use super::{ActorRef, Pid, SupervisorRef, Tree, panics};
 
 pub(crate) type Work<A> = Pin<Box<dyn ActorFuture<A, Output = ()>>>;
 
@@ -53,6 +54,8 @@ pub struct Context<A: Actor<Context = Self>> {
     pub(crate) tree: Tree,
     pub(crate) flow: Flow,
     pub(crate) exit: Option<ExitReason>,
+    /// The panic of a handler; it ends the actor before anything else of it runs.
+    pub(crate) crash: Option<ExitReason>,
     /// What is being run, for the attribution of a panic.
     pub(crate) phase: &'static str,
     pub(crate) waits: Vec<Item<A>>,
@@ -80,6 +83,7 @@ impl<A: Actor<Context = Self>> Context<A> {
             tree,
             flow: Flow::Running,
             exit: None,
+            crash: None,
             phase: "init",
             waits: Vec::new(),
             items: Vec::new(),
@@ -197,11 +201,9 @@ impl<F: Future<Output = ()>> Future for Named<F> {
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<&'static str> {
         let name = self.name;
-        match super::panics::contain(|| self.task.as_mut().poll(cx)) {
+        match panics::contain(|| self.task.as_mut().poll(cx)) {
             Ok(poll) => poll.map(|()| name),
-            Err(payload) => {
-                std::panic::resume_unwind(Box::new(super::panics::describe(payload, name)))
-            }
+            Err(payload) => std::panic::resume_unwind(Box::new(panics::describe(payload, name))),
         }
     }
 }
@@ -313,9 +315,21 @@ where
             .stats
             .last_wait
             .store(begun.saturating_sub(self.sent), Ordering::Relaxed);
-        let result = <A as Handler<M>>::handle(actor, message, ctx);
-        respond::<A, M>(result, reply, name, ctx);
-        ctx.end_message(begun);
+        // Caught here rather than by the task alone: each frame that a panic has to
+        // leave costs a good part of a microsecond.
+        let handled = catch_unwind(AssertUnwindSafe(|| {
+            <A as Handler<M>>::handle(actor, message, ctx)
+        }));
+        match handled {
+            Ok(result) => {
+                respond::<A, M>(result, reply, name, ctx);
+                ctx.end_message(begun);
+            }
+            Err(payload) => {
+                ctx.crash = Some(panics::describe(payload, name));
+                ctx.flow = Flow::Ending;
+            }
+        }
     }
 }
 

@@ -76,6 +76,7 @@ mod stats;
 mod supervisor;
 mod sync;
 mod task;
+mod teller;
 #[cfg(test)]
 mod tests;
 mod tree;

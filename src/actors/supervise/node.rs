@@ -99,25 +99,26 @@ impl Node {
         id: ChildId,
         spec: Arc<ChildSpec<Start>>,
         position: u64,
+        now: Duration,
     ) -> Arc<Self> {
         let path = match parent_path.is_empty() {
             true => id.as_str().into(),
-            false => format!("{parent_path}/{id}").into(),
+            false => [&*parent_path, "/", id.as_str()].concat().into(),
         };
-        Self::at(path, parent_path, id, spec, position)
+        Self::at((path, parent_path), id, spec, position, now)
     }
 
     /// The root, whose path is empty.
     pub(crate) fn root(id: ChildId, spec: Arc<ChildSpec<Start>>) -> Arc<Self> {
-        Self::at("".into(), "".into(), id, spec, 0)
+        Self::at(("".into(), "".into()), id, spec, 0, super::clock::now())
     }
 
     fn at(
-        path: Arc<str>,
-        parent_path: Arc<str>,
+        (path, parent_path): (Arc<str>, Arc<str>),
         id: ChildId,
         spec: Arc<ChildSpec<Start>>,
         position: u64,
+        now: Duration,
     ) -> Arc<Self> {
         let live = Live {
             spec,
@@ -128,7 +129,7 @@ impl Node {
             history: None,
             last_crash: None,
             due: None,
-            since: super::clock::now(),
+            since: now,
             position,
             supervises: None,
             awaiting: None,
@@ -174,14 +175,36 @@ impl Node {
         look(&mut lock(&self.live))
     }
 
-    /// A new incarnation is about to be started.
-    pub(crate) fn starting(&self, cell: &Arc<Cell>, now: Duration) {
+    /// A new incarnation is about to be started; tells what it is.
+    pub(crate) fn starting(&self, cell: &Arc<Cell>, now: Duration) -> ChildType {
         self.incarnation.fetch_add(1, Ordering::AcqRel);
-        let old = self.with(|live| {
+        let (old, child_type) = self.with(|live| {
             (live.state, live.since, live.due) = (State::Starting, now, None);
-            live.cell.replace(cell.clone())
+            (live.cell.replace(cell.clone()), live.spec.child_type)
         });
-        panics::discard(old);
+        drop(old);
+        child_type
+    }
+
+    /// The incarnation goes on in another state.
+    pub(crate) fn change(&self, state: State, now: Duration) {
+        self.with(|live| (live.state, live.since) = (state, now));
+    }
+
+    /// The incarnation runs, after a restart that took this long.
+    pub(crate) fn restarted(&self, took: Duration, now: Duration) {
+        self.with(|live| {
+            (live.state, live.since) = (State::Running, now);
+            live.restarts += 1;
+            if let Some(last) = live.history.as_mut().and_then(|history| history.back_mut()) {
+                last.took = Some(took);
+            }
+        });
+    }
+
+    /// A restart is pending, and due at this time if not at once.
+    pub(crate) fn restarting(&self, due: Option<Duration>, now: Duration) {
+        self.with(|live| (live.state, live.since, live.due) = (State::Restarting, now, due));
     }
 
     /// The incarnation of `cell` can be addressed from now on, unless it is outdated.
@@ -201,28 +224,27 @@ impl Node {
         self.with(|live| (self.pid(), live.target.clone()))
     }
 
-    /// The incarnation has ended; a mailbox that is kept stays for the next.
-    pub(crate) fn down(&self, state: State, keep: bool, now: Duration) {
+    /// Nobody lives here any more, and a kept mailbox is closed.
+    pub(crate) fn down(&self, state: State, now: Duration) {
         self.pid.store(0, Ordering::Release);
         let old = self.with(|live| {
-            (live.state, live.since) = (state, now);
-            (
-                live.cell.take(),
-                if keep { None } else { live.target.take() },
-            )
+            (live.state, live.since, live.due) = (state, now, None);
+            (live.cell.take(), live.target.take())
         });
-        // A kept mailbox may go here, and with it messages whose destructors are not ours.
+        // With the mailbox go messages whose destructors are not ours.
         panics::discard(old);
     }
 
-    /// Remembers an end that a restart may follow.
-    pub(crate) fn remember(&self, reason: &ExitReason) {
-        let at = SystemTime::now();
-        self.with(|live| {
+    /// The incarnation ended by itself, and another may follow: remembers it, and
+    /// leaves a mailbox that is to be kept.
+    pub(crate) fn exited(&self, reason: &ExitReason, now: Duration, at: SystemTime) {
+        self.pid.store(0, Ordering::Release);
+        let old = self.with(|live| {
+            (live.state, live.since, live.due) = (State::Undefined, now, None);
             if !reason.is_clean() {
                 live.last_crash = Some(Box::new((at, reason.clone())));
             }
-            let history = live.history.get_or_insert_with(Box::default);
+            let history = live.history.get_or_insert_default();
             if history.len() == HISTORY {
                 history.pop_front();
             }
@@ -231,7 +253,13 @@ impl Node {
                 reason: reason.clone(),
                 took: None,
             });
+            let keep = live.spec.start.keep_mailbox && !reason.is_clean();
+            (
+                live.cell.take(),
+                if keep { None } else { live.target.take() },
+            )
         });
+        panics::discard(old);
     }
 
     /// The places below, in start order.

@@ -3,6 +3,7 @@
 //! Made by a supervisor's shell from the facts of the state machine; given to
 //! observers and to the log. Never holds start arguments, which may be secret.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -70,7 +71,7 @@ pub struct Offender {
     /// Its id.
     pub id: ChildId,
     /// What starts it: a type or function name, never its arguments.
-    pub start: Arc<str>,
+    pub start: Cow<'static, str>,
     /// When it is restarted.
     pub restart: Restart,
     /// Whether it is significant.

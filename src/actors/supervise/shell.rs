@@ -1,24 +1,24 @@
 //! Carrying out the effects of a supervisor's state machine.
 //!
-//! Starts and stops children, answers callers, tells observers, and keeps the
-//! places in the tree up to date. Called by the supervisor's task only, which
-//! holds the lock over [`Core`].
+//! Starts and stops children, answers callers, and keeps the places in the tree
+//! up to date. Called by the supervisor's task only, which holds the lock over
+//! [`Core`]. What it tells observers is put together in [`super::teller`].
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::cell::{Cell, Parent};
 use super::child::Extra;
-use super::events::{EventKind, LifecycleEvent};
-use super::machine::{Budget, Effect, Event, Incarnation, Key, Note, Report as Facts, Why};
+use super::events::EventKind;
+use super::machine::{Budget, Effect, Event, Incarnation, Key, Note, Why};
 use super::node::{Node, State};
 use super::panics;
 use super::reason::ExitReason;
-use super::report::{Context, Offender, Progress, Report, Who};
-use super::spec::{ChildId, ChildSpec, InitError, Strategy};
+use super::report::Who;
+use super::spec::{ChildId, ChildSpec, DEFAULT_TIMEOUT, InitError, Shutdown, Strategy};
 use super::start::Start;
 use super::supervisor::{Effects, Letter, Shared, Shell, SupervisorMachine, SupervisorSpec};
-use super::{Tree, clock};
+use super::teller::{self, Moment};
 
 /// What the shell knows of one child.
 #[derive(Default)]
@@ -37,6 +37,8 @@ pub(crate) struct Core {
     effects: Effects,
     exit: Option<ExitReason>,
     positions: u64,
+    /// The child whose start or stop was last shown as awaited.
+    awaited: Option<Key>,
 }
 
 impl Core {
@@ -48,13 +50,12 @@ impl Core {
     ) -> Result<(), InitError> {
         let SupervisorSpec { flags, children } = spec;
         let mut machine = SupervisorMachine::new(flags, children, shared.cell.pid.as_u64())?;
-        shared
-            .node()
-            .with(|live| live.supervises = Some(Box::new((flags, Budget::default()))));
-        let mut effects = std::mem::take(&mut self.effects);
-        machine.boot(clock::now(), &mut effects);
+        let supervises = Some(Box::new((flags, Budget::default())));
+        shared.node().with(|live| live.supervises = supervises);
+        let (moment, mut effects) = (Moment::now(), std::mem::take(&mut self.effects));
+        machine.boot(moment.now, &mut effects);
         self.machine = Some(machine);
-        self.perform(shared, effects);
+        self.perform(shared, effects, moment);
         Ok(())
     }
 
@@ -63,9 +64,9 @@ impl Core {
         let Some(machine) = self.machine.as_mut() else {
             return;
         };
-        let mut effects = std::mem::take(&mut self.effects);
-        machine.handle(event, clock::now(), &mut effects);
-        self.perform(shared, effects);
+        let (moment, mut effects) = (Moment::now(), std::mem::take(&mut self.effects));
+        machine.handle(event, moment.now, &mut effects);
+        self.perform(shared, effects, moment);
     }
 
     /// Whether the initial children are known.
@@ -82,35 +83,41 @@ impl Core {
         self.exit.take()
     }
 
-    /// The supervisor is gone: whoever still runs loses its link. Those that
-    /// clean up see `killed`; nobody waits for them (rule 11).
+    /// The supervisor is gone: whoever still runs loses its link (rule 11). Those
+    /// that clean up see `killed`, and have their shutdown time for it.
     pub(crate) fn abandon(&mut self, reason: &ExitReason) -> impl Sized + use<> {
         if !reason.is_clean() {
-            for cell in self.places.iter().filter_map(|place| place.cell.as_ref()) {
-                cell.stop(ExitReason::Killed);
-            }
+            let places = self
+                .places
+                .iter()
+                .filter_map(|place| place.node.as_ref().zip(place.cell.as_ref()));
+            orphan(
+                places
+                    .map(|(node, cell)| (cell.clone(), node.spec().shutdown))
+                    .collect(),
+            );
         }
         std::mem::take(self)
     }
 
-    fn perform(&mut self, shared: &Arc<Shared>, mut effects: Effects) {
+    fn perform(&mut self, shared: &Arc<Shared>, mut effects: Effects, mut moment: Moment) {
         for effect in effects.drain(..) {
-            self.perform_one(shared, effect);
+            self.perform_one(shared, effect, &mut moment);
         }
         self.effects = effects;
-        self.publish_wait(shared);
+        self.publish_wait(shared, moment.now);
     }
 
-    fn perform_one(&mut self, shared: &Arc<Shared>, effect: Effect<Shell>) {
+    fn perform_one(&mut self, shared: &Arc<Shared>, effect: Effect<Shell>, moment: &mut Moment) {
         match effect {
             Effect::Start {
                 key,
                 incarnation,
                 start,
                 extra,
-                why,
+                why: _,
             } => {
-                self.start(shared, key, incarnation, &start, extra, why);
+                self.start(shared, (key, incarnation), &start, extra, moment);
             }
             Effect::Terminate(key, _) => {
                 self.with_cell(key, |cell| cell.stop(ExitReason::Shutdown))
@@ -123,8 +130,13 @@ impl Core {
                 // A caller that has gone does not want to know.
                 let _ = caller.send(answer);
             }
-            Effect::Note(key, note) => self.note(shared, key, note),
-            Effect::Report(facts) => self.report(shared, facts),
+            Effect::Note(key, Note::Added(spec)) => self.add(shared, key, spec, moment),
+            Effect::Note(key, Note::Removed) => self.remove(shared, key, moment),
+            Effect::Note(key, note) => self.note(shared, key, note, moment),
+            Effect::Report(facts) => {
+                let flags = self.machine.as_ref().map(SupervisorMachine::flags);
+                moment.report(shared, flags, facts);
+            }
             Effect::Ready => shared.cell.acknowledge(None),
             Effect::Flags(flags) => shared.node().with(|live| {
                 if let Some(supervises) = live.supervises.as_deref_mut() {
@@ -134,7 +146,7 @@ impl Core {
             Effect::Reordered(order) => self.reorder(&order),
             Effect::Spent => shared.node().with(|live| {
                 if let Some((flags, window)) = live.supervises.as_deref_mut() {
-                    window.spend(clock::now(), flags.intensity, flags.period);
+                    window.spend(moment.now, flags.intensity, flags.period);
                 }
             }),
             Effect::Exit(reason) => self.exit = Some(reason),
@@ -144,11 +156,10 @@ impl Core {
     fn start(
         &mut self,
         shared: &Arc<Shared>,
-        key: Key,
-        incarnation: Incarnation,
+        (key, incarnation): (Key, Incarnation),
         start: &Start,
         extra: Option<Extra>,
-        _why: Why,
+        moment: &mut Moment,
     ) {
         let place = self.place(key);
         let Some(node) = place.node.clone() else {
@@ -157,13 +168,14 @@ impl Core {
         let parent: Arc<dyn Parent> = shared.clone();
         let cell = Cell::new(node.clone(), key, incarnation, parent);
         place.cell = Some(cell.clone());
-        place.began = clock::now();
-        node.starting(&cell, place.began);
-        tell(shared, &node, Some(&cell), || EventKind::Starting);
+        place.began = moment.now;
+        let child_type = node.starting(&cell, moment.now);
+        moment.tell(&shared.tree, &node, Some(&cell), child_type, || {
+            EventKind::Starting
+        });
         // Arguments are cloned here; a panic in that is the child's failed start.
-        if let Err(payload) =
-            panics::contain(|| start.begin(cell.clone(), shared.tree.clone(), extra))
-        {
+        let begun = panics::contain(|| start.begin(cell.clone(), shared.tree.clone(), extra));
+        if let Err(payload) = begun {
             cell.finish(panics::describe(payload, "init"));
         }
     }
@@ -195,266 +207,176 @@ impl Core {
         &mut self.places[key.index()]
     }
 
-    fn note(&mut self, shared: &Arc<Shared>, key: Key, note: Note<Shell>) {
-        match note {
-            Note::Added(spec) => return self.add(shared, key, spec),
-            Note::Removed => return self.remove(shared, key),
-            _ => {}
-        }
-        let now = clock::now();
+    fn note(&mut self, shared: &Arc<Shared>, key: Key, note: Note<Shell>, moment: &mut Moment) {
+        let now = moment.now;
+        let simple = self.is_simple();
         let place = self.place(key);
         let Some(node) = place.node.clone() else {
             return;
         };
         let cell = place.cell.clone();
-        let told = |kind: EventKind| tell(shared, &node, cell.as_ref(), move || kind);
-        match note {
-            Note::Added(_) | Note::Removed => {}
-            Note::Respecified(spec) => node.with(|live| live.spec = spec),
-            Note::Up(pid, why) => {
-                let (began, ended) = (place.began, place.ended);
-                node.with(|live| (live.state, live.since) = (State::Running, now));
-                self.up(shared, &node, why, now, began, ended);
-                self.progress(shared, &node, Who::Pid(pid));
+        let mut progress = None;
+        let kind = match note {
+            Note::Added(_) | Note::Removed => return,
+            Note::Respecified(spec) => return node.with(|live| live.spec = spec),
+            Note::Up(pid, Why::Restart(attempt)) => {
+                progress = Some(Who::Pid(pid));
+                let took = now.saturating_sub(place.ended);
+                node.restarted(took, now);
+                EventKind::Restarted { took, attempt }
+            }
+            Note::Up(pid, _) => {
+                progress = Some(Who::Pid(pid));
+                node.change(State::Running, now);
+                EventKind::Started {
+                    took: now.saturating_sub(place.began),
+                }
             }
             Note::Ignored => {
-                place.cell = None;
-                node.down(State::Undefined, false, now);
-                told(EventKind::Ignored);
+                place.empty(now);
+                EventKind::Ignored
             }
             Note::StartFailed(reason) => {
-                place.cell = None;
-                node.down(State::Undefined, false, now);
-                told(EventKind::StartFailed { reason });
+                place.empty(now);
+                EventKind::StartFailed { reason }
             }
             Note::Exited(reason) => {
                 (place.cell, place.ended) = (None, now);
-                let keep = !reason.is_clean() && node.spec().start.keep_mailbox;
-                node.down(State::Undefined, keep, now);
-                node.remember(&reason);
-                told(EventKind::Exited { reason });
+                node.exited(&reason, now, moment.at());
+                EventKind::Exited { reason }
             }
             Note::Stopping => {
-                node.with(|live| (live.state, live.since) = (State::Stopping, now));
-                told(EventKind::Stopping);
+                node.change(State::Stopping, now);
+                EventKind::Stopping
             }
             Note::Stopped(reason) => {
-                (place.cell, place.ended) = (None, now);
-                node.down(State::Undefined, false, now);
-                told(EventKind::Stopped { reason });
+                place.empty(now);
+                EventKind::Stopped { reason }
             }
             Note::Restarting(attempt, delay) => {
-                node.with(|live| {
-                    (live.state, live.due) = (State::Restarting, delay.map(|delay| now + delay))
-                });
-                told(EventKind::RestartScheduled {
+                node.restarting(delay.map(|delay| now + delay), now);
+                EventKind::RestartScheduled {
                     r#in: delay.unwrap_or_default(),
                     attempt,
-                });
+                }
             }
             Note::Cancelled => {
-                node.down(State::Undefined, false, now);
-                node.with(|live| live.due = None);
-                told(EventKind::Cancelled);
+                place.empty(now);
+                EventKind::Cancelled
             }
             Note::Abandoned => {
-                node.down(State::Undefined, false, now);
-                told(EventKind::Abandoned);
+                place.empty(now);
+                EventKind::Abandoned
             }
+        };
+        let spec = node.spec();
+        moment.tell(
+            &shared.tree,
+            &node,
+            cell.as_deref(),
+            spec.child_type,
+            || kind,
+        );
+        if let (Some(who), false) = (progress, simple) {
+            teller::progress(shared, &spec, who);
         }
     }
 
-    fn add(&mut self, shared: &Arc<Shared>, key: Key, spec: Arc<ChildSpec<Start>>) {
-        self.positions += 1;
-        let simple = self
-            .machine
-            .as_ref()
-            .is_some_and(|machine| machine.flags().strategy == Strategy::SimpleOneForOne);
-        // Instances of a template have no id; the tree numbers them.
-        let id: ChildId = if simple {
-            format!("#{}", self.positions).into()
-        } else {
-            spec.id.clone()
-        };
-        let node = Node::new(shared.node().path().clone(), id, spec, self.positions);
-        shared.node().add_child(node.clone());
-        *self.place(key) = Place {
-            node: Some(node.clone()),
-            ..Place::default()
-        };
-        tell(shared, &node, None, || EventKind::Added);
+    fn is_simple(&self) -> bool {
+        let flags = self.machine.as_ref().map(SupervisorMachine::flags);
+        flags.is_some_and(|flags| flags.strategy == Strategy::SimpleOneForOne)
     }
 
-    fn remove(&mut self, shared: &Arc<Shared>, key: Key) {
-        let Place { node, .. } = std::mem::take(self.place(key));
-        let Some(node) = node else { return };
-        node.down(State::Undefined, false, clock::now());
-        shared.node().remove_child(node.id());
-        tell(shared, &node, None, || EventKind::Removed);
-    }
-
-    fn up(
+    fn add(
         &mut self,
         shared: &Arc<Shared>,
-        node: &Arc<Node>,
-        why: Why,
-        now: Duration,
-        began: Duration,
-        ended: Duration,
+        key: Key,
+        spec: Arc<ChildSpec<Start>>,
+        moment: &mut Moment,
     ) {
-        let cell = node.with(|live| live.cell.clone());
-        let Why::Restart(attempt) = why else {
-            tell(shared, node, cell.as_ref(), || EventKind::Started {
-                took: now.saturating_sub(began),
-            });
-            return;
+        self.positions += 1;
+        // Instances of a template have no id; the tree numbers them.
+        let id: ChildId = match self.is_simple() {
+            true => format!("#{}", self.positions).into(),
+            false => spec.id.clone(),
         };
-        let took = now.saturating_sub(ended);
-        node.with(|live| {
-            live.restarts += 1;
-            if let Some(last) = live.history.as_mut().and_then(|history| history.back_mut()) {
-                last.took = Some(took);
-            }
-        });
-        tell(shared, node, cell.as_ref(), || EventKind::Restarted {
-            took,
-            attempt,
-        });
+        let child_type = spec.child_type;
+        let node = Node::new(
+            shared.node().path().clone(),
+            id,
+            spec,
+            self.positions,
+            moment.now,
+        );
+        shared.node().add_child(node.clone());
+        moment.tell(&shared.tree, &node, None, child_type, || EventKind::Added);
+        *self.place(key) = Place {
+            node: Some(node),
+            ..Place::default()
+        };
+    }
+
+    fn remove(&mut self, shared: &Arc<Shared>, key: Key, moment: &mut Moment) {
+        let Place { node, .. } = std::mem::take(self.place(key));
+        let Some(node) = node else { return };
+        node.down(State::Undefined, moment.now);
+        shared.node().remove_child(node.id());
+        let child_type = node.child_type();
+        moment.tell(&shared.tree, &node, None, child_type, || EventKind::Removed);
     }
 
     /// Shows which child a stop or start is waiting for.
-    fn publish_wait(&self, shared: &Arc<Shared>) {
+    fn publish_wait(&mut self, shared: &Arc<Shared>, now: Duration) {
         let awaited = self.machine.as_ref().and_then(SupervisorMachine::awaited);
+        if awaited == self.awaited {
+            return;
+        }
+        self.awaited = awaited;
         let node = awaited.and_then(|key| self.places.get(key.index())?.node.as_ref());
-        shared.node().with(|live| match (node, &live.awaiting) {
-            (Some(node), Some((id, _))) if node.id() == id => {}
-            (Some(node), _) => live.awaiting = Some((node.id().clone(), clock::now())),
-            (None, _) => live.awaiting = None,
-        });
+        let awaiting = node.map(|node| (node.id().clone(), now));
+        shared.node().with(|live| live.awaiting = awaiting);
     }
+}
 
-    fn report(&self, shared: &Arc<Shared>, facts: Facts<Shell>) {
-        if !shared.tree.observers().any() {
-            return;
+impl Place {
+    /// Nobody is there any more, and nobody is to come by itself.
+    fn empty(&mut self, now: Duration) {
+        (self.cell, self.ended) = (None, now);
+        if let Some(node) = &self.node {
+            node.down(State::Undefined, now);
         }
-        let Facts {
-            context,
-            reason,
-            who,
-            spec,
-        } = facts;
-        if context == Context::Shutdown
-            && let Some(machine) = &self.machine
-        {
-            let (intensity, period) = (machine.flags().intensity, machine.flags().period);
-            let path = shared.node().path();
-            let event = event(
-                if path.is_empty() {
-                    spec.id.as_str().into()
-                } else {
-                    format!("{path}/{}", spec.id).into()
-                },
-                path.clone(),
-                spec.child_type,
-                EventKind::GaveUp { intensity, period },
-            );
-            shared
-                .tree
-                .observers()
-                .tell(|observer| observer.event(&event));
-        }
-        let report = Report {
-            supervisor: name(shared),
-            context,
-            reason,
-            offender: offender(&spec, who),
-        };
-        shared
-            .tree
-            .observers()
-            .tell(|observer| observer.report(&report));
-    }
-
-    fn progress(&self, shared: &Arc<Shared>, node: &Arc<Node>, who: Who) {
-        let simple = self
-            .machine
-            .as_ref()
-            .is_some_and(|machine| machine.flags().strategy == Strategy::SimpleOneForOne);
-        if simple || !shared.tree.observers().any() {
-            return;
-        }
-        let progress = Progress {
-            supervisor: name(shared),
-            started: offender(&node.spec(), who),
-        };
-        shared
-            .tree
-            .observers()
-            .tell(|observer| observer.progress(&progress));
     }
 }
 
-/// The name of a supervisor in reports: its path, or the root's id.
-fn name(shared: &Shared) -> Arc<str> {
-    match shared.node().path().is_empty() {
-        true => shared.node().id().as_str().into(),
-        false => shared.node().path().clone(),
+/// Asks children without a supervisor to end, and kills the late ones.
+pub(crate) fn orphan(mut children: Vec<(Arc<Cell>, Shutdown)>) {
+    for (cell, _) in &children {
+        cell.stop(ExitReason::Killed);
     }
-}
-
-fn offender(spec: &ChildSpec<Start>, who: Who) -> Offender {
-    Offender {
-        who,
-        id: spec.id.clone(),
-        start: spec.start.name().into(),
-        restart: spec.restart,
-        significant: spec.significant,
-        shutdown: spec.shutdown,
-        child_type: spec.child_type,
-    }
-}
-
-fn event(
-    path: Arc<str>,
-    supervisor: Arc<str>,
-    child_type: super::ChildType,
-    kind: EventKind,
-) -> LifecycleEvent {
-    LifecycleEvent {
-        path,
-        supervisor,
-        child_type,
-        pid: None,
-        incarnation: 0,
-        at: SystemTime::now(),
-        kind,
-    }
-}
-
-/// Tells the observers about a child; nothing is built when there are none.
-fn tell(shared: &Shared, node: &Node, cell: Option<&Arc<Cell>>, kind: impl FnOnce() -> EventKind) {
-    tell_of(&shared.tree, node, cell, kind);
-}
-
-/// As the supervisor of a child would, for the watchdog and the child's own task.
-pub(crate) fn tell_of(
-    tree: &Tree,
-    node: &Node,
-    cell: Option<&Arc<Cell>>,
-    kind: impl FnOnce() -> EventKind,
-) {
-    if !tree.observers().any() {
+    let limit = |shutdown| match shutdown {
+        Shutdown::Timeout(limit) => Some(limit),
+        Shutdown::BrutalKill => Some(DEFAULT_TIMEOUT),
+        Shutdown::Infinity => None,
+    };
+    children.retain(|(_, shutdown)| limit(*shutdown).is_some());
+    children.sort_by_key(|(_, shutdown)| limit(*shutdown));
+    if children.is_empty() {
         return;
     }
-    let event = LifecycleEvent {
-        pid: cell.map(|cell| cell.pid),
-        incarnation: node.incarnation(),
-        ..event(
-            node.path().clone(),
-            node.parent_path(),
-            node.child_type(),
-            kind(),
-        )
+    let kill_late_ones = async move {
+        let begun = tokio::time::Instant::now();
+        for (cell, shutdown) in children {
+            if !cell.is_finished() {
+                tokio::time::sleep_until(begun + limit(shutdown).unwrap_or_default()).await;
+                cell.kill();
+            }
+        }
     };
-    tree.observers().tell(|observer| observer.event(&event));
+    // On an arbiter that is ending there is nobody to wait, and nobody left to kill.
+    if let Err(payload) = panics::contain(|| drop(actix::spawn(kill_late_ones))) {
+        tracing::debug!(
+            "orphans are not waited for: {}",
+            panics::describe(payload, "supervisor")
+        );
+    }
 }

@@ -87,11 +87,14 @@ pub enum Shutdown {
     Infinity,
 }
 
+/// How long a worker has to stop unless its specification says otherwise.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+
 impl Shutdown {
     /// The default for a child of this type: 5 s for a worker, no limit for a supervisor.
     pub fn default_for(child_type: ChildType) -> Self {
         match child_type {
-            ChildType::Worker => Self::Timeout(Duration::from_secs(5)),
+            ChildType::Worker => Self::Timeout(DEFAULT_TIMEOUT),
             ChildType::Supervisor => Self::Infinity,
         }
     }

@@ -26,7 +26,7 @@ use super::shell::Core;
 use super::spec::{ChildSpec, ChildType, Flags};
 use super::start::{Dedicated, Delivery, Factory, Start};
 use super::sync::lock;
-use super::{Tree, arbiter, clock, panics};
+use super::{Tree, arbiter, clock, panics, teller};
 
 /// What the state machine hands through for this shell.
 #[derive(Debug)]
@@ -193,6 +193,9 @@ pub(crate) enum Letter {
     Retry(Key, Incarnation),
 }
 
+/// The longest list of letters that is kept for its capacity.
+const SPARE: usize = 1_024;
+
 struct Inbox {
     letters: Vec<Letter>,
     open: bool,
@@ -205,6 +208,8 @@ struct Inbox {
 /// Everything of a supervisor but the task that runs it.
 pub(crate) struct Shared {
     pub(crate) cell: Arc<Cell>,
+    /// Its name in reports.
+    pub(crate) name: Arc<str>,
     pub(crate) tree: Tree,
     pub(crate) init: InitCallback,
     inbox: Mutex<Inbox>,
@@ -216,6 +221,7 @@ pub(crate) struct Shared {
 impl Shared {
     fn new(cell: Arc<Cell>, tree: Tree, init: InitCallback) -> Arc<Self> {
         Arc::new(Self {
+            name: teller::name_of(&cell.node),
             cell,
             tree,
             init,
@@ -268,8 +274,9 @@ impl Shared {
         self.node().clear_children();
     }
 
-    fn take_letters(&self) -> Vec<Letter> {
-        std::mem::take(&mut lock(&self.inbox).letters)
+    /// Takes what has come, leaving `spare` to be filled next.
+    fn take_letters(&self, spare: Vec<Letter>) -> Vec<Letter> {
+        std::mem::replace(&mut lock(&self.inbox).letters, spare)
     }
 
     /// Waits for the end of this incarnation.
@@ -337,6 +344,8 @@ struct SupervisorTask {
     term: u64,
     init: Option<InitFuture>,
     timer: Option<(Duration, Pin<Box<tokio::time::Sleep>>)>,
+    /// An empty list of letters, for its capacity.
+    spare: Vec<Letter>,
     _dedicated: Option<Dedicated>,
 }
 
@@ -354,6 +363,7 @@ impl SupervisorTask {
             term,
             init,
             timer: None,
+            spare: Vec::new(),
             _dedicated: dedicated,
         }
     }
@@ -417,7 +427,8 @@ impl SupervisorTask {
         let shared = self.shared.clone();
         loop {
             let mut idle = true;
-            for letter in shared.take_letters() {
+            let mut letters = shared.take_letters(std::mem::take(&mut self.spare));
+            for letter in letters.drain(..) {
                 idle = false;
                 let event = match letter {
                     Letter::Notice(Notice::Started(key, number, result)) => {
@@ -430,6 +441,9 @@ impl SupervisorTask {
                     Letter::Retry(key, number) => Event::Retry(key, number),
                 };
                 core.handle(&shared, event);
+            }
+            if letters.capacity() <= SPARE {
+                self.spare = letters;
             }
             if shared.cell.is_killed() {
                 return Poll::Ready(ExitReason::Killed);

@@ -9,9 +9,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
+use actix::dev::EnvelopeProxy;
 use actix::{AsyncContext, Running};
 
-use super::Tree;
 use super::arbiter;
 use super::cell::{Cell, Life};
 use super::child::{Child, Cleanup, Init};
@@ -21,6 +21,7 @@ use super::mailbox::Mailbox;
 use super::panics;
 use super::reason::{ExitReason, Info};
 use super::start::Dedicated;
+use super::{Tree, teller};
 
 /// Messages and futures that one poll serves before it lets others run.
 const FAIR_SHARE: usize = 128;
@@ -238,7 +239,7 @@ impl<A: Child> ActorTask<A> {
             };
             *share -= 1;
             if let Some(actor) = self.actor.as_mut() {
-                actix::dev::EnvelopeProxy::handle(&mut message, actor, &mut self.ctx);
+                EnvelopeProxy::handle(&mut message, actor, &mut self.ctx);
             }
         }
     }
@@ -306,6 +307,9 @@ impl<A: Child> ActorTask<A> {
 
     /// The actor asked to stop (it may still refuse) or to exit.
     fn leave(&mut self) -> Step {
+        if let Some(crash) = self.ctx.crash.take() {
+            return Err(Ended(crash));
+        }
         if self.ctx.flow == Flow::Stopping {
             self.ctx.phase = "stopping";
             if self.with_actor(|actor, ctx| actor.stopping(ctx) == Running::Continue) {
@@ -376,10 +380,7 @@ impl<A: Child> ActorTask<A> {
             }
         }
         if abandoned {
-            let cell = &self.life.cell;
-            super::shell::tell_of(&self.ctx.tree, &cell.node, Some(cell), || {
-                EventKind::Unstuck
-            });
+            teller::tell_of(&self.ctx.tree, &self.life.cell, || EventKind::Unstuck);
         }
         self.life.cell.finish(reason);
     }

@@ -229,6 +229,11 @@ impl Tree {
         self.wait().await
     }
 
+    /// Whether the tree has ended.
+    pub fn has_ended(&self) -> bool {
+        matches!(*self.0.watched.borrow(), Life::Over(_))
+    }
+
     /// Waits for the end of the tree, by `stop` or because its root gave up.
     pub async fn wait(&self) -> ExitReason {
         let mut watched = self.0.watched.clone();

@@ -18,11 +18,10 @@ use super::clock;
 use super::events::EventKind;
 use super::node::{Node, Target};
 use super::reason::{ExitReason, StuckInfo};
-use super::shell;
 use super::supervisor;
 use super::sync::lock;
 use super::tree::Inner;
-use super::{Pid, Tree};
+use super::{Pid, Tree, teller};
 
 const SLOWEST_LOOK: Duration = Duration::from_secs(1);
 const QUICKEST_LOOK: Duration = Duration::from_millis(5);
@@ -155,9 +154,7 @@ fn give_up(trees: &[Tree], tree: &Tree, worker: &Worker, stuck: &Arc<Cell>, bloc
         thread: worker.thread.clone(),
     });
     worker.give_up();
-    shell::tell_of(tree, &stuck.node, Some(stuck), || EventKind::Stuck {
-        info: info.clone(),
-    });
+    teller::tell_of(tree, stuck, || EventKind::Stuck { info: info.clone() });
     for tree in trees {
         let elsewhere = Elsewhere::new(Box::new(|| tree.spare_arbiter()));
         evacuate(tree.root_node(), worker, stuck, &info, &elsewhere);

@@ -297,7 +297,7 @@ fn commit(
 }
 
 fn same(a: &AppRecord, b: &AppRecord) -> bool {
-    a.current == b.current && a.overrides == b.overrides && a.removing == b.removing
+    a.current == b.current && a.procs() == b.procs() && a.removing == b.removing
 }
 
 fn carry_out(

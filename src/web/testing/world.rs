@@ -8,6 +8,7 @@ use crate::domain::view::{
     AuditView, LogLineView, OperationState, OperationStep, OperationView, Page, PlanStep,
 };
 use crate::ports::control::{Caller, ControlError, CrashFilter, Selector};
+use crate::web::params::did_you_mean;
 use chrono::Utc;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,16 +46,10 @@ pub fn not_found<'a>(
     name: &str,
     others: impl Iterator<Item = &'a str>,
 ) -> ControlError {
-    let nearest = others
-        .map(|other| (strsim::jaro_winkler(other, name), other))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
     ControlError::NotFound {
         kind,
         name: name.to_owned(),
-        hint: nearest.map_or(String::new(), |(_, near)| {
-            format!(" (did you mean {near}?)")
-        }),
+        hint: did_you_mean(name, others),
     }
 }
 
