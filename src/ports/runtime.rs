@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::io::AsyncWrite;
@@ -115,8 +116,8 @@ pub struct EngineInfo {
     pub warnings: Vec<String>,
 }
 
-/// Everything that a container is made from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Everything that a container is made from. Shown without the environment's values: they may be secrets.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContainerSpec {
     /// Docker's container name, LAIN's form `<group>.v<version>-i<no>-d<drift>`.
     pub name: String,
@@ -146,6 +147,27 @@ pub struct ContainerSpec {
     pub dns_search: Vec<String>,
     /// From SIGTERM to SIGKILL.
     pub kill_timeout: Duration,
+}
+
+impl fmt::Debug for ContainerSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ContainerSpec")
+            .field("name", &self.name)
+            .field("image", &self.image)
+            .field("entrypoint", &self.entrypoint)
+            .field("cmd", &self.cmd)
+            .field("env", &names(&self.env))
+            .field("labels", &self.labels)
+            .field("resources", &self.resources)
+            .field("ports", &self.ports)
+            .field("mounts", &self.mounts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The names of environment variables, without their values.
+fn names(env: &[(String, String)]) -> Vec<&str> {
+    env.iter().map(|(name, _)| name.as_str()).collect()
 }
 
 /// CPU and memory limits; changeable in place.
@@ -278,8 +300,8 @@ pub struct LogsRequest {
     pub follow: bool,
 }
 
-/// A command to run inside a container.
-#[derive(Debug, Clone, PartialEq)]
+/// A command to run inside a container. Shown without the environment's values: they may be secrets.
+#[derive(Clone, PartialEq)]
 pub struct ExecRequest {
     /// The words of the command.
     pub command: Vec<String>,
@@ -289,6 +311,17 @@ pub struct ExecRequest {
     pub stdin: bool,
     /// Give it a terminal of this size (columns, rows).
     pub tty: Option<(u16, u16)>,
+}
+
+impl fmt::Debug for ExecRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExecRequest")
+            .field("command", &self.command)
+            .field("env", &names(&self.env))
+            .field("stdin", &self.stdin)
+            .field("tty", &self.tty)
+            .finish()
+    }
 }
 
 /// A command running inside a container.

@@ -184,6 +184,7 @@ macro_rules! conformance {
             output_is_kept_in_order
             output_is_followed_to_its_end
             commands_run_inside
+            a_one_off_goes_with_its_command
             events_tell_of_ones_own_and_no_others
             limits_change_in_place
             a_call_that_was_dropped_leaves_no_riddle
@@ -191,7 +192,7 @@ macro_rules! conformance {
     };
     ($bed:expr, $($promise:ident)*) => {
         $(
-            #[tokio::test]
+            #[actix_web::rt::test]
             async fn $promise() {
                 let bed = $bed;
                 runtime_support::suite::$promise(&bed).await;

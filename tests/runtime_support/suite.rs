@@ -377,6 +377,35 @@ pub async fn commands_run_inside(bed: &Bed) {
     );
 }
 
+pub async fn a_one_off_goes_with_its_command(bed: &Bed) {
+    if !bed.commands {
+        return;
+    }
+    let request = |command: &str, tty| ExecRequest {
+        command: ["sh", "-c", command].map(str::to_owned).to_vec(),
+        env: vec![("COLOUR".into(), "blue".into())],
+        stdin: true,
+        tty,
+    };
+    for (tty, wanted) in [(None, "blue\n"), (Some((80, 24)), "blue\r\n")] {
+        let spec = bed.spec("one-off", Does::RunsOn);
+        let session = bed
+            .runtime
+            .run(&spec, request("echo $COLOUR; exit 3", tty))
+            .await;
+        let mut session = session.unwrap();
+        let mut out = Vec::new();
+        while let Some(piece) = within(10, session.output.next()).await {
+            out.extend(piece.unwrap().1);
+        }
+        assert_eq!(String::from_utf8(out).unwrap(), wanted);
+        assert_eq!(within(10, session.control.exit_code()).await.unwrap(), 3);
+        drop(session);
+        let gone = async || bed.runtime.list(&bed.labels()).await.unwrap().is_empty();
+        eventually("it is removed", gone).await;
+    }
+}
+
 async fn run_on_terminal(
     bed: &Bed,
     id: &ContainerId,

@@ -4,17 +4,20 @@
 //! the client is made anew after the engine did not answer.
 
 use super::error::{self, Subject};
+use super::status;
 use super::transport::Transport;
-use crate::ports::runtime::RuntimeError;
+use crate::ports::runtime::{EngineInfo, RuntimeError};
 use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, BollardRequest};
 use hyper::Response;
 use hyper::body::Incoming;
-use std::sync::{PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 /// How long an engine may take to begin its answer; `stop` and pulls take longer and say so.
 const ANSWER_TIMEOUT: u64 = 120;
+/// For how long what an engine says of itself is taken for true: it starts processes to find it out.
+const INFO: Duration = Duration::from_secs(300);
 /// How long an engine may take to say its version.
 const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -23,6 +26,7 @@ const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Client {
     endpoint: String,
     ready: RwLock<Option<bollard::Docker>>,
+    info: Mutex<Option<(Instant, EngineInfo)>>,
 }
 
 impl Client {
@@ -30,11 +34,8 @@ impl Client {
         Self {
             endpoint,
             ready: RwLock::new(None),
+            info: Mutex::new(None),
         }
-    }
-
-    pub(super) fn endpoint(&self) -> &str {
-        &self.endpoint
     }
 
     fn ready(&self) -> Option<bollard::Docker> {
@@ -71,6 +72,34 @@ impl Client {
         )
     }
 
+    /// Asks whether the engine answers.
+    pub(super) async fn ping(&self) -> Result<bollard::Docker, RuntimeError> {
+        let client = self.get().await?;
+        match client.ping().await {
+            Ok(_) => Ok(client),
+            Err(error) => Err(self.failure(error, Subject::engine("answer"))),
+        }
+    }
+
+    /// Who the engine is, and that it answers now.
+    pub(super) async fn info(&self) -> Result<EngineInfo, RuntimeError> {
+        let client = self.ping().await?;
+        let known = self
+            .info
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some((_, info)) = known.filter(|(asked, _)| asked.elapsed() < INFO) {
+            return Ok(info);
+        }
+        let info = client.info().await;
+        let info = info.map_err(|e| self.failure(e, Subject::engine("say who it is")))?;
+        let info = status::engine_info(&info, &self.endpoint);
+        let known = Some((Instant::now(), info.clone()));
+        *self.info.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        Ok(info)
+    }
+
     /// Sends a request that bollard has no form for; `path` is without the API version.
     pub(super) async fn send(
         &self,
@@ -90,6 +119,7 @@ impl Client {
     pub(super) fn failure(&self, error: Error, subject: Subject<'_>) -> RuntimeError {
         let failure = error::translate(error, &subject, &self.endpoint);
         if matches!(failure, RuntimeError::Unreachable { .. }) {
+            *self.info.lock().unwrap_or_else(PoisonError::into_inner) = None;
             *self.ready.write().unwrap_or_else(PoisonError::into_inner) = None;
         }
         failure

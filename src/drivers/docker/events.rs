@@ -4,9 +4,8 @@
 //! [`EngineEvent::Resynchronise`]: what happened before it is unknown.
 
 use super::Docker;
-use super::error::Subject;
 use crate::domain::id::ContainerId;
-use crate::ports::runtime::{EngineEvent, RuntimeError};
+use crate::ports::runtime::EngineEvent;
 use bollard::errors::Error;
 use bollard::models::EventMessage;
 use bollard::query_parameters::EventsOptionsBuilder;
@@ -93,18 +92,11 @@ impl Subscription {
     /// comes too, since the subscription begins at `since`.
     async fn connect(&mut self) -> Messages {
         loop {
-            if let Ok(client) = self.ping().await {
+            if let Ok(client) = self.docker.client().ping().await {
                 return self.subscribe(&client).boxed();
             }
             self.pause().await;
         }
-    }
-
-    async fn ping(&self) -> Result<bollard::Docker, RuntimeError> {
-        let client = self.docker.client().get().await?;
-        let answer = client.ping().await;
-        answer.map_err(|e| self.docker.client().failure(e, Subject::engine("answer")))?;
-        Ok(client)
     }
 
     fn subscribe(

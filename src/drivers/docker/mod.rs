@@ -133,9 +133,7 @@ impl Runtime for Docker {
     }
 
     async fn info(&self) -> Result<EngineInfo, RuntimeError> {
-        let info = self.client().get().await?.info().await;
-        let info = info.map_err(|e| self.client().failure(e, Subject::engine("say who it is")))?;
-        Ok(status::engine_info(&info, self.client().endpoint()))
+        self.client().info().await
     }
 
     async fn ensure_image(&self, image: &str, progress: PullObserver) -> Result<(), RuntimeError> {

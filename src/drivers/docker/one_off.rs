@@ -6,17 +6,16 @@
 use super::error::Subject;
 use super::exec::piece;
 use super::terminal::{self, Input, Output};
-use super::{Docker, lifecycle, spec};
+use super::{Docker, ending, lifecycle, spec};
 use crate::domain::id::ContainerId;
 use crate::ports::runtime::{ContainerSpec, ExecControl, ExecRequest, ExecSession, RuntimeError};
 use async_trait::async_trait;
 use bollard::container::AttachContainerResults;
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, ResizeContainerTTYOptionsBuilder,
-    StartContainerOptions, WaitContainerOptionsBuilder,
+    StartContainerOptions,
 };
 use futures_util::{StreamExt, TryStreamExt};
-use tokio::sync::watch;
 
 pub(super) async fn run(
     docker: &Docker,
@@ -24,17 +23,11 @@ pub(super) async fn run(
     request: ExecRequest,
 ) -> Result<ExecSession, RuntimeError> {
     let id = create(docker, made_like, &request).await?;
-    let (ended, code) = watch::channel(None);
     let control = Control {
         docker: docker.clone(),
         id: id.clone(),
-        code,
     };
     let (input, output) = attach(docker, &id, &request).await?;
-    // Asked before the start: a command that ends at once is not missed.
-    let waiting = docker.clone();
-    let waited = id.clone();
-    actix_rt::spawn(async move { ended.send_replace(Some(wait(&waiting, &waited).await)) });
     let client = docker.client();
     let started = client
         .get()
@@ -120,30 +113,9 @@ async fn attach(
     Ok((input, output.boxed()))
 }
 
-/// The exit code, once there is one.
-async fn wait(docker: &Docker, id: &ContainerId) -> Result<i32, RuntimeError> {
-    let client = docker.client();
-    let options = WaitContainerOptionsBuilder::new()
-        .condition("next-exit")
-        .build();
-    let mut answer = client
-        .get()
-        .await?
-        .wait_container(id.as_str(), Some(options));
-    let code = match answer.next().await {
-        Some(Ok(answer)) => answer.status_code,
-        // bollard's form of a non-zero exit.
-        Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => code,
-        Some(Err(error)) => return Err(client.failure(error, Subject::container("wait for", id))),
-        None => -1,
-    };
-    Ok(i32::try_from(code).unwrap_or(-1))
-}
-
 struct Control {
     docker: Docker,
     id: ContainerId,
-    code: watch::Receiver<Option<Result<i32, RuntimeError>>>,
 }
 
 #[async_trait]
@@ -164,18 +136,9 @@ impl ExecControl for Control {
     }
 
     async fn exit_code(&self) -> Result<i32, RuntimeError> {
-        let mut code = self.code.clone();
-        let known = code
-            .wait_for(Option::is_some)
-            .await
-            .ok()
-            .and_then(|c| c.clone());
-        known.unwrap_or_else(|| {
-            Err(RuntimeError::Failed {
-                action: format!("wait for container {}", self.id),
-                reason: "lain is stopping".to_owned(),
-            })
-        })
+        // It was started, and stays until this is dropped.
+        let exit = ending::exit_of(&self.docker, &self.id).await?;
+        Ok(exit.code)
     }
 }
 

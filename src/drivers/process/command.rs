@@ -33,7 +33,8 @@ pub(super) fn check(spec: &ContainerSpec) -> Result<(), RuntimeError> {
     user(spec).map(|_| ())
 }
 
-fn words(spec: &ContainerSpec) -> impl Iterator<Item = &String> {
+/// The words of the container's command.
+pub(super) fn words(spec: &ContainerSpec) -> impl Iterator<Item = &String> {
     spec.entrypoint
         .iter()
         .flatten()
@@ -117,15 +118,21 @@ pub(super) fn prepare<'a>(
     Ok(command)
 }
 
+/// Makes the folders of the host that the container would have mounted.
+pub(super) fn make_mounts(spec: &ContainerSpec) -> Result<(), RuntimeError> {
+    for mount in &spec.mounts {
+        let made = fs::create_dir_all(&mount.source);
+        made.map_err(|e| io_failed(format!("make the folder {}", mount.source), &e))?;
+    }
+    Ok(())
+}
+
 /// Starts the container's command, its output appended to `raw_output`.
 pub(super) fn spawn(spec: &ContainerSpec, raw_output: [&Path; 2]) -> Result<Child, RuntimeError> {
     for port in &spec.ports {
         probe_port(SocketAddr::new(port.host_ip, port.host_port))?;
     }
-    for mount in &spec.mounts {
-        let made = fs::create_dir_all(&mount.source);
-        made.map_err(|e| io_failed(format!("make the folder {}", mount.source), &e))?;
-    }
+    make_mounts(spec)?;
     let open = |path: &Path| {
         let opened = fs::OpenOptions::new()
             .append(true)

@@ -2,11 +2,13 @@
 //!
 //! Called by [`super::Processes::exec`]. A command ends when its session is dropped.
 
-use super::command::{cannot_run, prepare};
+use super::command::{cannot_run, check, make_mounts, prepare, words};
 use super::container::Container;
 use super::{failed, io_failed};
 use crate::drivers::pidfd::watched;
-use crate::ports::runtime::{ExecControl, ExecRequest, ExecSession, OutputStream, RuntimeError};
+use crate::ports::runtime::{
+    ContainerSpec, ExecControl, ExecRequest, ExecSession, OutputStream, RuntimeError,
+};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
@@ -42,12 +44,33 @@ pub(super) fn run(
             reason: "it is not running".to_owned(),
         });
     }
+    launch(spec, &request.command, request)
+}
+
+/// Runs a command as if in a container made from `spec`, or the spec's own command.
+pub(super) fn one_off(
+    spec: &ContainerSpec,
+    request: &ExecRequest,
+) -> Result<ExecSession, RuntimeError> {
+    make_mounts(spec)?;
+    if !request.command.is_empty() {
+        return launch(spec, &request.command, request);
+    }
+    check(spec)?;
+    launch(spec, &words(spec).cloned().collect::<Vec<_>>(), request)
+}
+
+fn launch(
+    spec: &ContainerSpec,
+    words: &[String],
+    request: &ExecRequest,
+) -> Result<ExecSession, RuntimeError> {
     // `setsid` makes the terminal the command's own, which only the child itself can do.
     let setsid = ["setsid", "--ctty", "--wait"].map(str::to_owned);
     let prefix = setsid.iter().filter(|_| request.tty.is_some());
-    let mut command = prepare(spec, prefix.chain(&request.command))?;
+    let mut command = prepare(spec, prefix.chain(words))?;
     command.envs(request.env.iter().map(|(key, value)| (key, value)));
-    let program = request.command.first().cloned().unwrap_or_default();
+    let program = words.first().cloned().unwrap_or_default();
     let spawn = |command: std::process::Command| {
         let spawned = Command::from(command).kill_on_drop(true).spawn();
         spawned.map_err(|e| cannot_run(spec, &program, &e))

@@ -376,6 +376,14 @@ impl Runtime for Processes {
         }
     }
 
+    async fn run(
+        &self,
+        spec: &ContainerSpec,
+        request: ExecRequest,
+    ) -> Result<ExecSession, RuntimeError> {
+        exec::one_off(spec, &request)
+    }
+
     async fn exec(
         &self,
         id: &ContainerId,

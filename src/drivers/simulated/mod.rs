@@ -373,12 +373,33 @@ impl Runtime for Simulated {
                 Ok(world.behaviour_of(number(id)?).exec.clone())
             })
             .await?;
-        let output = Ok((OutputStream::Stdout, outcome.output));
-        Ok(ExecSession {
-            input: Box::pin(tokio::io::sink()),
-            output: stream::iter([output]).boxed(),
-            control: Box::new(Ended(outcome.code)),
+        Ok(session(outcome))
+    }
+
+    async fn run(
+        &self,
+        spec: &ContainerSpec,
+        _request: ExecRequest,
+    ) -> Result<ExecSession, RuntimeError> {
+        self.call(|world, _| {
+            world.counters.execs += 1;
+            let behaviour = world.behaviour(&spec.image);
+            match behaviour.place {
+                ImagePlace::Nowhere => Err(no_image(&spec.image)),
+                ImagePlace::Local | ImagePlace::Registry(_) => Ok(session(behaviour.exec.clone())),
+            }
         })
+        .await
+    }
+}
+
+/// The session of a command that has ended already.
+fn session(outcome: ExecOutcome) -> ExecSession {
+    let output = Ok((OutputStream::Stdout, outcome.output));
+    ExecSession {
+        input: Box::pin(tokio::io::sink()),
+        output: stream::iter([output]).boxed(),
+        control: Box::new(Ended(outcome.code)),
     }
 }
 
