@@ -22,10 +22,6 @@ const LONGER: &[(&str, &str)] = &[
         "src/drivers/simulated/world.rs",
         "one state machine, whose transitions belong together",
     ),
-    (
-        "src/actors/supervise/supervisor.rs",
-        "the shell around one machine, effect by effect",
-    ),
 ];
 
 /// Which parts of ours each part may import, besides itself.

@@ -5,18 +5,24 @@
 //! many more on real actors, 400), `SUPERVISE_SEED` repeats a run whose seed was
 //! printed. A failing schedule is shrunk.
 
+mod letters;
 mod plan;
 mod real;
+mod real_worker;
 mod reference;
+mod reference_brain;
+mod reference_calls;
+mod stimuli;
 mod subject;
 mod world;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use letters::{Deed, Trace};
 use plan::{Plan, plan};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
-use world::{Deed, Trace, World};
+use world::World;
 
 /// Schedules in CI.
 const SCHEDULES: u32 = 100_000;
@@ -47,7 +53,7 @@ fn seed_bytes(seed: u64, share: u32) -> [u8; 32] {
 /// The first difference between what the two did.
 fn compare(plan: &Plan) -> Result<(), TestCaseError> {
     let machine = World::live(plan, subject::subject).trace;
-    let model = World::live(plan, reference::reference).trace;
+    let model = World::live(plan, reference_brain::reference).trace;
     if machine == model {
         return Ok(());
     }

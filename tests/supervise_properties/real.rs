@@ -4,232 +4,28 @@
 //! on which of two things that happen at once comes first.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix::prelude::*;
-use lain::actors::supervise::{
-    Birth, CallError, Child, ChildSpec, Cleanup, Context, ExitReason, Init, Pid, Shutdown, Started,
-    SupervisorRef, SupervisorSpec, Tree,
-};
+use lain::actors::supervise::{CallError, ExitReason, Pid, Shutdown, Started, SupervisorRef, Tree};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-use crate::plan::{ChildPlan, End, Kind, Plan, Start, Stop, SupPlan, plan};
-use crate::reference::reference;
-use crate::world::{Answer, Ask, Blow, Deed, World};
+use crate::letters::{Answer, Ask, Blow, Deed};
+use crate::plan::{ChildPlan, Kind, Plan, Stop, SupPlan, plan};
+use crate::real_worker::{EndWith, Shared, Worker, child, spec, supervisor};
+use crate::reference_brain::reference;
+use crate::world::World;
 
 const CASES: u32 = 400;
 /// Between stimuli: longer than anything takes, and than any period.
 const REST: u32 = 10_000;
-
-#[derive(Default)]
-struct Register {
-    starts: BTreeMap<String, u32>,
-    alive: BTreeMap<String, i32>,
-}
-
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Register>>);
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Register> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[derive(Clone)]
-struct Part {
-    path: String,
-    starts: Arc<[Start]>,
-    takes: u32,
-    stop: Stop,
-    shared: Shared,
-}
-
-struct Worker(Part);
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        *self
-            .0
-            .shared
-            .lock()
-            .alive
-            .entry(self.0.path.clone())
-            .or_default() -= 1;
-    }
-}
-
-impl actix::Actor for Worker {
-    type Context = Context<Self>;
-}
-
-impl Child for Worker {
-    type Args = Part;
-
-    async fn init(part: Part, _: Birth<Self>) -> Result<Init<Self>, ExitReason> {
-        let nth = {
-            let mut register = part.shared.lock();
-            let count = register.starts.entry(part.path.clone()).or_default();
-            *count += 1;
-            *count as usize - 1
-        };
-        if part.takes > 0 {
-            tokio::time::sleep(Duration::from_millis(part.takes.into())).await;
-        }
-        match part.starts.get(nth).copied().unwrap_or(Start::Run) {
-            Start::Run => {
-                *part
-                    .shared
-                    .lock()
-                    .alive
-                    .entry(part.path.clone())
-                    .or_default() += 1;
-                Ok(Init::Ready(Self(part)))
-            }
-            Start::Ignore => Ok(Init::Ignore),
-            Start::Fail => Err(ExitReason::error("start")),
-            Start::AlreadyStarted => Err(ExitReason::AlreadyStarted(Pid::from_u64(0))),
-        }
-    }
-
-    fn terminate(&mut self, reason: &ExitReason, _: &mut Self::Context) -> Cleanup {
-        // An end of its own takes no time.
-        if !matches!(reason, ExitReason::Shutdown | ExitReason::Killed)
-            || self.0.stop == Stop::Within(0)
-        {
-            return None;
-        }
-        let stop = self.0.stop;
-        Some(Box::pin(async move {
-            match stop {
-                Stop::Within(millis) | Stop::Normal(millis) => sleep(millis).await,
-                Stop::WithError(millis) => {
-                    sleep(millis).await;
-                    panic!("stop");
-                }
-                Stop::Deaf => std::future::pending().await,
-            }
-        }))
-    }
-}
-
-async fn sleep(millis: u32) {
-    tokio::time::sleep(Duration::from_millis(millis.into())).await;
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct EndWith(End);
-
-impl Handler<EndWith> for Worker {
-    type Result = ();
-
-    fn handle(&mut self, EndWith(end): EndWith, ctx: &mut Self::Context) {
-        self.0.stop = Stop::Within(0);
-        match end {
-            End::Normal => ctx.exit(ExitReason::Normal),
-            End::Shutdown => ctx.exit(ExitReason::Shutdown),
-            End::Error => panic!("crash"),
-        }
-    }
-}
-
-fn join(above: &str, id: &str) -> String {
-    if above.is_empty() {
-        id.to_owned()
-    } else {
-        format!("{above}/{id}")
-    }
-}
-
-fn part(plan: &ChildPlan, path: String, shared: &Shared) -> Option<Part> {
-    let Kind::Worker {
-        starts,
-        start_takes,
-        stop,
-    } = &plan.kind
-    else {
-        return None;
-    };
-    let starts = starts.clone().into();
-    Some(Part {
-        path,
-        starts,
-        takes: *start_takes,
-        stop: *stop,
-        shared: shared.clone(),
-    })
-}
-
-fn dressed(spec: ChildSpec, plan: &ChildPlan) -> ChildSpec {
-    let spec = spec
-        .restart(plan.restart)
-        .significant(plan.significant)
-        .shutdown(plan.shutdown);
-    match plan.budget {
-        Some(budget) => spec.budget(budget),
-        None => spec,
-    }
-}
-
-fn spec(plan: &ChildPlan, above: &str, shared: &Shared) -> ChildSpec {
-    let path = join(above, &plan.id);
-    let spec = match (&plan.kind, part(plan, path.clone(), shared)) {
-        (_, Some(part)) => ChildSpec::worker::<Worker>(&*plan.id, part),
-        (Kind::Supervisor(below), None) => {
-            ChildSpec::supervisor(&*plan.id, supervisor(below, &path, shared))
-        }
-        (Kind::Worker { .. }, None) => unreachable!("workers have a part"),
-    };
-    dressed(spec, plan)
-}
-
-fn template(plan: &ChildPlan, above: &str, shared: &Shared) -> ChildSpec {
-    let above = above.to_owned();
-    let spec = match (&plan.kind, part(plan, String::new(), shared)) {
-        (_, Some(part)) => ChildSpec::template::<Worker, u32, _>(&*plan.id, move |number| Part {
-            path: join(&above, &format!("#{number}")),
-            ..part.clone()
-        }),
-        (Kind::Supervisor(below), None) => {
-            let (below, shared) = (below.clone(), shared.clone());
-            ChildSpec::supervisor_template::<u32, _>(&*plan.id, move |number| {
-                supervisor(&below, &join(&above, &format!("#{number}")), &shared)
-            })
-        }
-        (Kind::Worker { .. }, None) => unreachable!("workers have a part"),
-    };
-    dressed(spec, plan)
-}
-
-fn child(plan: &ChildPlan, simple: bool, above: &str, shared: &Shared) -> ChildSpec {
-    if simple {
-        template(plan, above, shared)
-    } else {
-        spec(plan, above, shared)
-    }
-}
-
-fn supervisor(plan: &SupPlan, path: &str, shared: &Shared) -> SupervisorSpec {
-    let simple = plan.is_simple();
-    let children = plan
-        .children
-        .iter()
-        .map(|plan| child(plan, simple, path, shared))
-        .collect();
-    SupervisorSpec {
-        flags: plan.flags,
-        children,
-    }
-}
 
 /// What is compared of an answer: its kind, with pids and reasons left out.
 fn kind(answer: &Answer) -> String {
     match answer {
         Answer::Started(pid) => format!("started {}", pid.is_some()),
         Answer::Children(children) => {
-            let state = |state: &crate::world::Shown| {
+            let state = |state: &crate::letters::Shown| {
                 format!("{state:?}").chars().take(4).collect::<String>()
             };
             let shown = children

@@ -4,115 +4,32 @@
 //! and a plain list of restart times. Made from the rules in
 //! `docs/supervision.md`, without a look at the state machine.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use lain::actors::supervise::{
     AutoShutdown, ExitReason, Flags, OnExhausted, Pid, ReportContext, Restart, Shutdown, Strategy,
 };
 
-use crate::plan::{ChildPlan, Kind, SupPlan};
-use crate::world::{Action, Answer, Ask, Brain, Letter, Shown, StartEnd, Token};
+use crate::letters::{Action, Letter, StartEnd, Token};
+use crate::plan::{ChildPlan, SupPlan};
+use crate::reference_brain::Shared;
 
-/// What the model shares with the world: clock, mailbox, deeds.
-#[derive(Default)]
-struct Desk {
-    now: Duration,
-    mailbox: VecDeque<Letter>,
-    actions: Vec<Action>,
-    /// When to look again although no letter came.
-    alarms: Vec<Duration>,
-    tokens: Token,
-}
-
-type Shared = std::rc::Rc<RefCell<Desk>>;
-
-/// The reference model as a brain of the world.
-pub struct Reference {
-    desk: Shared,
-    program: Pin<Box<dyn Future<Output = ExitReason>>>,
-    over: bool,
-}
-
-pub fn reference(plan: &Arc<SupPlan>, _: u64) -> Box<dyn Brain> {
-    let desk = Shared::default();
-    let supervisor = Supervisor {
-        desk: desk.clone(),
-        flags: plan.flags,
-        children: Vec::new(),
-        restarts: Vec::new(),
-        template: plan.is_simple().then(|| plan.children[0].clone()),
-    };
-    Box::new(Reference {
-        desk,
-        program: Box::pin(supervisor.run(plan.clone())),
-        over: false,
-    })
-}
-
-impl Reference {
-    fn step(&mut self, now: Duration) -> Vec<Action> {
-        self.desk.borrow_mut().now = now;
-        if !self.over
-            && let Poll::Ready(reason) = self
-                .program
-                .as_mut()
-                .poll(&mut Context::from_waker(Waker::noop()))
-        {
-            self.over = true;
-            let mut desk = self.desk.borrow_mut();
-            let left = std::mem::take(&mut desk.mailbox);
-            for letter in left {
-                if let Letter::Call(caller, _) = letter {
-                    desk.actions
-                        .push(Action::Reply(caller, Answer::Exited(reason.clone())));
-                }
-            }
-            desk.actions.push(Action::Exit(reason));
-        }
-        let mut desk = self.desk.borrow_mut();
-        desk.alarms.retain(|at| *at > now);
-        std::mem::take(&mut desk.actions)
-    }
-}
-
-impl Brain for Reference {
-    fn boot(&mut self, now: Duration) -> Vec<Action> {
-        self.step(now)
-    }
-
-    fn deliver(&mut self, letter: Letter, now: Duration) -> Vec<Action> {
-        self.desk.borrow_mut().mailbox.push_back(letter);
-        self.step(now)
-    }
-
-    fn wake(&mut self, now: Duration) -> Vec<Action> {
-        self.step(now)
-    }
-
-    fn deadline(&self) -> Option<Duration> {
-        self.desk.borrow().alarms.iter().min().copied()
-    }
-}
-
-struct Child {
-    plan: Arc<ChildPlan>,
-    extra: Option<u32>,
-    state: State,
+pub struct Child {
+    pub plan: Arc<ChildPlan>,
+    pub extra: Option<u32>,
+    pub state: State,
     /// The token of its last start.
-    token: Token,
-    attempts: u32,
-    up_since: Duration,
-    own_restarts: Vec<u64>,
+    pub token: Token,
+    pub attempts: u32,
+    pub up_since: Duration,
+    pub own_restarts: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq)]
-enum State {
+pub enum State {
     Running(Pid),
     /// With the time of a retry that waits for it.
     Restarting(Option<Duration>),
@@ -120,7 +37,7 @@ enum State {
 }
 
 impl Child {
-    fn new(plan: Arc<ChildPlan>, extra: Option<u32>) -> Self {
+    pub fn new(plan: Arc<ChildPlan>, extra: Option<u32>) -> Self {
         Self {
             plan,
             extra,
@@ -132,7 +49,7 @@ impl Child {
         }
     }
 
-    fn pid(&self) -> Option<Pid> {
+    pub fn pid(&self) -> Option<Pid> {
         match self.state {
             State::Running(pid) => Some(pid),
             _ => None,
@@ -145,16 +62,16 @@ enum Next {
     End(ExitReason),
 }
 
-struct Supervisor {
-    desk: Shared,
-    flags: Flags,
-    children: Vec<Child>,
-    restarts: Vec<u64>,
-    template: Option<Arc<ChildPlan>>,
+pub struct Supervisor {
+    pub desk: Shared,
+    pub flags: Flags,
+    pub children: Vec<Child>,
+    pub restarts: Vec<u64>,
+    pub template: Option<Arc<ChildPlan>>,
 }
 
 impl Supervisor {
-    async fn run(mut self, plan: Arc<SupPlan>) -> ExitReason {
+    pub async fn run(mut self, plan: Arc<SupPlan>) -> ExitReason {
         if !self.is_simple() {
             self.children = plan
                 .children
@@ -211,7 +128,7 @@ impl Supervisor {
         }
     }
 
-    fn is_simple(&self) -> bool {
+    pub fn is_simple(&self) -> bool {
         self.flags.strategy == Strategy::SimpleOneForOne
     }
 
@@ -294,7 +211,7 @@ impl Supervisor {
         self.desk.borrow_mut().alarms.extend(waiting);
     }
 
-    async fn start(&mut self, nth: usize) -> StartEnd {
+    pub async fn start(&mut self, nth: usize) -> StartEnd {
         let token = {
             let mut desk = self.desk.borrow_mut();
             desk.tokens += 1;
@@ -322,7 +239,7 @@ impl Supervisor {
     }
 
     /// Stops a child if it runs; reports an end that was not to be expected.
-    async fn stop(&mut self, nth: usize) {
+    pub async fn stop(&mut self, nth: usize) {
         if self.children[nth].pid().is_none() {
             return;
         }
@@ -429,7 +346,7 @@ impl Supervisor {
     }
 
     /// Drops a temporary child that ignored, or an instance; tells how far to go on.
-    fn settle_ignored(&mut self, nth: usize) -> usize {
+    pub fn settle_ignored(&mut self, nth: usize) -> usize {
         if self.children[nth].plan.restart == Restart::Temporary || self.is_simple() {
             self.children.remove(nth);
             0
@@ -560,187 +477,6 @@ impl Supervisor {
                 None
             }
         }
-    }
-
-    // Calls.
-
-    fn position(&self, id: &str) -> Option<usize> {
-        self.children.iter().position(|child| *child.plan.id == *id)
-    }
-
-    async fn answer(&mut self, ask: Ask) -> Answer {
-        match (ask, self.is_simple()) {
-            (Ask::Which, simple) => {
-                let shown = |child: &Child| {
-                    let state = match child.state {
-                        State::Running(pid) => Shown::Running(pid),
-                        State::Restarting(_) => Shown::Restarting,
-                        State::Undefined => Shown::Undefined,
-                    };
-                    ((!simple).then(|| child.plan.id.clone()), state)
-                };
-                Answer::Children(self.children.iter().rev().map(shown).collect())
-            }
-            (Ask::Count, simple) => {
-                let active = self
-                    .children
-                    .iter()
-                    .filter(|child| child.pid().is_some())
-                    .count();
-                let is_supervisor = |child: &&Child| matches!(child.plan.kind, Kind::Supervisor(_));
-                let supervisors = self.children.iter().filter(is_supervisor).count();
-                let specs = if simple { 1 } else { self.children.len() };
-                Answer::Counts(
-                    specs,
-                    active,
-                    supervisors,
-                    self.children.len() - supervisors,
-                )
-            }
-            (Ask::Change(flags, plans), simple) => self.change(flags, plans, simple),
-            (Ask::TerminatePid(pid, alive), true) => {
-                match self
-                    .children
-                    .iter()
-                    .position(|child| child.pid() == Some(pid))
-                {
-                    Some(nth) => {
-                        self.stop(nth).await;
-                        self.children.remove(nth);
-                        Answer::Done
-                    }
-                    None if alive => Answer::NotFound,
-                    None => Answer::Done,
-                }
-            }
-            (Ask::TerminatePid(..), false) => Answer::NotFound,
-            (Ask::StartInstance(number), true) => self.start_instance(number).await,
-            (Ask::StartInstance(_), false) => Answer::NotSimple,
-            (_, true) => Answer::Simple,
-            (Ask::StartChild(plan), false) => self.start_child(plan).await,
-            (Ask::Terminate(id), false) => self.terminate(&id).await,
-            (Ask::Restart(id), false) => match self.idle(&id) {
-                Ok(nth) => self.restart_child(nth).await,
-                Err(answer) => answer,
-            },
-            (Ask::Delete(id), false) => match self.idle(&id) {
-                Ok(nth) => {
-                    self.children.remove(nth);
-                    Answer::Done
-                }
-                Err(answer) => answer,
-            },
-        }
-    }
-
-    fn idle(&self, id: &str) -> Result<usize, Answer> {
-        let nth = self.position(id).ok_or(Answer::NotFound)?;
-        match self.children[nth].state {
-            State::Running(_) => Err(Answer::Running),
-            State::Restarting(_) => Err(Answer::Restarting),
-            State::Undefined => Ok(nth),
-        }
-    }
-
-    fn is_valid(&self, plan: &ChildPlan) -> bool {
-        !plan.significant
-            || (plan.restart != Restart::Permanent
-                && self.flags.auto_shutdown != AutoShutdown::Never)
-    }
-
-    async fn start_child(&mut self, plan: Arc<ChildPlan>) -> Answer {
-        if !self.is_valid(&plan) {
-            return Answer::Invalid;
-        }
-        if let Some(nth) = self.position(&plan.id) {
-            return self.children[nth]
-                .pid()
-                .map_or(Answer::AlreadyPresent, Answer::AlreadyStarted);
-        }
-        self.children.push(Child::new(plan, None));
-        self.finish_start(Answer::StartFailed).await
-    }
-
-    async fn start_instance(&mut self, number: u32) -> Answer {
-        let Some(template) = self.template.clone() else {
-            return Answer::NotSimple;
-        };
-        self.children.push(Child::new(template, Some(number)));
-        self.finish_start(Answer::StartFailed).await
-    }
-
-    async fn finish_start(&mut self, failed: fn(ExitReason) -> Answer) -> Answer {
-        let nth = self.children.len() - 1;
-        match self.start(nth).await {
-            StartEnd::Ok(pid) => Answer::Started(Some(pid)),
-            StartEnd::Ignore => {
-                self.settle_ignored(nth);
-                Answer::Started(None)
-            }
-            StartEnd::Err(reason) => {
-                self.children.pop();
-                match reason {
-                    ExitReason::AlreadyStarted(pid) => Answer::AlreadyStarted(pid),
-                    reason => failed(reason),
-                }
-            }
-        }
-    }
-
-    async fn restart_child(&mut self, nth: usize) -> Answer {
-        match self.start(nth).await {
-            StartEnd::Ok(pid) => Answer::Started(Some(pid)),
-            StartEnd::Ignore => {
-                self.settle_ignored(nth);
-                Answer::Started(None)
-            }
-            StartEnd::Err(ExitReason::AlreadyStarted(pid)) => Answer::AlreadyStarted(pid),
-            StartEnd::Err(reason) => Answer::StartFailed(reason),
-        }
-    }
-
-    async fn terminate(&mut self, id: &str) -> Answer {
-        let Some(nth) = self.position(id) else {
-            return Answer::NotFound;
-        };
-        self.stop(nth).await;
-        self.children[nth].state = State::Undefined;
-        if self.children[nth].plan.restart == Restart::Temporary {
-            self.children.remove(nth);
-        }
-        Answer::Done
-    }
-
-    fn change(&mut self, flags: Flags, plans: Vec<Arc<ChildPlan>>, simple: bool) -> Answer {
-        let refused = |plan: &Arc<ChildPlan>| {
-            plan.significant
-                && (plan.restart == Restart::Permanent
-                    || flags.auto_shutdown == AutoShutdown::Never)
-        };
-        if plans.iter().any(refused) {
-            return Answer::Invalid;
-        }
-        self.flags = flags;
-        if simple {
-            for child in &mut self.children {
-                child.plan = plans[0].clone();
-            }
-            self.template = Some(plans[0].clone());
-            return Answer::Done;
-        }
-        let mut old = std::mem::take(&mut self.children);
-        for plan in plans {
-            match old.iter().position(|child| child.plan.id == plan.id) {
-                Some(nth) => {
-                    let mut child = old.remove(nth);
-                    child.plan = plan;
-                    self.children.push(child);
-                }
-                None => self.children.push(Child::new(plan, None)),
-            }
-        }
-        self.children.append(&mut old);
-        Answer::Done
     }
 }
 

@@ -11,8 +11,8 @@ use lain::actors::supervise::{
     CallError, ChildInfo, ChildSpec, ChildState, ChildType, Counts, Flags,
 };
 
+use crate::letters::{Action, Answer, Ask, Brain, CallerId, Letter, Shown, StartEnd};
 use crate::plan::{ChildPlan, Kind, SupPlan};
-use crate::world::{Action, Answer, Ask, Brain, CallerId, Letter, Shown, StartEnd};
 
 #[derive(Debug)]
 struct Simulated;

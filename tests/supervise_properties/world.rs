@@ -5,131 +5,19 @@
 //! so that two runs which do the same see the same.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lain::actors::supervise::{ExitReason, Flags, Pid, ReportContext, Restart, Shutdown};
+use lain::actors::supervise::{ExitReason, Pid, Restart, Shutdown};
 
-use crate::plan::{ChildPlan, End, Kind, Plan, Start, Stimulus, Stop, SupPlan, What};
+use crate::letters::{
+    Action, Answer, Blow, Brain, CallerId, Deed, Letter, Outcome, StartEnd, Token, Trace,
+};
+use crate::plan::{ChildPlan, Kind, Plan, Start, Stop, SupPlan};
 
-pub type Token = u64;
-pub type CallerId = usize;
-
-/// What a supervisor is told.
-#[derive(Debug, Clone)]
-pub enum Letter {
-    Call(CallerId, Ask),
-    Exited(Token, ExitReason),
-    Started(Token, StartEnd),
-    Retry(Token),
-    ParentExit(ExitReason),
-}
-
-#[derive(Debug, Clone)]
-pub enum StartEnd {
-    Ok(Pid),
-    Ignore,
-    Err(ExitReason),
-}
-
-#[derive(Debug, Clone)]
-pub enum Ask {
-    StartChild(Arc<ChildPlan>),
-    StartInstance(u32),
-    Terminate(Arc<str>),
-    TerminatePid(Pid, bool),
-    Restart(Arc<str>),
-    Delete(Arc<str>),
-    Which,
-    Count,
-    Change(Flags, Vec<Arc<ChildPlan>>),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
-    Done,
-    Started(Option<Pid>),
-    Children(Vec<(Option<Arc<str>>, Shown)>),
-    Counts(usize, usize, usize, usize),
-    AlreadyStarted(Pid),
-    AlreadyPresent,
-    NotFound,
-    Running,
-    Restarting,
-    Simple,
-    NotSimple,
-    StartFailed(ExitReason),
-    Invalid,
-    Exited(ExitReason),
-    NoProc,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shown {
-    Running(Pid),
-    Restarting,
-    Undefined,
-}
-
-/// What a supervisor does.
-#[derive(Debug)]
-pub enum Action {
-    Start(Token, Arc<ChildPlan>, Option<u32>),
-    Terminate(Token),
-    Kill(Token),
-    Retry(Token),
-    Reply(CallerId, Answer),
-    Report(ReportContext, ExitReason),
-    Ready,
-    Exit(ExitReason),
-}
-
-/// A supervisor's mind.
-pub trait Brain {
-    fn boot(&mut self, now: Duration) -> Vec<Action>;
-    fn deliver(&mut self, letter: Letter, now: Duration) -> Vec<Action>;
-    fn wake(&mut self, now: Duration) -> Vec<Action>;
-    fn deadline(&self) -> Option<Duration>;
-}
-
-/// What happened, to be compared.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Deed {
-    Start(usize),
-    Terminate(usize),
-    Kill(usize),
-    Up(usize),
-    Down(usize, ExitReason),
-    Reply(CallerId, Answer),
-    Report(usize, ReportContext, ExitReason),
-}
-
-pub type Trace = Vec<(Duration, Deed)>;
-
-/// What the stimuli came to, once it was clear whom they meet; paths without the root.
-#[derive(Debug, Clone)]
-pub enum Blow {
-    End(String, End),
-    Kill(String),
-    ParentExit(String),
-    Ask(String, Ask, Option<String>),
-}
-
-/// How a schedule went.
-pub struct Outcome {
-    pub trace: Trace,
-    pub blows: Vec<Blow>,
-    /// The paths of the workers that live at the end.
-    pub alive: BTreeSet<String>,
-    /// How often each worker was started.
-    pub starts: BTreeMap<String, u32>,
-    /// How the root ended, if it did.
-    pub exit: Option<ExitReason>,
-}
-
-enum Happening {
+pub enum Happening {
     Deliver(usize, Letter),
     StartOver(usize),
     Exit(usize, ExitReason),
@@ -139,42 +27,42 @@ enum Happening {
     Order(usize, bool, ExitReason),
 }
 
-struct Process {
-    parent: Option<usize>,
-    token: Token,
-    path: Arc<str>,
-    plan: Arc<ChildPlan>,
-    alive: bool,
-    up: bool,
-    stopping: bool,
-    incarnation: u32,
-    brain: Option<Box<dyn Brain>>,
-    woken_at: Option<Duration>,
-    children: HashMap<Token, usize>,
-    instances: u32,
-    last_to_parent: Duration,
-    sent: u32,
+pub struct Process {
+    pub parent: Option<usize>,
+    pub token: Token,
+    pub path: Arc<str>,
+    pub plan: Arc<ChildPlan>,
+    pub alive: bool,
+    pub up: bool,
+    pub stopping: bool,
+    pub incarnation: u32,
+    pub brain: Option<Box<dyn Brain>>,
+    pub woken_at: Option<Duration>,
+    pub children: HashMap<Token, usize>,
+    pub instances: u32,
+    pub last_to_parent: Duration,
+    pub sent: u32,
 }
 
 pub type Maker = fn(&Arc<SupPlan>, u64) -> Box<dyn Brain>;
 
 pub struct World {
-    make: Maker,
-    plan: Plan,
-    now: Duration,
-    heap: BinaryHeap<Reverse<(Duration, u64)>>,
-    happenings: HashMap<u64, Happening>,
-    sequence: u64,
-    processes: Vec<Process>,
+    pub make: Maker,
+    pub plan: Plan,
+    pub now: Duration,
+    pub heap: BinaryHeap<Reverse<(Duration, u64)>>,
+    pub happenings: HashMap<u64, Happening>,
+    pub sequence: u64,
+    pub processes: Vec<Process>,
     /// Every place there ever was, in order of appearance.
-    places: Vec<(Arc<str>, Arc<ChildPlan>)>,
-    incarnations: HashMap<Arc<str>, u32>,
-    calls: usize,
-    answered: usize,
+    pub places: Vec<(Arc<str>, Arc<ChildPlan>)>,
+    pub incarnations: HashMap<Arc<str>, u32>,
+    pub calls: usize,
+    pub answered: usize,
     /// Who was asked by callers that wait.
-    open: BTreeMap<CallerId, usize>,
-    trace: Trace,
-    blows: Vec<Blow>,
+    pub open: BTreeMap<CallerId, usize>,
+    pub trace: Trace,
+    pub blows: Vec<Blow>,
 }
 
 /// Schedules that go round in circles (a budget that never trips) are cut here.
@@ -182,7 +70,7 @@ const LONGEST: Duration = Duration::from_secs(120);
 const MOST: u64 = 4_000;
 
 /// A path as the real tree has it, whose root has none.
-fn below_root(path: &str) -> String {
+pub fn below_root(path: &str) -> String {
     path.split_once('/')
         .map_or(String::new(), |(_, below)| below.to_owned())
 }
@@ -264,14 +152,14 @@ impl World {
         assert_eq!(self.calls, self.answered, "every call is answered");
     }
 
-    fn at(&mut self, at: Duration, happening: Happening) {
+    pub fn at(&mut self, at: Duration, happening: Happening) {
         self.sequence += 1;
         self.heap.push(Reverse((at, self.sequence)));
         self.happenings.insert(self.sequence, happening);
     }
 
     /// Some nanoseconds that only this process's n-th deed takes.
-    fn noise(&mut self, process: usize) -> Duration {
+    pub fn noise(&mut self, process: usize) -> Duration {
         let process = &mut self.processes[process];
         process.sent += 1;
         let mut hasher = DefaultHasher::new();
@@ -515,7 +403,7 @@ impl World {
         self.at(at, Happening::Exit(process, end));
     }
 
-    fn exit(&mut self, process: usize, reason: ExitReason) {
+    pub fn exit(&mut self, process: usize, reason: ExitReason) {
         if !self.processes[process].alive {
             return;
         }
@@ -567,156 +455,5 @@ impl World {
         self.answered += 1;
         self.open.remove(&caller);
         self.trace.push((self.now, Deed::Reply(caller, answer)));
-    }
-
-    fn stimulate(&mut self, nth: usize) {
-        let Stimulus { place, what, .. } = self.plan.stimuli[nth].clone();
-        self.next_stimulus(nth + 1);
-        // The root is spared most of the time, or little would be left to watch.
-        let nth = match (self.places.len(), usize::from(place)) {
-            (1, _) | (_, 0) => 0,
-            (places, place) => 1 + place % (places - 1),
-        };
-        let (path, plan) = self.places[nth].clone();
-        let Some(process) = self.living(&path) else {
-            // Nobody there: its supervisor may still be asked about it.
-            return self.ask(&path, &plan, what, None);
-        };
-        match what {
-            What::End(end)
-                if self.processes[process].brain.is_none() && self.processes[process].up =>
-            {
-                let reason = match end {
-                    End::Normal => ExitReason::Normal,
-                    End::Shutdown => ExitReason::Shutdown,
-                    End::Error => ExitReason::error("crash"),
-                };
-                self.blows.push(Blow::End(below_root(&path), end));
-                self.exit(process, reason);
-            }
-            What::End(_) => {}
-            What::Kill if self.processes[process].up => {
-                self.blows.push(Blow::Kill(below_root(&path)));
-                self.exit(process, ExitReason::Killed);
-            }
-            What::Kill => {}
-            // Only a running supervisor can be told to end from outside.
-            What::ParentExit
-                if self.processes[process].up && self.processes[process].brain.is_some() =>
-            {
-                self.blows.push(Blow::ParentExit(below_root(&path)));
-                let at = self.now + self.noise(process);
-                self.at(at, Happening::Order(process, false, ExitReason::Shutdown));
-            }
-            What::ParentExit => {}
-            what => self.ask(&path, &plan, what, Some(process)),
-        }
-    }
-
-    /// The living process at a path.
-    fn living(&self, path: &str) -> Option<usize> {
-        self.processes
-            .iter()
-            .rposition(|process| process.alive && *process.path == *path)
-    }
-
-    /// Asks the supervisor of a place about it.
-    fn ask(&mut self, path: &str, plan: &Arc<ChildPlan>, what: What, process: Option<usize>) {
-        // A supervisor is asked about its own children, others through theirs.
-        let about_its_own = !matches!(what, What::Terminate | What::Restart | What::Delete);
-        let own =
-            process.filter(|process| about_its_own && self.processes[*process].brain.is_some());
-        let above = || {
-            path.rsplit_once('/')
-                .and_then(|(above, _)| self.living(above))
-        };
-        let Some(supervisor) = own.or_else(above) else {
-            return;
-        };
-        let Kind::Supervisor(above) = &self.processes[supervisor].plan.kind else {
-            return;
-        };
-        let (above, id) = (above.clone(), plan.id.clone());
-        let ask = match what {
-            What::Terminate if above.is_simple() => match process {
-                Some(pid) => Ask::TerminatePid(Pid::from_u64(pid as u64), true),
-                None => Ask::Terminate(id),
-            },
-            What::Terminate => Ask::Terminate(id),
-            What::Restart => Ask::Restart(id),
-            What::Delete => Ask::Delete(id),
-            What::Which => Ask::Which,
-            What::Count => Ask::Count,
-            What::StartChild { fresh: false } => Ask::StartChild(plan.clone()),
-            What::StartChild { fresh: true } => {
-                let id = format!("n{}", self.calls).into();
-                Ask::StartChild(Arc::new(ChildPlan {
-                    id,
-                    ..(**plan).clone()
-                }))
-            }
-            What::StartInstance => {
-                self.processes[supervisor].instances += 1;
-                Ask::StartInstance(self.processes[supervisor].instances)
-            }
-            What::StopInstance { nth } => {
-                let nth = usize::from(nth) % self.processes.len();
-                Ask::TerminatePid(Pid::from_u64(nth as u64), self.processes[nth].alive)
-            }
-            What::Change {
-                intensity,
-                auto,
-                keep,
-            } => {
-                let flags = Flags {
-                    intensity,
-                    auto_shutdown: auto,
-                    ..above.flags
-                };
-                let kept = |nth: usize| above.is_simple() || keep & (1 << (nth % 8)) != 0;
-                let children = above
-                    .children
-                    .iter()
-                    .enumerate()
-                    .filter(|(nth, _)| kept(*nth));
-                Ask::Change(flags, children.map(|(_, child)| child.clone()).collect())
-            }
-            What::End(_) | What::Kill | What::ParentExit => return,
-        };
-        let of = match &ask {
-            Ask::TerminatePid(pid, true) => {
-                Some(below_root(&self.processes[pid.as_u64() as usize].path))
-            }
-            _ => None,
-        };
-        self.blows.push(Blow::Ask(
-            below_root(&self.processes[supervisor].path),
-            ask.clone(),
-            of,
-        ));
-        let caller = self.calls;
-        self.calls += 1;
-        let noise = self.noise(supervisor);
-        let at = self.now + noise;
-        self.at(
-            at,
-            Happening::Deliver(supervisor, Letter::Call(caller, ask)),
-        );
-    }
-
-    fn next_stimulus(&mut self, nth: usize) {
-        if let Some(Stimulus { after, .. }) = self.plan.stimuli.get(nth) {
-            let mut hasher = DefaultHasher::new();
-            (self.plan.seed, nth).hash(&mut hasher);
-            let noise = Duration::from_nanos(hasher.finish() % 900_000);
-            // Most trees are up by then; some are caught on the way.
-            let head_start = if nth == 0 {
-                Duration::from_millis(400)
-            } else {
-                Duration::ZERO
-            };
-            let at = self.now + head_start + Duration::from_millis((*after).into()) + noise;
-            self.at(at, Happening::Stimulus(nth));
-        }
     }
 }

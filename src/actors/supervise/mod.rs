@@ -60,6 +60,7 @@ mod child;
 mod clock;
 mod context;
 mod events;
+mod group;
 pub mod machine;
 mod mailbox;
 mod node;
@@ -90,6 +91,7 @@ use serde::{Deserialize, Serialize};
 pub use self::child::{Birth, Child, Cleanup, Extra, Init};
 pub use self::context::Context;
 pub use self::events::{EventKind, LifecycleEvent, LogReports, Observer};
+pub use self::group::{SupervisorInit, SupervisorSpec};
 pub use self::machine::{CallError, ChildInfo, ChildState, Counts};
 pub use self::node::{PastRestart, State};
 pub use self::reason::{ExitReason, Info, PanicInfo, StuckInfo};
@@ -101,7 +103,6 @@ pub use self::spec::{
     OnExhausted, Restart, Shutdown, SpecError, Strategy, check_childspecs, check_init,
 };
 pub use self::start::{Placement, Start};
-pub use self::supervisor::{SupervisorInit, SupervisorSpec};
 pub use self::tree::{STUCK_AFTER, Tree, TreeBuilder};
 
 /// The identity of one incarnation, unique in this program: OTP's pid.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::child::Init;
+use super::group::{SupervisorInit, SupervisorSpec};
 use super::machine::CallError;
 use super::reason::ExitReason;
 use super::refs::{Started, SupervisorRef};
@@ -21,7 +22,6 @@ use super::spec::{
     Strategy, check_childspecs, check_init,
 };
 use super::start::Start;
-use super::supervisor::{SupervisorInit, SupervisorSpec};
 
 type Function = Arc<dyn Fn(&[Value]) -> ChildSpec + Send + Sync>;
 

@@ -11,12 +11,13 @@ use actix::prelude::SendError;
 use actix::{Addr, Handler, MailboxError, Message};
 
 use super::child::{Child, Extra};
+use super::group::SupervisorInit;
 use super::machine::{CallError, ChildInfo, Counts, Reply, Request};
 use super::mailbox::Mailbox;
 use super::node::{Node, Target};
 use super::reason::{ExitReason, Info};
 use super::spec::{ChildId, ChildSpec, Flags};
-use super::supervisor::{Shared, Shell, SupervisorInit};
+use super::supervisor::{Shared, Shell};
 use super::sync::lock;
 use super::{Pid, Tree};
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::cell::{Cell, Parent};
 use super::child::Extra;
 use super::events::EventKind;
+use super::group::SupervisorSpec;
 use super::machine::{Budget, Effect, Event, Incarnation, Key, Note, Why};
 use super::node::{Node, State};
 use super::panics;
@@ -17,7 +18,7 @@ use super::reason::ExitReason;
 use super::report::Who;
 use super::spec::{ChildId, ChildSpec, DEFAULT_TIMEOUT, InitError, Shutdown, Strategy};
 use super::start::Start;
-use super::supervisor::{Effects, Letter, Shared, Shell, SupervisorMachine, SupervisorSpec};
+use super::supervisor::{Effects, Letter, Shared, Shell, SupervisorMachine};
 use super::teller::{self, Moment};
 
 /// What the shell knows of one child.
@@ -208,66 +209,18 @@ impl Core {
     }
 
     fn note(&mut self, shared: &Arc<Shared>, key: Key, note: Note<Shell>, moment: &mut Moment) {
-        let now = moment.now;
         let simple = self.is_simple();
         let place = self.place(key);
         let Some(node) = place.node.clone() else {
             return;
         };
         let cell = place.cell.clone();
-        let mut progress = None;
-        let kind = match note {
-            Note::Added(_) | Note::Removed => return,
-            Note::Respecified(spec) => return node.with(|live| live.spec = spec),
-            Note::Up(pid, Why::Restart(attempt)) => {
-                progress = Some(Who::Pid(pid));
-                let took = now.saturating_sub(place.ended);
-                node.restarted(took, now);
-                EventKind::Restarted { took, attempt }
-            }
-            Note::Up(pid, _) => {
-                progress = Some(Who::Pid(pid));
-                node.change(State::Running, now);
-                EventKind::Started {
-                    took: now.saturating_sub(place.began),
-                }
-            }
-            Note::Ignored => {
-                place.empty(now);
-                EventKind::Ignored
-            }
-            Note::StartFailed(reason) => {
-                place.empty(now);
-                EventKind::StartFailed { reason }
-            }
-            Note::Exited(reason) => {
-                (place.cell, place.ended) = (None, now);
-                node.exited(&reason, now, moment.at());
-                EventKind::Exited { reason }
-            }
-            Note::Stopping => {
-                node.change(State::Stopping, now);
-                EventKind::Stopping
-            }
-            Note::Stopped(reason) => {
-                place.empty(now);
-                EventKind::Stopped { reason }
-            }
-            Note::Restarting(attempt, delay) => {
-                node.restarting(delay.map(|delay| now + delay), now);
-                EventKind::RestartScheduled {
-                    r#in: delay.unwrap_or_default(),
-                    attempt,
-                }
-            }
-            Note::Cancelled => {
-                place.empty(now);
-                EventKind::Cancelled
-            }
-            Note::Abandoned => {
-                place.empty(now);
-                EventKind::Abandoned
-            }
+        let up = match &note {
+            Note::Up(pid, _) => Some(Who::Pid(*pid)),
+            _ => None,
+        };
+        let Some(kind) = place.take_note(&node, note, moment) else {
+            return;
         };
         let spec = node.spec();
         moment.tell(
@@ -277,7 +230,7 @@ impl Core {
             spec.child_type,
             || kind,
         );
-        if let (Some(who), false) = (progress, simple) {
+        if let (Some(who), false) = (up, simple) {
             teller::progress(shared, &spec, who);
         }
     }
@@ -339,12 +292,62 @@ impl Core {
 }
 
 impl Place {
+    /// Writes down what happened to the child; tells the event that it is.
+    fn take_note(
+        &mut self,
+        node: &Node,
+        note: Note<Shell>,
+        moment: &mut Moment,
+    ) -> Option<EventKind> {
+        let now = moment.now;
+        Some(match note {
+            Note::Added(_) | Note::Removed => return None,
+            Note::Respecified(spec) => {
+                node.with(|live| live.spec = spec);
+                return None;
+            }
+            Note::Up(_, Why::Restart(attempt)) => {
+                let took = now.saturating_sub(self.ended);
+                node.restarted(took, now);
+                EventKind::Restarted { took, attempt }
+            }
+            Note::Up(..) => {
+                node.change(State::Running, now);
+                EventKind::Started {
+                    took: now.saturating_sub(self.began),
+                }
+            }
+            Note::Ignored => self.empty(now, EventKind::Ignored),
+            Note::StartFailed(reason) => self.empty(now, EventKind::StartFailed { reason }),
+            Note::Exited(reason) => {
+                (self.cell, self.ended) = (None, now);
+                node.exited(&reason, now, moment.at());
+                EventKind::Exited { reason }
+            }
+            Note::Stopping => {
+                node.change(State::Stopping, now);
+                EventKind::Stopping
+            }
+            Note::Stopped(reason) => self.empty(now, EventKind::Stopped { reason }),
+            Note::Restarting(attempt, delay) => {
+                node.restarting(delay.map(|delay| now + delay), now);
+                EventKind::RestartScheduled {
+                    r#in: delay.unwrap_or_default(),
+                    attempt,
+                }
+            }
+            Note::Cancelled => self.empty(now, EventKind::Cancelled),
+            Note::Abandoned => self.empty(now, EventKind::Abandoned),
+        })
+    }
+
     /// Nobody is there any more, and nobody is to come by itself.
-    fn empty(&mut self, now: Duration) {
+    fn empty(&mut self, now: Duration, event: EventKind) -> EventKind {
         (self.cell, self.ended) = (None, now);
         if let Some(node) = &self.node {
             node.down(State::Undefined, now);
         }
+        event
     }
 }
 

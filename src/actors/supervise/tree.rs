@@ -9,13 +9,13 @@ use tokio::sync::watch;
 use super::cell::{Cell, Notice, Parent};
 use super::child::Child;
 use super::events::{Observer, Observers};
+use super::group::{SupervisorInit, SupervisorSpec};
 use super::machine::StartResult;
 use super::node::Node;
 use super::reason::ExitReason;
 use super::refs::{ActorRef, SupervisorRef};
 use super::snapshot::{self, TreeNode};
 use super::spec::ChildSpec;
-use super::supervisor::{SupervisorInit, SupervisorSpec};
 use super::sync::lock;
 use super::{Pid, panics, watchdog};
 
