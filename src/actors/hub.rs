@@ -65,7 +65,7 @@ impl Event {
     /// Concerns this instance.
     pub fn instance(mut self, id: &InstanceId) -> Self {
         self.0.app = Some(id.app.to_string());
-        self.0.proc = Some(format!("{}.{}", id.proc_type, id.proc));
+        self.0.proc = Some(id.full_name());
         self.0.instance = Some(id.no);
         self
     }

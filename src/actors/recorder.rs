@@ -4,6 +4,7 @@
 //! its start; then it writes crash reports, roles, restart counts and runs in batches. What was
 //! acknowledged to a caller is never written here, but by the caller's own transaction.
 
+use crate::actors::agent::crash::new_id;
 use crate::actors::control::world::list_all;
 use crate::actors::hub::{Event, Level};
 use crate::actors::shared::Shared;
@@ -148,7 +149,7 @@ fn changes_of(shared: &Shared, batch: &mut Vec<Record>) -> Vec<Change> {
                     p.last_crash = Some(report.id.to_string())
                 });
                 changes.extend(touched);
-                put(format!("{}{}", keys::CRASHES, report.id), &report)
+                put(keys::crash(report.id.as_str()), &report)
             }
             Record::Role(id, role) => touch(shared, &id, |p| p.role = role),
             Record::Restarted(id) => touch(shared, &id, |p| p.restarts += 1),
@@ -157,11 +158,9 @@ fn changes_of(shared: &Shared, batch: &mut Vec<Record>) -> Vec<Change> {
                 touch(shared, &id, |p| p.finished = text)
             }
             Record::Placement(id, Touch::Resources(r)) => touch(shared, &id, |p| p.resources = r),
-            Record::Operation(operation) => {
-                put(format!("{}{}", keys::OPERATIONS, operation.id), &operation)
-            }
+            Record::Operation(operation) => put(keys::operation(&operation.id), &operation),
             Record::Runs(app, proc, runs) => put(keys::runs(&app, &proc), &runs),
-            Record::Audit(audit) => put(format!("{}{}", keys::AUDIT, uuid::Uuid::now_v7()), &audit),
+            Record::Audit(audit) => put(keys::audit(&new_id()), &audit),
         };
         changes.extend(change);
     }

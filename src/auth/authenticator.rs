@@ -6,8 +6,8 @@
 
 use crate::auth::private_file;
 use crate::auth::record::{AuthError, NewToken, Record, TokenInfo};
-use crate::auth::scope::{Principal, Scope};
 use crate::auth::token::{Token, TokenHash, TokenId};
+use crate::ports::auth::{Principal, Scope, TokenError, TokenVerifier};
 use crate::ports::clock::Clock;
 use crate::ports::store::{Change, Compare, Outcome, Store, WatchEvent};
 use futures_util::StreamExt;
@@ -33,6 +33,23 @@ pub struct Authenticator {
     records: RwLock<BTreeMap<TokenId, Record>>,
 }
 
+impl TokenVerifier for Authenticator {
+    fn verify(&self, token: &str) -> Result<Principal, TokenError> {
+        Authenticator::verify(self, token).map_err(|error| match error {
+            AuthError::Store(error) => TokenError::Unavailable(error.to_string()),
+            AuthError::Expired { name, .. } => TokenError::Expired(name),
+            _ => TokenError::Unknown,
+        })
+    }
+
+    fn anonymous(&self) -> Option<Principal> {
+        (!self.enabled).then(|| Principal {
+            name: "anonymous".to_owned(),
+            scopes: vec![Scope::Admin],
+        })
+    }
+}
+
 impl Authenticator {
     /// Reads all tokens from the store. When not `enabled`, every request is the administrator's.
     ///
@@ -51,27 +68,6 @@ impl Authenticator {
         };
         auth.load().await?;
         Ok(auth)
-    }
-
-    /// Who sent a request with this `Authorization` header.
-    ///
-    /// # Errors
-    /// As [`Authenticator::verify`], and [`AuthError::Missing`].
-    pub fn authenticate(&self, header: Option<&str>) -> Result<Principal, AuthError> {
-        if !self.enabled {
-            return Ok(Principal {
-                name: "anonymous".to_owned(),
-                scopes: vec![Scope::Admin],
-            });
-        }
-        let (scheme, token) = header
-            .and_then(|h| h.trim().split_once(' '))
-            .ok_or(AuthError::Missing)?;
-        // RFC 9110: the scheme's case does not matter.
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(AuthError::Missing);
-        }
-        self.verify(token.trim())
     }
 
     /// Who a token belongs to. Takes as long for a wrong secret as for a right one.

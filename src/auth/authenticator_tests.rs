@@ -113,31 +113,29 @@ async fn a_token_expires_by_the_clock() {
 }
 
 #[tokio::test]
-async fn the_authorization_header_is_read_as_the_rfc_says() {
+async fn without_authentication_everyone_is_the_administrator() {
     let fixture = Fixture::new().await;
-    let new = new_token("ci", Scope::Read, None);
-    let (token, _) = fixture.auth.create(new).await.unwrap();
-    let token = token.expose();
-    for good in [format!("Bearer {token}"), format!("bearer  {token} ")] {
-        fixture.auth.authenticate(Some(&good)).unwrap();
-    }
-    let basic = format!("Basic {token}");
-    for none in [
-        None,
-        Some(""),
-        Some("Bearer"),
-        Some(basic.as_str()),
-        Some(&token),
-    ] {
-        let refused = fixture.auth.authenticate(none);
-        assert!(matches!(refused, Err(AuthError::Missing)), "{none:?}");
-    }
+    assert_eq!(fixture.auth.anonymous(), None);
     let open = Authenticator::open(fixture.store.clone(), fixture.clock.clone(), false);
-    let anyone = open.await.unwrap().authenticate(None).unwrap();
+    let anyone = open.await.unwrap().anonymous().unwrap();
     assert_eq!(
         (anyone.name.as_str(), anyone.scopes),
         ("anonymous", vec![Scope::Admin])
     );
+}
+
+#[tokio::test]
+async fn the_api_is_told_why_a_token_is_refused() {
+    let fixture = Fixture::new().await;
+    let new = new_token("ci", Scope::Read, Some(60));
+    let (token, _) = fixture.auth.create(new).await.unwrap();
+    let token = token.expose();
+    let verifier: &dyn TokenVerifier = &fixture.auth;
+    assert!(verifier.verify(&token).is_ok());
+    fixture.clock.advance(Duration::from_secs(60));
+    let expired = TokenError::Expired("ci".to_owned());
+    assert_eq!(verifier.verify(&token), Err(expired));
+    assert_eq!(verifier.verify("no token"), Err(TokenError::Unknown));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Who may call: tokens, the principals behind them, and what those may do.
+//! Who may call: tokens in the store. What they allow is in [`crate::ports::auth`].
 //!
 //! `web` asks [`Authenticator`] for every request; `roles` make the admin token and announce the
 //! endpoint at start. Tokens are shown once; what is stored is a hash.
@@ -7,11 +7,9 @@ pub mod authenticator;
 pub mod endpoint;
 pub mod private_file;
 pub mod record;
-pub mod scope;
 pub mod token;
 
 pub use authenticator::Authenticator;
 pub use endpoint::{Announced, Endpoint};
 pub use record::{AuthError, NewToken, TokenInfo};
-pub use scope::{Access, Principal, Scope};
 pub use token::{Token, TokenId};

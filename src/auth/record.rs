@@ -1,7 +1,7 @@
 //! What is kept and shown of tokens, and what can go wrong with them. Plain data.
 
-use crate::auth::scope::Scope;
 use crate::auth::token::{TokenHash, TokenId};
+use crate::ports::auth::Scope;
 use crate::ports::store::StoreError;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -11,9 +11,6 @@ use std::time::Duration;
 /// Why a request was not let in, or a token not made.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AuthError {
-    /// No token came with the request.
-    #[error("no token given; send `Authorization: Bearer <token>`, or log in with `lain login`")]
-    Missing,
     /// What came is no token of lain.
     #[error("that is not a token of lain; one begins with lain_")]
     Malformed,

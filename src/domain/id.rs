@@ -212,6 +212,11 @@ pub struct InstanceId {
 }
 
 impl InstanceId {
+    /// `<type>.<proc>`, the proc's full name in records and paths.
+    pub fn full_name(&self) -> String {
+        format!("{}.{}", self.proc_type, self.proc)
+    }
+
     /// LAIN's pod group name, `<app>.<type>.<proc>`.
     pub fn group(&self) -> String {
         format!("{}.{}.{}", self.app, self.proc_type, self.proc)

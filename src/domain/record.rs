@@ -46,6 +46,21 @@ pub mod keys {
         )
     }
 
+    /// One crash report.
+    pub fn crash(id: &str) -> String {
+        format!("{CRASHES}{id}")
+    }
+
+    /// One operation.
+    pub fn operation(id: &str) -> String {
+        format!("{OPERATIONS}{id}")
+    }
+
+    /// One audit record.
+    pub fn audit(id: &str) -> String {
+        format!("{AUDIT}{id}")
+    }
+
     /// The runs of one proc.
     pub fn runs(app: &AppName, full_name: &str) -> String {
         format!("{RUNS}{app}/{full_name}")
@@ -223,7 +238,7 @@ impl AppRecord {
         }
         let runs = |release: &Release, placement: &Placement| {
             let id = &placement.instance;
-            let full_name = format!("{}.{}", id.proc_type, id.proc);
+            let full_name = id.full_name();
             release.versions.get(&full_name) == Some(&placement.version)
         };
         let mut kept = 0;

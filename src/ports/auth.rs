@@ -1,12 +1,16 @@
-//! What the API asks of whoever keeps the tokens.
+//! What a token allows, and what the API asks of whoever keeps the tokens.
 //!
-//! `auth` implements it over its token file; `web` calls it once for each request. The verifier
+//! `auth` implements it over the store; `web` calls it once for each request. The verifier
 //! compares in constant time and keeps no token in clear.
 
-use crate::domain::id::AppName;
+use crate::domain::id::{AppName, InvalidId};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
 
-/// What a token permits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a token permits: `admin`, `read` or `app:<name>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Scope {
     /// Everything.
     Admin,
@@ -14,6 +18,48 @@ pub enum Scope {
     Read,
     /// To read and change one app, and to see nothing else.
     App(AppName),
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scope::Admin => f.write_str("admin"),
+            Scope::Read => f.write_str("read"),
+            Scope::App(app) => write!(f, "app:{app}"),
+        }
+    }
+}
+
+impl FromStr for Scope {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        match text {
+            "admin" => Ok(Scope::Admin),
+            "read" => Ok(Scope::Read),
+            _ => match text.strip_prefix("app:") {
+                Some(app) => AppName::new(app).map(Scope::App),
+                None => Err(InvalidId {
+                    kind: "scope",
+                    value: text.to_owned(),
+                    rule: "admin, read or app:<name>",
+                }),
+            },
+        }
+    }
+}
+
+impl TryFrom<String> for Scope {
+    type Error = InvalidId;
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        text.parse()
+    }
+}
+
+impl From<Scope> for String {
+    fn from(scope: Scope) -> String {
+        scope.to_string()
+    }
 }
 
 /// Who a token stands for.
@@ -86,6 +132,16 @@ pub trait TokenVerifier: Send + Sync + 'static {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scopes_have_a_text_form() {
+        for text in ["admin", "read", "app:own"] {
+            let scope: Scope = text.parse().unwrap();
+            assert_eq!(scope.to_string(), text);
+        }
+        assert!("app:".parse::<Scope>().is_err());
+        assert!("root".parse::<Scope>().is_err());
+    }
 
     #[test]
     fn scopes_permit_what_they_say() {

@@ -5,8 +5,7 @@ use crate::actors::shared::Shared;
 use crate::actors::supervise::{
     Birth, Child, ChildSpec, Cleanup, Context, ExitReason, Init, Shutdown,
 };
-use crate::auth::{self, Authenticator};
-use crate::ports::auth::{Principal, Scope, TokenError, TokenVerifier};
+use crate::auth::Authenticator;
 use crate::web::{self, Metrics, Running, WebOptions};
 use actix::prelude::*;
 use std::net::SocketAddr;
@@ -57,7 +56,7 @@ impl Child for WebServer {
 
     async fn init(args: Args, _: Birth<Self>) -> Result<Init<Self>, ExitReason> {
         let control = Arc::new(Handle::new(Arc::clone(&args.shared)));
-        let verifier = Arc::new(Verifier(Arc::clone(&args.authenticator)));
+        let verifier = Arc::clone(&args.authenticator);
         let mut options = args.options.clone();
         // A restart serves where the first start did, also when that was any free port.
         if let Some(addr) = args.bound.get() {
@@ -81,25 +80,4 @@ impl Child for WebServer {
 pub fn spec(args: Args) -> ChildSpec {
     let patience = args.options.stop_deadline + Duration::from_secs(2);
     ChildSpec::worker::<WebServer>("web", args).shutdown(Shutdown::Timeout(patience))
-}
-
-/// The token store as the API asks it.
-struct Verifier(Arc<Authenticator>);
-
-impl TokenVerifier for Verifier {
-    fn verify(&self, token: &str) -> Result<Principal, TokenError> {
-        let found = self.0.verify(token).map_err(|error| match error {
-            auth::AuthError::Store(error) => TokenError::Unavailable(error.to_string()),
-            _ => TokenError::Unknown,
-        })?;
-        let scopes = found.scopes.into_iter().map(|scope| match scope {
-            auth::Scope::Admin => Scope::Admin,
-            auth::Scope::Read => Scope::Read,
-            auth::Scope::App(app) => Scope::App(app),
-        });
-        Ok(Principal {
-            name: found.name,
-            scopes: scopes.collect(),
-        })
-    }
 }

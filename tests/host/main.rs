@@ -141,6 +141,19 @@ async fn a_proc_that_keeps_failing_is_degraded_alone_and_recovers() {
 }
 
 #[actix_rt::test]
+async fn a_scale_that_asks_for_nothing_does_nothing() {
+    tokio::time::pause();
+    let host = Machine::new().boot().await;
+    host.deployed(WEB).await;
+    let (shop, web) = (app("shop"), "web".parse().unwrap());
+    let nothing = ScaleRequest::default();
+    let answer = host.handle.scale(&shop, &web, nothing, false, caller());
+    let answer = answer.await.unwrap();
+    assert!(answer.operation.is_none() && answer.plan.is_empty());
+    host.die().await;
+}
+
+#[actix_rt::test]
 async fn scaling_adds_and_takes_the_highest_numbers() {
     tokio::time::pause();
     let host = Machine::new().boot().await;

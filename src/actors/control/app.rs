@@ -47,7 +47,7 @@ fn children(shared: &Arc<Shared>, app: &AppName) -> Vec<ChildSpec> {
         .world
         .placements(app)
         .iter()
-        .map(|p| format!("{}.{}", p.instance.proc_type, p.instance.proc))
+        .map(|p| p.instance.full_name())
         .collect();
     let rollout = ChildSpec::worker::<Rollout>("rollout", args);
     std::iter::once(rollout)
@@ -64,7 +64,7 @@ fn proc_spec(shared: &Arc<Shared>, app: &AppName, full_name: String) -> ChildSpe
             .placements(&app)
             .into_iter()
             .map(|p| p.instance);
-        let mine = placed.filter(|id| format!("{}.{}", id.proc_type, id.proc) == full_name);
+        let mine = placed.filter(|id| id.full_name() == full_name);
         let spec = SupervisorSpec {
             flags: flags(),
             children: mine.map(|id| instance_spec(&shared, id)).collect(),
@@ -112,7 +112,7 @@ pub async fn ensure_app(shared: &Arc<Shared>, app: &AppName) -> Result<(), Strin
 /// # Errors
 /// As [`ensure_app`].
 pub async fn ensure_instance(shared: &Arc<Shared>, id: &InstanceId) -> Result<(), Failure> {
-    let full_name = format!("{}.{}", id.proc_type, id.proc);
+    let full_name = id.full_name();
     ensure(
         shared,
         &paths::app(&id.app),
@@ -148,7 +148,7 @@ pub async fn drop_instance(shared: &Arc<Shared>, id: &InstanceId) -> Result<(), 
         .await
         .map_err(|e| e.to_string())?;
     shared.world.remove_placement(id);
-    let full_name = format!("{}.{}", id.proc_type, id.proc);
+    let full_name = id.full_name();
     let proc = paths::proc(&id.app, &full_name);
     drop_child(shared, &proc, paths::instance_id(id.no)).await;
     let left = shared.world.placements(&id.app);

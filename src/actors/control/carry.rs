@@ -51,7 +51,7 @@ pub fn assignment(
     fresh: bool,
 ) -> Result<Assignment, String> {
     let id = &placement.instance;
-    let full_name = format!("{}.{}", id.proc_type, id.proc);
+    let full_name = id.full_name();
     let release = record
         .release_of(&full_name, placement.version)
         .ok_or_else(|| {
@@ -162,7 +162,7 @@ fn desired(shared: &Shared, id: &InstanceId) -> Result<(Arc<AppRecord>, Placemen
 /// Assigns the instance to its node and waits until it is ready.
 pub async fn create(shared: &Arc<Shared>, id: &InstanceId, fresh: bool) -> Result<(), Failure> {
     let (record, placement) = desired(shared, id)?;
-    if record.is_stopped(&format!("{}.{}", id.proc_type, id.proc), id.no) {
+    if record.is_stopped(&id.full_name(), id.no) {
         return Ok(());
     }
     if fresh && (placement.finished.is_some() || placement.gave_up > 0) {

@@ -115,7 +115,7 @@ impl Child for Instance {
 
 impl Instance {
     fn is_stopped(&self) -> bool {
-        let full_name = format!("{}.{}", self.id.proc_type, self.id.proc);
+        let full_name = self.id.full_name();
         self.shared
             .world
             .app(&self.id.app)

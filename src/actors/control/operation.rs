@@ -353,7 +353,7 @@ async fn begin(
     };
     let fresh = operation(&id, kind, app, "lain", now);
     // The operation first: a record never names one that is not known.
-    let key = format!("{}{id}", keys::OPERATIONS);
+    let key = keys::operation(id.as_str());
     let mut begun = false;
     let Some(versioned) = shared.world.app(app) else {
         return Ok(None);

@@ -34,9 +34,5 @@ pub fn instance_id(no: u32) -> String {
 
 /// An instance's actor.
 pub fn instance(id: &InstanceId) -> String {
-    format!(
-        "{}/{}",
-        proc(&id.app, &format!("{}.{}", id.proc_type, id.proc)),
-        instance_id(id.no)
-    )
+    format!("{}/{}", proc(&id.app, &id.full_name()), instance_id(id.no))
 }

@@ -293,7 +293,7 @@ fn instance_state(
     let Some(seen) = seen else {
         return match (
             &placement.finished,
-            record.is_stopped(&format!("{}.{}", id.proc_type, id.proc), id.no),
+            record.is_stopped(&id.full_name(), id.no),
         ) {
             (Some(exit), _) => (InstanceState::Stopped, Some(format!("ended: {exit}"))),
             (None, true) => (

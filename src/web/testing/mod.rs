@@ -112,7 +112,7 @@ impl MemoryControl {
         );
         self.feed.emit(EventView {
             app: Some(instance.app.to_string()),
-            proc: Some(format!("{}.{}", instance.proc_type, instance.proc)),
+            proc: Some(instance.full_name()),
             instance: Some(instance.no),
             crash: Some(id.to_string()),
             ..what

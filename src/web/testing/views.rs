@@ -90,7 +90,7 @@ fn proc(app: &App, spec: &ProcSpec) -> ProcView {
 
 fn instance(app: &App, placement: &Placement) -> InstanceView {
     let id = &placement.instance;
-    let full_name = format!("{}.{}", id.proc_type, id.proc);
+    let full_name = id.full_name();
     let state = match (app.record.is_stopped(&full_name, id.no), placement.role) {
         (true, _) => InstanceState::Stopped,
         (false, InstanceRole::Spare) => InstanceState::Idle,

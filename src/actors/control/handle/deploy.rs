@@ -203,11 +203,14 @@ impl Handle {
                 "app {name} is being removed"
             )));
         }
-        let over = record.overrides.entry(spec.full_name()).or_default();
-        over.num_instances = asked.num_instances.or(over.num_instances);
-        over.cpu = asked.cpu.or(over.cpu);
-        over.memory = asked.memory.or(over.memory);
-        over.spares = asked.spares.or(over.spares);
+        // A request that asks for nothing leaves no trace.
+        if asked != Overrides::default() {
+            let over = record.overrides.entry(spec.full_name()).or_default();
+            over.num_instances = asked.num_instances.or(over.num_instances);
+            over.cpu = asked.cpu.or(over.cpu);
+            over.memory = asked.memory.or(over.memory);
+            over.spares = asked.spares.or(over.spares);
+        }
         record.updated_at = self.shared.clock.now_utc();
         let unchanged = same_desire(&app.record, &record);
         self.commit(
@@ -294,10 +297,7 @@ impl Handle {
         };
         let changes = vec![
             Change::Put(key, encode(&record)?),
-            Change::Put(
-                format!("{}{}", keys::OPERATIONS, operation.id),
-                encode(operation)?,
-            ),
+            Change::Put(keys::operation(&operation.id), encode(operation)?),
         ];
         match self.shared.store.transact(vec![condition], changes).await? {
             Outcome::Committed(at) => {

@@ -43,10 +43,7 @@ impl Handle {
     ) -> Result<Page<CrashReport>, ControlError> {
         let limit = filter.limit.max(1);
         let mut items: Vec<CrashReport> = Vec::new();
-        let mut before = filter
-            .after
-            .as_ref()
-            .map(|id| format!("{}{id}", keys::CRASHES));
+        let mut before = filter.after.as_deref().map(keys::crash);
         let mut scanned = 0;
         while items.len() <= limit && scanned < SCANNED {
             let page = self

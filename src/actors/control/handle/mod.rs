@@ -256,12 +256,7 @@ impl Control for Handle {
     }
 
     async fn crash(&self, id: &CrashId) -> Result<CrashReport, ControlError> {
-        match self
-            .shared
-            .store
-            .get(&format!("{}{id}", keys::CRASHES))
-            .await?
-        {
+        match self.shared.store.get(&keys::crash(id.as_str())).await? {
             Some(entry) => Ok(world::decode(&entry)?),
             None => Err(not_found("crash report", id.as_str(), std::iter::empty())),
         }
@@ -296,12 +291,7 @@ impl Control for Handle {
         if let Some(operation) = self.shared.world.operation(id) {
             return Ok((*operation).clone());
         }
-        match self
-            .shared
-            .store
-            .get(&format!("{}{id}", keys::OPERATIONS))
-            .await?
-        {
+        match self.shared.store.get(&keys::operation(id.as_str())).await? {
             Some(entry) => Ok(world::decode(&entry)?),
             None => Err(not_found("operation", id.as_str(), std::iter::empty())),
         }
@@ -351,7 +341,7 @@ impl Control for Handle {
         after: Option<String>,
         limit: usize,
     ) -> Result<Page<AuditView>, ControlError> {
-        let before = after.as_ref().map(|id| format!("{}{id}", keys::AUDIT));
+        let before = after.as_deref().map(keys::audit);
         let entries = self
             .shared
             .store
