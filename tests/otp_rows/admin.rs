@@ -115,7 +115,7 @@ fn row_073_the_callback_can_be_asked_for() {
     run(async {
         let rig = one_child().await;
         let name = rig.s.callback().expect("s runs");
-        assert!(name.contains("supervise::supervisor"), "{name}");
+        assert!(name.contains("supervise::group"), "{name}");
         let missing = rig.tree.supervisor("nobody");
         assert_eq!(error(missing.callback()), CallError::NoProc);
     });
