@@ -42,6 +42,9 @@ impl Lain {
             .arg(dir.path().join("data"))
             .arg("--ready-file")
             .arg(&ready)
+            // lain refuses settings that it does not know, and these are the benchmark's own.
+            .env_remove("LAIN_BENCH_RUNS")
+            .env_remove("LAIN_BENCH_FLAGS")
             .envs(env.iter().copied())
             .stderr(Stdio::null())
             .spawn()
