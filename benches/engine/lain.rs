@@ -16,7 +16,7 @@ pub struct Lain {
 /// A file with one web proc.
 pub fn web(app: &str, instances: u32, spares: u32) -> String {
     format!(
-        "appname: {app}\nweb:\n  image: lain/hello:1\n  port: 80\n  memory: 64m\n  num_instances: {instances}\n  spares: {spares}\n  restart:\n    intensity: 1000\n"
+        "appname: {app}\nweb:\n  image: lain/hello:1\n  port: 80\n  memory: 64m\n  num_instances: {instances}\n  spares: {spares}\n  restart:\n    intensity: 1000\n    period: 5s\n"
     )
 }
 
