@@ -29,7 +29,10 @@ pub fn negotiate(theirs: (u32, u32), their_version: &str) -> Result<u32, String>
     let (who, what) = if newest < PROTOCOL_MIN {
         ("the agent", "bring the agent up to date")
     } else {
-        ("the control host", "bring the control host up to date first")
+        (
+            "the control host",
+            "bring the control host up to date first",
+        )
     };
     Err(format!(
         "{who} is too old: the agent is lain {their_version} and speaks link protocols {oldest} to {newest}, this control host {PROTOCOL_MIN} to {PROTOCOL}; {what}"
@@ -43,7 +46,10 @@ pub enum Kept {
     /// A crash report.
     Crash(Box<CrashReport>),
     /// An instance's role changed by promotion.
-    Role(#[serde(with = "crate::domain::crash::instance_text")] InstanceId, InstanceRole),
+    Role(
+        #[serde(with = "crate::domain::crash::instance_text")] InstanceId,
+        InstanceRole,
+    ),
     /// An instance was restarted in place.
     Restarted(#[serde(with = "crate::domain::crash::instance_text")] InstanceId),
 }
@@ -133,6 +139,8 @@ pub enum ToAgent {
         certificate: String,
         /// The authority's certificate, PEM.
         authority: String,
+        /// The installation's id, on the label `lain.owner`.
+        owner: String,
     },
     /// Not taken in, or not any more.
     Refused {
@@ -345,12 +353,16 @@ mod tests {
         assert_eq!(negotiate((1, 1), "0.1.0"), Ok(1));
         assert_eq!(negotiate((1, 7), "0.2.0"), Ok(1));
         let newer = negotiate((2, 7), "0.9.0").expect_err("too new");
-        assert!(newer.contains("bring the control host up to date"), "{newer}");
+        assert!(
+            newer.contains("bring the control host up to date"),
+            "{newer}"
+        );
     }
 
     #[test]
     fn a_message_that_is_not_known_is_no_error() {
-        let unknown: ToAgent = serde_json::from_str(r#"{"is":"dance","how":"well"}"#).expect("read");
+        let unknown: ToAgent =
+            serde_json::from_str(r#"{"is":"dance","how":"well"}"#).expect("read");
         assert!(matches!(unknown, ToAgent::Unknown));
         let unknown: ToControl = serde_json::from_str(r#"{"is":"dance"}"#).expect("read");
         assert!(matches!(unknown, ToControl::Unknown));

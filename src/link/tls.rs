@@ -3,7 +3,9 @@
 //! A node that has none yet may connect to join; it knows the authority by its fingerprint, which came with
 //! the token. TLS 1.3 only.
 
-use crate::link::identity::{CONTROL_NAME, Identity, IdentityError, certificate_of, fingerprint, key_of};
+use crate::link::identity::{
+    CONTROL_NAME, Identity, IdentityError, certificate_of, fingerprint, key_of,
+};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
@@ -73,10 +75,7 @@ pub fn connector(authority: &str, node: &Identity) -> Result<TlsConnector, TlsEr
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(setup)?
         .with_root_certificates(roots(authority)?)
-        .with_client_auth_cert(
-            vec![certificate_of(&node.certificate)?],
-            key_of(&node.key)?,
-        )
+        .with_client_auth_cert(vec![certificate_of(&node.certificate)?], key_of(&node.key)?)
         .map_err(setup)?;
     Ok(TlsConnector::from(Arc::new(config)))
 }
@@ -147,10 +146,12 @@ impl ServerCertVerifier for Pinned {
             })?;
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone().into_owned())?;
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))
-                .build()
-                .map_err(|e| Error::General(e.to_string()))?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(
+            Arc::new(roots),
+            Arc::clone(&self.provider),
+        )
+        .build()
+        .map_err(|e| Error::General(e.to_string()))?;
         let verified =
             verifier.verify_server_cert(end_entity, &[], server_name, ocsp_response, now)?;
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) =

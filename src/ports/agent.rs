@@ -69,7 +69,11 @@ pub struct NodeRecord {
 impl NodeRecord {
     /// Its own labels, and over them those that operators gave it.
     pub fn all_labels(&self) -> BTreeMap<String, String> {
-        let mut labels = self.facts.as_ref().map(|f| f.labels.clone()).unwrap_or_default();
+        let mut labels = self
+            .facts
+            .as_ref()
+            .map(|f| f.labels.clone())
+            .unwrap_or_default();
         labels.extend(self.labels.clone());
         labels
     }

@@ -64,7 +64,11 @@ fn token_key(token: &str) -> String {
 ///
 /// # Errors
 /// What the store or the making said.
-pub async fn authority(store: &dyn Store, name: &str, now: DateTime<Utc>) -> Result<Identity, JoinError> {
+pub async fn authority(
+    store: &dyn Store,
+    name: &str,
+    now: DateTime<Utc>,
+) -> Result<Identity, JoinError> {
     if let Some(entry) = store.get(AUTHORITY).await? {
         return Ok(decode(&entry)?);
     }
@@ -108,11 +112,7 @@ pub async fn make_token(
     lifetime: Duration,
     made_by: &str,
 ) -> Result<(String, DateTime<Utc>), StoreError> {
-    let token = format!(
-        "lj_{}{}",
-        uuid::Uuid::new_v4().simple(),
-        uuid::Uuid::new_v4().simple()
-    );
+    let token = format!("lj_{}", hex::encode(rand::random::<[u8; 24]>()));
     let now = shared.clock.now_utc();
     let expires_at = now + lifetime;
     let kept = Token {
@@ -200,7 +200,11 @@ async fn admit(shared: &Arc<Shared>, record: NodeRecord) -> Result<(), JoinError
             shared.nodes.insert(Node::new(record, false, now));
         }
     }
-    match shared.supervisor(NODES).start_child(spec(shared, &name)).await {
+    match shared
+        .supervisor(NODES)
+        .start_child(spec(shared, &name))
+        .await
+    {
         Ok(_) | Err(CallError::AlreadyStarted(_)) => Ok(()),
         Err(CallError::AlreadyPresent) => {
             let restarted = shared.supervisor(NODES).restart_child(node_id(&name)).await;
@@ -276,7 +280,9 @@ pub async fn remove(shared: &Arc<Shared>, node: &Arc<Node>) -> Result<(), StoreE
     shared.store.transact(Vec::new(), gone).await?;
     let path = format!("{NODES}/{}", node_id(&node.name));
     let reason = format!("node {} was removed from the cluster", node.name);
-    let told = shared.actor::<RemoteNode>(&path).send(Dismiss(reason.clone()));
+    let told = shared
+        .actor::<RemoteNode>(&path)
+        .send(Dismiss(reason.clone()));
     if let Err(error) = told.await {
         tracing::debug!(node = %node.name, %error, "the node's actor was not there to be told");
     }

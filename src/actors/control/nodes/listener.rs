@@ -62,8 +62,8 @@ impl Child for Listener {
     type Args = Args;
 
     async fn init(args: Args, _: Birth<Self>) -> Result<Init<Self>, ExitReason> {
-        let acceptor = tls::acceptor(&args.authority.certificate, &args.control)
-            .map_err(ExitReason::error)?;
+        let acceptor =
+            tls::acceptor(&args.authority.certificate, &args.control).map_err(ExitReason::error)?;
         // The port of the incarnation before, where the system chose one.
         let address = args.bound.get().copied().unwrap_or(args.listen);
         let socket = TcpListener::bind(address).await.map_err(|e| {
@@ -130,6 +130,7 @@ async fn greet(args: &Args, acceptor: &TlsAcceptor, stream: TcpStream) -> Result
                     let joined = ToAgent::Joined {
                         certificate,
                         authority: args.authority.certificate.clone(),
+                        owner: args.shared.settings.site.owner.clone(),
                     };
                     sender.send(&joined).await.map_err(|e| e.to_string())?;
                     return Ok(());

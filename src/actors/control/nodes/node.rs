@@ -7,7 +7,7 @@
 use crate::actors::control::instance::{Instance, NodeChanged};
 use crate::actors::control::nodes::table::{Link, Node, Presence};
 use crate::actors::control::nodes::{join, remote};
-use crate::actors::control::paths;
+use crate::actors::control::{moves, paths};
 use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::Record;
 use crate::actors::shared::Shared;
@@ -66,6 +66,10 @@ impl Actor for RemoteNode {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(TICK, |actor, _| actor.tick());
+        if self.node.record().draining {
+            // Begun before a restart of lain: taken up again, one at a time.
+            moves::drain(&self.shared, &self.node.name, 1);
+        }
     }
 }
 
@@ -112,10 +116,7 @@ pub fn judge(
         );
     }
     if silent > lease / 2 {
-        return (
-            Presence::Suspect,
-            Some(format!("not heard of for {ms} ms")),
-        );
+        return (Presence::Suspect, Some(format!("not heard of for {ms} ms")));
     }
     (Presence::Up, None)
 }
@@ -165,10 +166,8 @@ impl RemoteNode {
     /// Every instance on the node looks for itself what that means for it; so do those that wait for a node.
     fn tell_instances(&self) {
         for placement in self.shared.world.placements_on(&self.node.name) {
-            self.shared.tell::<Instance, _>(
-                &paths::instance(&placement.instance),
-                NodeChanged,
-            );
+            self.shared
+                .tell::<Instance, _>(&paths::instance(&placement.instance), NodeChanged);
         }
     }
 

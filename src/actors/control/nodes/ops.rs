@@ -24,7 +24,8 @@ fn unreachable(node: &Node, reason: String) -> RuntimeError {
     RuntimeError::Unreachable {
         engine: format!("node {}", node.name),
         reason,
-        remedy: "see `lain node list`, and start its agent: `systemctl start lain-agent`".to_owned(),
+        remedy: "see `lain node list`, and start its agent: `systemctl start lain-agent`"
+            .to_owned(),
     }
 }
 
@@ -70,9 +71,7 @@ pub fn logs(
 
 type Reading = (Arc<Node>, Option<Asked>);
 
-async fn next_line(
-    (node, asked): Reading,
-) -> Option<(Result<OutputLine, RuntimeError>, Reading)> {
+async fn next_line((node, asked): Reading) -> Option<(Result<OutputLine, RuntimeError>, Reading)> {
     let mut asked = asked?;
     match asked.next().await {
         Some(Reply::Line(line)) => Some((Ok(line), (node, Some(asked)))),
@@ -190,7 +189,10 @@ async fn next_output((node, asked, exit): Output) -> Option<(Piece, Output)> {
                 action: "read a command's output".to_owned(),
                 reason: e.to_string(),
             });
-            Some((piece.map(|bytes| (stream, bytes)), (node, Some(asked), exit)))
+            Some((
+                piece.map(|bytes| (stream, bytes)),
+                (node, Some(asked), exit),
+            ))
         }
         Some(Reply::Exit(code)) => {
             exit.send_replace(Some(code));

@@ -126,7 +126,9 @@ pub fn restart(shared: &Shared, node: &Node, cell: &ContainerCell) {
 
 /// Changes CPU and memory in place.
 pub fn update(node: &Node, cell: &ContainerCell, resources: Resources) {
-    node.change(cell.name(), |d| d.assignment.container.resources = resources);
+    node.change(cell.name(), |d| {
+        d.assignment.container.resources = resources
+    });
     cell.note(|o| o.resources = resources);
 }
 

@@ -136,10 +136,7 @@ impl Drop for Asked {
     fn drop(&mut self) {
         if self.link.pending().remove(&self.id).is_some() {
             // Best effort: an agent that goes on answering is told again by the next part.
-            let _ = self
-                .link
-                .outgoing
-                .try_send(ToAgent::Cancel { id: self.id });
+            let _ = self.link.outgoing.try_send(ToAgent::Cancel { id: self.id });
         }
     }
 }
@@ -441,7 +438,12 @@ impl Nodes {
     /// The node whose certificate has this fingerprint.
     pub fn by_fingerprint(&self, fingerprint: &str) -> Option<Arc<Node>> {
         let all = self.all();
-        all.into_iter()
-            .find(|n| n.lock().record.certificates.iter().any(|c| c == fingerprint))
+        all.into_iter().find(|n| {
+            n.lock()
+                .record
+                .certificates
+                .iter()
+                .any(|c| c == fingerprint)
+        })
     }
 }
