@@ -5,7 +5,7 @@
 //! them, updated, with affinities) look at every node that is open to them.
 
 use crate::domain::placement::cluster::{Cluster, FULL, Held};
-use crate::domain::placement::model::{CopyId, Decision, Demand, Needs};
+use crate::domain::placement::model::{CopyId, Decision, Demand, Group, Needs};
 use crate::domain::placement::reason::{Rejections, Why};
 use crate::domain::placement::view::{Key, Shared, View};
 use std::cmp::Reverse;
@@ -61,8 +61,9 @@ struct Place<'d> {
     open: usize,
     /// Their part of the whole cluster.
     size: Reverse<u64>,
-    group: &'d crate::domain::placement::model::Group,
-    version: u64,
+    group: &'d Group,
+    /// The least version and number that asks for them.
+    first: (u64, u32),
 }
 
 impl<'a> Placer<'a> {
@@ -116,36 +117,16 @@ impl<'a> Placer<'a> {
     /// The demands in the order in which they are placed, which is not that in which they were given.
     fn order(&mut self) -> Vec<usize> {
         let demands = self.demands;
-        let mut class_of: HashMap<*const Needs, usize> = HashMap::new();
-        // Of each class: the demand that it was first seen at, and its lowest version.
-        let mut classes: Vec<(usize, u64)> = Vec::new();
-        let mut member = Vec::with_capacity(demands.len());
-        for (index, demand) in demands.iter().enumerate() {
-            let class = *class_of
-                .entry(Arc::as_ptr(&demand.needs))
-                .or_insert_with(|| {
-                    classes.push((index, demand.version));
-                    classes.len() - 1
-                });
-            classes[class].1 = classes[class].1.min(demand.version);
-            member.push(class);
-        }
+        let (member, classes) = classes(demands);
         let mut places: Vec<(Place<'_>, usize)> = Vec::with_capacity(classes.len());
-        for (class, &(first, version)) in classes.iter().enumerate() {
-            places.push((self.place_of(&demands[first].needs, version), class));
+        for (class, &(index, first)) in classes.iter().enumerate() {
+            places.push((self.place_of(&demands[index].needs, first), class));
         }
         places.sort();
         self.has_affinities = places.iter().any(|(place, _)| place.affinities);
         let mut rank = vec![0; classes.len()];
-        let mut next = 0;
-        for (i, (place, class)) in places.iter().enumerate() {
-            // Equal needs given as different objects are one class.
-            let same = i > 0 && {
-                let before = &demands[classes[places[i - 1].1].0].needs;
-                places[i - 1].0 == *place && *before == demands[classes[*class].0].needs
-            };
-            next += usize::from(i > 0 && !same);
-            rank[*class] = next;
+        for (i, (_, class)) in places.iter().enumerate() {
+            rank[*class] = i;
         }
         let mut order: Vec<usize> = (0..demands.len()).collect();
         order.sort_by_key(|&i| {
@@ -164,14 +145,14 @@ impl<'a> Placer<'a> {
         order
     }
 
-    fn place_of<'d>(&mut self, needs: &'d Arc<Needs>, version: u64) -> Place<'d> {
+    fn place_of<'d>(&mut self, needs: &'d Arc<Needs>, first: (u64, u32)) -> Place<'d> {
         let view = self.view(needs);
         Place {
             affinities: view.filters.have_affinities(),
             open: view.open.len(),
             size: Reverse(self.cluster.part_of(needs)),
             group: &needs.group,
-            version,
+            first,
         }
     }
 
@@ -369,6 +350,31 @@ impl Cluster {
         let larger = part(needs.cpu_millis, cpu).max(part(needs.memory, memory));
         (larger * (FULL * FULL) as f64) as u64
     }
+}
+
+/// The class of equal needs that each demand is of; and of each class a demand, and its least version and
+/// number. Equal needs are one class also where they are different objects.
+fn classes(demands: &[Demand]) -> (Vec<usize>, Vec<(usize, (u64, u32))>) {
+    let mut by_object: HashMap<*const Needs, usize> = HashMap::new();
+    let mut by_group: HashMap<&Group, Vec<usize>> = HashMap::new();
+    let mut classes: Vec<(usize, (u64, u32))> = Vec::new();
+    let mut member = Vec::with_capacity(demands.len());
+    for (index, demand) in demands.iter().enumerate() {
+        let needs = &demand.needs;
+        let class = *by_object.entry(Arc::as_ptr(needs)).or_insert_with(|| {
+            let of_group = by_group.entry(&needs.group).or_default();
+            let equal = |class: &&usize| *demands[classes[**class].0].needs == **needs;
+            if let Some(class) = of_group.iter().find(equal) {
+                return *class;
+            }
+            classes.push((index, (demand.version, demand.no)));
+            of_group.push(classes.len() - 1);
+            classes.len() - 1
+        });
+        classes[class].1 = classes[class].1.min((demand.version, demand.no));
+        member.push(class);
+    }
+    (member, classes)
 }
 
 /// The stretches of `order` in which needs and pinning are the same.
