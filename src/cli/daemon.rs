@@ -91,15 +91,15 @@ impl ServerOptions {
 /// its containers run on, and when it starts it adopts them.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(before_long_help = "Examples:
-  LAIN_JOIN_TOKEN=lj_… lain agent --server 10.0.0.1:7420 --ca sha256:…   join, and run
+  LAIN_JOIN_TOKEN=lj_… lain agent --join 10.0.0.1:7420 --ca sha256:…   join, and run
   lain agent                                                             run")]
 pub struct AgentOptions {
     /// What all daemons take.
     #[command(flatten)]
     pub common: Common,
     /// The control host, or several with commas between [default: those it joined at]
-    #[arg(long = "server", id = "control_host", value_name = "HOST:PORT")]
-    pub control_host: Option<String>,
+    #[arg(long = "join", id = "join", value_name = "HOST:PORT")]
+    pub join: Option<String>,
     /// Fingerprint of the control host's authority, to join
     #[arg(long, value_name = "sha256:HEX")]
     pub ca: Option<String>,
@@ -122,7 +122,7 @@ impl AgentOptions {
     pub fn flags(&self) -> Vec<Flag> {
         let mut flags = self.common.flags();
         flags.extend(self.node.flags());
-        flags.extend(flag("--server", "link.servers", self.control_host.clone()));
+        flags.extend(flag("--join", "link.servers", self.join.clone()));
         flags.extend(flag("--address", "node.address", self.address.clone()));
         flags.extend(flag(
             "--publish",

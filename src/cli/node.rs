@@ -177,7 +177,7 @@ async fn token(args: &TokenArgs, session: &Session) -> Result<Exit> {
     let view: JoinTokenView = session.client.view(&document)?;
     // One line to paste; the token stays out of the process list.
     session.screen.line(&format!(
-        "LAIN_JOIN_TOKEN={} lain agent --server {} --ca {}",
+        "LAIN_JOIN_TOKEN={} lain agent --join {} --ca {}",
         view.token, view.server, view.authority
     ))?;
     session.screen.note(&format!(

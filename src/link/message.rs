@@ -107,7 +107,10 @@ pub enum ToControl {
         records: Vec<Kept>,
     },
     /// What happened.
-    Events(Vec<EventView>),
+    Events {
+        /// In order.
+        events: Vec<EventView>,
+    },
     /// Its supervision tree as it is now.
     Tree(Box<ActorView>),
     /// An answer, or a part of one.
@@ -366,6 +369,59 @@ mod tests {
         assert!(matches!(unknown, ToAgent::Unknown));
         let unknown: ToControl = serde_json::from_str(r#"{"is":"dance"}"#).expect("read");
         assert!(matches!(unknown, ToControl::Unknown));
+    }
+
+    #[test]
+    fn every_message_can_be_written() {
+        // Tagged messages must be maps: serde refuses others only when they are written.
+        let event = EventView {
+            seq: 1,
+            at: chrono::DateTime::UNIX_EPOCH,
+            kind: "x".to_owned(),
+            level: "info".to_owned(),
+            app: None,
+            proc: None,
+            instance: None,
+            node: None,
+            path: None,
+            operation: None,
+            crash: None,
+            message: String::new(),
+        };
+        let events = vec![event];
+        for message in [
+            ToControl::Events { events },
+            ToControl::Goodbye,
+            ToControl::Keep {
+                first: 1,
+                records: vec![Kept::Restarted(
+                    "a.web.web.i1".parse().expect("an instance"),
+                )],
+            },
+            ToControl::Reply {
+                id: 1,
+                reply: Reply::Output(OutputStream::Stdout, String::new()),
+            },
+        ] {
+            let json = serde_json::to_string(&message).expect("written");
+            serde_json::from_str::<ToControl>(&json).expect("read");
+        }
+        for message in [
+            ToAgent::KeptUpTo(Number { n: 1 }),
+            ToAgent::Input {
+                id: 1,
+                input: Input::Resize(80, 25),
+            },
+            ToAgent::Ask {
+                id: 1,
+                request: Request::Actor {
+                    path: "x".to_owned(),
+                },
+            },
+        ] {
+            let json = serde_json::to_string(&message).expect("written");
+            serde_json::from_str::<ToAgent>(&json).expect("read");
+        }
     }
 
     #[test]

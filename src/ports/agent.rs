@@ -268,4 +268,4 @@ pub fn tasks(before: Option<&Desired>, now: Option<&Desired>) -> Vec<Task> {
 
 #[cfg(test)]
 #[path = "agent_tests.rs"]
-mod tests;
+pub(crate) mod tests_support;

@@ -108,7 +108,7 @@ async fn membership(options: &AgentOptions, config: &Config) -> Result<Membershi
     let servers = servers(config);
     if servers.is_empty() {
         return Err(CliError::usage(
-            "joining needs the control host's address: --server HOST:PORT",
+            "joining needs the control host's address: --join HOST:PORT",
         ));
     }
     let joined = tokio::time::timeout(JOIN_WITHIN, join(config, &servers, &token, &fingerprint));

@@ -127,7 +127,12 @@ impl Outbox {
                 tokio::time::sleep(GATHER).await;
                 let last = batch.last().map(|e| e.seq);
                 let told: Vec<EventView> = batch.into_iter().filter(worth_telling).collect();
-                if !told.is_empty() && outgoing.send(ToControl::Events(told)).await.is_err() {
+                if !told.is_empty()
+                    && outgoing
+                        .send(ToControl::Events { events: told })
+                        .await
+                        .is_err()
+                {
                     return;
                 }
                 self.lock().event = last;

@@ -337,7 +337,7 @@ async fn read(
                     .send(ToAgent::KeptUpTo(Number { n: last }))
                     .await;
             }
-            ToControl::Events(events) => {
+            ToControl::Events { events } => {
                 for event in events {
                     shared.hub.pass_on(event);
                 }
