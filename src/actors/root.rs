@@ -6,6 +6,7 @@ use crate::actors::agent::engine::Engine;
 use crate::actors::agent::{cell::Phase, paths as agent_paths};
 use crate::actors::control::instance::{Instance, Look};
 use crate::actors::control::nodes as control_nodes;
+use crate::actors::control::nodes::balance::Balance;
 use crate::actors::control::nodes::listener::{self, Listener};
 use crate::actors::control::nodes::table::Node;
 use crate::actors::control::schedule::Schedule;
@@ -103,6 +104,8 @@ fn nodes(shared: &Arc<Shared>, hosts: &Hosts) -> ChildSpec {
             children.push(control_nodes::spec(&shared, &node.name));
         }
         if let Some(args) = &hosts.listener {
+            let balance = ChildSpec::worker::<Balance>("balance", Arc::clone(&shared));
+            children.push(balance);
             children.push(ChildSpec::worker::<Listener>("listener", args.clone()));
         }
         std::future::ready(Ok(SupervisorInit::Run(SupervisorSpec { flags, children })))

@@ -52,6 +52,8 @@ pub struct Settings {
     pub data_dir: std::path::PathBuf,
     /// How the presence of nodes on other hosts is judged.
     pub lease: Lease,
+    /// How long nodes must have been calm before instances are moved for the sake of an even load; zero: never.
+    pub rebalance_after: Duration,
 }
 
 /// How the presence of nodes on other hosts is judged.

@@ -142,6 +142,11 @@ schema! {
         /// Its labels.
         labels: String, labels;
     }
+    /// Which instance runs on which node.
+    placement: Placement {
+        /// How long nodes must have been calm before instances are moved for an even load; zero: never.
+        rebalance_after: Duration;
+    }
     /// Between the control host and nodes on other hosts.
     link: Link {
         /// Where `lain server` awaits agents.

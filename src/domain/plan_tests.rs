@@ -95,6 +95,8 @@ fn placed(id: &str, version: u64, role: InstanceRole) -> Placement {
         last_crash: None,
         gave_up: 0,
         finished: None,
+        failed_on: Vec::new(),
+        unplaced: None,
     }
 }
 

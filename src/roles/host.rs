@@ -312,6 +312,7 @@ pub fn settings(role: &'static str, config: &Config, owner: String) -> Settings 
         concurrent_starts: usize::try_from(config.engine.parallel_starts).unwrap_or(1),
         freeze_spares: config.engine.freeze_spares,
         data_dir: config.server.data_dir.clone(),
+        rebalance_after: config.placement.rebalance_after,
         lease: Lease {
             beat: config.link.beat,
             length: config.link.lease,

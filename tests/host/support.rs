@@ -102,6 +102,7 @@ impl Machine {
             freeze_spares: true,
             data_dir: std::env::temp_dir(),
             lease: Default::default(),
+            rebalance_after: Duration::ZERO,
         };
         let store: Arc<dyn Store> = self.store.clone();
         let shared = Shared::new(

@@ -7,6 +7,7 @@
 use crate::actors::agent::cell::{ContainerCell, Phase};
 use crate::actors::agent::node;
 use crate::actors::control::carry::{self, Failure};
+use crate::actors::control::nodes::balance::{self, Balance, Failed};
 use crate::actors::control::nodes::table::Presence;
 use crate::actors::control::relocate::{self, Cause};
 use crate::actors::control::rollout::{InstanceCrashed, Rollout};
@@ -252,6 +253,13 @@ impl Instance {
     /// The node gave up: it is tried on another one, until several have given up on it.
     fn escalate(&mut self, reason: String, ctx: &mut Context<Self>) {
         let placement = self.shared.world.placement(&self.id);
+        if let Some(placement) = &placement {
+            let failed = Failed {
+                node: placement.node.clone(),
+                instance: self.id.clone(),
+            };
+            self.shared.tell::<Balance, _>(balance::PATH, failed);
+        }
         let failed = placement.map_or(0, |p| {
             let before = p.failed_on.iter().filter(|f| f.0 != p.node).count();
             before + 1

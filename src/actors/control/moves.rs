@@ -124,19 +124,32 @@ pub fn drift(shared: &Arc<Shared>, request: DriftRequest) -> MovesView {
     view
 }
 
-async fn move_one(shared: &Arc<Shared>, moves: &str, id: &InstanceId, cause: Cause) {
-    let from = shared.world.placement(id).map(|p| p.node);
+/// Moves one instance that serves.
+///
+/// # Errors
+/// Why it stays where it is.
+pub async fn move_instance(
+    shared: &Arc<Shared>,
+    id: &InstanceId,
+    cause: Cause,
+) -> Result<(), String> {
     let app = shared.world.app(&id.app);
     let bound = app.is_some_and(|a| relocate::is_bound(&a.record, id));
-    let outcome = if bound && cause == Cause::Drain {
-        Err("its data is on this node: move it with `lain drift` once that is safe".to_owned())
-    } else {
-        let actor = shared.actor::<Instance>(&paths::instance(id));
-        match actor.send(MoveAway(cause)).await {
-            Ok(outcome) => outcome.map_err(|failure| failure.reason),
-            Err(error) => Err(error.to_string()),
-        }
-    };
+    if bound && !matches!(cause, Cause::Operator(_)) {
+        return Err(
+            "its data is on this node: move it with `lain drift` once that is safe".to_owned(),
+        );
+    }
+    let actor = shared.actor::<Instance>(&paths::instance(id));
+    match actor.send(MoveAway(cause)).await {
+        Ok(outcome) => outcome.map_err(|failure| failure.reason),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn move_one(shared: &Arc<Shared>, moves: &str, id: &InstanceId, cause: Cause) {
+    let from = shared.world.placement(id).map(|p| p.node);
+    let outcome = move_instance(shared, id, cause).await;
     let to = shared.world.placement(id).map(|p| p.node);
     let moved = MovedView {
         instance: id.to_string(),

@@ -29,6 +29,8 @@ pub enum Cause {
     GaveUp(String),
     /// Its node is being emptied.
     Drain,
+    /// The cluster is more even with it on this node: how so.
+    Even(NodeName, String),
     /// An operator wants it elsewhere; on this node if one is named.
     Operator(Option<NodeName>),
 }
@@ -39,6 +41,7 @@ impl Cause {
             Cause::NodeLost => "its node is down".to_owned(),
             Cause::GaveUp(reason) => format!("its node gave up on it: {reason}"),
             Cause::Drain => "its node is being drained".to_owned(),
+            Cause::Even(_, why) => why.clone(),
             Cause::Operator(_) => "an operator asked for it".to_owned(),
         }
     }
@@ -152,7 +155,7 @@ fn choose(
     before: &Placement,
     cause: &Cause,
 ) -> Result<Arc<Node>, String> {
-    if let Cause::Operator(Some(name)) = cause {
+    if let Cause::Operator(Some(name)) | Cause::Even(name, _) = cause {
         let node = shared
             .nodes
             .get(name)
@@ -221,7 +224,7 @@ fn announce(shared: &Shared, before: &Placement, after: &Placement, cause: &Caus
     );
     let level = match cause {
         Cause::NodeLost | Cause::GaveUp(_) => Level::Warn,
-        Cause::Drain | Cause::Operator(_) => Level::Info,
+        Cause::Drain | Cause::Even(..) | Cause::Operator(_) => Level::Info,
     };
     let mut event = Event::new("instance_moved", level, text)
         .instance(&after.instance)

@@ -3,10 +3,12 @@
 //! ```text
 //! nodes                     one_for_one
 //! ├── listener              worker   listener.rs  where agents connect (`lain server`)
+//! ├── balance               worker   balance.rs   nodes to blame, and an even load (`lain server`)
 //! ├── node/<name>           worker   node.rs      another host: its link, its lease
 //! └── node/<this host>      supervisor            in this process (`lain dev`), see `agent`
 //! ```
 
+pub mod balance;
 pub mod join;
 pub mod listener;
 pub mod node;
