@@ -258,6 +258,19 @@ impl Shared {
         BTreeMap::from([(labels::OWNER.to_owned(), self.settings.site.owner.clone())])
     }
 
+    /// Whether what may run only once may run here now: always next to the control host; on an agent, while
+    /// its beats are answered.
+    pub fn may_run_exclusive(&self) -> bool {
+        if self.settings.role != "agent" {
+            return true;
+        }
+        let silent = self
+            .clock
+            .monotonic()
+            .saturating_sub(self.assigned.last_heard());
+        !self.assigned.last_heard().is_zero() && silent <= self.assigned.fence()
+    }
+
     /// Resolves once the engine answers.
     pub async fn engine_up(&self) {
         let mut state = self.engine.subscribe();

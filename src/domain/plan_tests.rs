@@ -36,6 +36,7 @@ fn proc(name: &str, proc_type: ProcType, num_instances: u32, spares: u32) -> Pro
         labels: BTreeMap::new(),
         filters: vec![],
         stateful: false,
+        exclusive: false,
         setup_time: Duration::ZERO,
         kill_timeout: Duration::from_secs(10),
         dns_search: vec![],

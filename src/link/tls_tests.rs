@@ -1,3 +1,5 @@
+//! Who is let in by whom.
+
 use super::*;
 use crate::link::identity;
 use chrono::Utc;

@@ -221,6 +221,8 @@ pub enum Task {
     Run(Box<Assignment>),
     /// Stop it and keep it.
     Stop,
+    /// Kill it at once and keep it: the control host may start it elsewhere.
+    Fence,
     /// Stop and start it in place.
     Restart,
     /// Change its limits in place.

@@ -1,3 +1,5 @@
+//! What is to be done about a container, from what was and what is wanted.
+
 use super::*;
 use crate::domain::spec::model::RestartPolicy;
 use std::collections::BTreeMap;

@@ -187,7 +187,7 @@ fn logs_and_commands_reach_instances_on_other_hosts() {
     cluster.all_answer("far", 2);
     let logs = cluster.lain(&["logs", "-a", "far", "--tail", "10"]);
     assert!(
-        logs.contains("far.web.web.i1") && logs.contains("far.web.web.i2"),
+        logs.contains("web.web.i1") && logs.contains("web.web.i2"),
         "{logs}"
     );
     for no in ["1", "2"] {

@@ -1,3 +1,5 @@
+//! What an agent was told, over changes that come twice, late or not at all.
+
 use super::*;
 use crate::ports::agent::Want;
 use crate::ports::agent::tests_support::desired;

@@ -98,7 +98,7 @@ impl Assignments {
         }
         let queue = self.queues.entry(name.to_owned()).or_default();
         let idle = queue.is_empty();
-        if matches!(tasks.first(), Some(Task::Remove | Task::Stop)) {
+        if matches!(tasks.first(), Some(Task::Remove | Task::Stop | Task::Fence)) {
             // What was to be done before is pointless now; what is at work ends by itself.
             queue.truncate(1);
         }
@@ -148,6 +148,11 @@ async fn carry_out(shared: &Arc<Shared>, name: &str, task: Task) -> Result<(), S
         Task::Stop => {
             if let Some(cell) = cell() {
                 put_away(shared, &cell, Removal::Stop).await?;
+            }
+        }
+        Task::Fence => {
+            if let Some(cell) = cell() {
+                put_away(shared, &cell, Removal::Kill).await?;
             }
         }
         Task::Restart => {
@@ -276,7 +281,7 @@ impl Handler<Fence> for Assignments {
         }
         for desired in self.exclusive() {
             let name = &desired.assignment.container.name;
-            self.enqueue(name, vec![Task::Stop], ctx);
+            self.enqueue(name, vec![Task::Fence], ctx);
         }
     }
 }

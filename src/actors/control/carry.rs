@@ -84,7 +84,7 @@ pub fn assignment(
         restart: proc.restart,
         role: placement.role,
         fresh,
-        exclusive: false,
+        exclusive: proc.exclusive,
     })
 }
 
@@ -202,7 +202,10 @@ async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
         .filter(|c| c.assignment.version != step.version)
         .collect();
     let stopped = record.is_stopped(&proc.full_name(), id.no);
-    let overlap = proc.update.order == UpdateOrder::StartFirst && !proc.stateful && !stopped;
+    let overlap = proc.update.order == UpdateOrder::StartFirst
+        && !proc.stateful
+        && !proc.exclusive
+        && !stopped;
     placement.version = step.version;
     placement.resources = (proc.cpu, proc.memory);
     (placement.finished, placement.gave_up) = (None, 0);

@@ -241,7 +241,8 @@ impl Instance {
 
     fn wait_to_retry(&mut self, times: u32, ctx: &mut Context<Self>) {
         let settings = &self.shared.settings;
-        let pause = retry_pause(times, settings.degraded_retry, settings.degraded_retry_max);
+        let pause =
+            relocate::retry_pause(times, settings.degraded_retry, settings.degraded_retry_max);
         let due = self.shared.clock.now_utc() + pause;
         self.shared.world.set_retry(&self.id, Some(due));
         self.retry = Some(ctx.run_later(pause, |actor, ctx| {
@@ -401,7 +402,7 @@ impl Instance {
         let homeless = self.is_homeless();
         let work = async move {
             drop(assigning.lock().await);
-            if homeless && needs_a_node(&begun) {
+            if homeless && relocate::needs_a_node(&begun) {
                 // Its node was lost before the step began.
                 relocate::rehome(&shared, &begun.instance, &Cause::NodeLost).await?;
             }
@@ -415,28 +416,6 @@ impl Instance {
         }));
         self.carrying = Some(Carrying { work, step, reply });
     }
-}
-
-/// Whether a step leads to something that runs.
-fn needs_a_node(step: &Step) -> bool {
-    match step.action {
-        PlanAction::Create
-        | PlanAction::Start
-        | PlanAction::Recreate
-        | PlanAction::Restart
-        | PlanAction::UpdateInPlace => true,
-        PlanAction::Stop | PlanAction::Delete => false,
-    }
-}
-
-/// The pause before attempt `times`: doubles from `first` up to `most`.
-pub fn retry_pause(times: u32, first: Duration, most: Duration) -> Duration {
-    first
-        .saturating_mul(
-            1u32.checked_shl(times.saturating_sub(1))
-                .unwrap_or(u32::MAX),
-        )
-        .min(most)
 }
 
 impl Handler<Look> for Instance {
@@ -506,22 +485,5 @@ impl Handler<MoveAway> for Instance {
         }
         let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
         Box::pin(async move { relocate::move_away(&shared, &id, &cause).await }.into_actor(self))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_the_longest() {
-        let seconds = Duration::from_secs;
-        for (times, pause) in [(0, 10), (1, 10), (2, 20), (3, 40), (6, 300), (40, 300)] {
-            assert_eq!(
-                retry_pause(times, seconds(10), seconds(300)),
-                seconds(pause),
-                "{times}"
-            );
-        }
     }
 }

@@ -82,6 +82,7 @@ pub fn needs(app: &AppName, proc: &ProcSpec) -> Needs {
         labels: proc.labels.clone(),
         image: proc.image.clone(),
         stateful: proc.stateful || !proc.volumes.is_empty(),
+        exclusive: proc.exclusive,
         ..Needs::new(group, cpu, proc.memory)
     }
 }

@@ -12,7 +12,9 @@ use crate::actors::control::{placing, render};
 use crate::actors::hub::{Event, Level};
 use crate::actors::shared::Shared;
 use crate::domain::id::{InstanceId, NodeName};
+use crate::domain::plan::Step;
 use crate::domain::record::{AppRecord, Placement};
+use crate::domain::view::PlanAction;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,7 +102,8 @@ pub async fn move_away(
     let turn = shared.placing.lock().await;
     let target = choose(shared, &record, &before, cause)?;
     let after = moved(shared, &record, &before, &target, cause)?;
-    if is_bound(&record, id) {
+    let exclusive = record.proc(&id.proc).is_some_and(|p| p.exclusive);
+    if exclusive || is_bound(&record, id) {
         carry::commit(shared, &after).await?;
         drop(turn);
         retire_others(shared, id, &after).await?;
@@ -235,6 +238,28 @@ fn announce(shared: &Shared, before: &Placement, after: &Placement, cause: &Caus
     shared.hub.emit(event);
 }
 
+/// Whether a step leads to something that runs.
+pub fn needs_a_node(step: &Step) -> bool {
+    match step.action {
+        PlanAction::Create
+        | PlanAction::Start
+        | PlanAction::Recreate
+        | PlanAction::Restart
+        | PlanAction::UpdateInPlace => true,
+        PlanAction::Stop | PlanAction::Delete => false,
+    }
+}
+
+/// The pause before attempt `times`: doubles from `first` up to `most`.
+pub fn retry_pause(times: u32, first: Duration, most: Duration) -> Duration {
+    first
+        .saturating_mul(
+            1u32.checked_shl(times.saturating_sub(1))
+                .unwrap_or(u32::MAX),
+        )
+        .min(most)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,6 +277,18 @@ mod tests {
                 try_elsewhere(failed, others),
                 elsewhere,
                 "{failed} {others}"
+            );
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let seconds = Duration::from_secs;
+        for (times, pause) in [(0, 10), (1, 10), (2, 20), (3, 40), (6, 300), (40, 300)] {
+            assert_eq!(
+                retry_pause(times, seconds(10), seconds(300)),
+                seconds(pause),
+                "{times}"
             );
         }
     }

@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// Certificates of a node that are good at the same time: the one in use, and the one before it.
 const CERTIFICATES: usize = 2;
+/// How long a node that is removed has to be told so.
+const FAREWELL: Duration = Duration::from_millis(250);
 /// Where the authority's identity is kept.
 const AUTHORITY: &str = "pki/authority";
 /// Where the hashes of join tokens are kept.
@@ -286,18 +288,17 @@ pub async fn remove(shared: &Arc<Shared>, node: &Arc<Node>) -> Result<(), StoreE
     if let Err(error) = told.await {
         tracing::debug!(node = %node.name, %error, "the node's actor was not there to be told");
     }
+    // A moment for the farewell, then its actor goes: whoever joins under this name meets a clean table.
+    tokio::time::sleep(FAREWELL).await;
     shared.nodes.remove(&node.name);
-    let shared = Arc::clone(shared);
+    let supervisor = shared.supervisor(NODES);
     let id = node_id(&node.name);
+    let ended = supervisor.terminate_child(id.clone()).await;
+    if let Err(error) = ended.and(supervisor.delete_child(id).await) {
+        tracing::warn!(node = %node.name, %error, "the node's actor could not be ended");
+    }
     shared
         .hub
         .emit(Event::new("node_removed", Level::Warn, reason).node(&node.name));
-    // A moment for the farewell, then its actor goes.
-    actix_rt::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let supervisor = shared.supervisor(NODES);
-        let _ = supervisor.terminate_child(id.clone()).await;
-        let _ = supervisor.delete_child(id).await;
-    });
     Ok(())
 }

@@ -83,7 +83,7 @@ pub async fn retire(
         Removal::Remove => {
             node.undesire(cell.name());
         }
-        Removal::Stop => {
+        Removal::Stop | Removal::Kill => {
             if node.change(cell.name(), |d| d.want = Want::Stop).is_none() {
                 node.desire(Desired {
                     assignment: cell.assignment.clone(),
