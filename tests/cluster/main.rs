@@ -75,6 +75,34 @@ fn a_node_that_was_frozen_puts_away_what_was_moved_meanwhile() {
 }
 
 #[test]
+fn what_may_run_only_once_never_runs_twice() {
+    let cluster = Cluster::start(2);
+    cluster.deploy(&web("once", 1, "  exclusive: true\n"));
+    let on = |cluster: &Cluster| match cluster.spread("once")[0] {
+        1 => (1, 2),
+        _ => (2, 1),
+    };
+    let (here, there) = on(&cluster);
+    // Both engines are asked from outside the partition, as often as that goes.
+    let samples = cluster.watch_twice("once");
+    cluster.rig(&["cut", &here.to_string()]);
+    cluster.until("it runs on the other side", || {
+        cluster.spread("once")[there as usize - 1] == 1
+    });
+    cluster.all_answer("once", 1);
+    cluster.rig(&["heal", &here.to_string()]);
+    cluster.until("both are ready", || {
+        cluster.node_state("node1") == "ready" && cluster.node_state("node2") == "ready"
+    });
+    cluster.until("one container is left", || {
+        cluster.containers(1, "once").len() + cluster.containers(2, "once").len() == 1
+    });
+    let (looks, twice) = samples.stop();
+    assert!(looks > 20, "{looks} looks");
+    assert_eq!(twice, 0, "of {looks} looks");
+}
+
+#[test]
 fn agents_and_the_control_host_come_back_without_a_container_noticing() {
     let cluster = Cluster::start(2);
     cluster.deploy(&web("calm", 4, ""));

@@ -42,6 +42,25 @@ impl Cluster {
 
     /// With more arguments for `up`.
     pub fn start_with(nodes: u32, more: &[&str]) -> Self {
+        let cluster = Self::engines_with(nodes, more);
+        cluster.start_server();
+        for node in 1..=nodes {
+            cluster.join(node);
+        }
+        for node in 1..=nodes {
+            cluster.until("all nodes are ready", || {
+                cluster.node_state(&format!("node{node}")) == "ready"
+            });
+        }
+        cluster
+    }
+
+    /// The engines alone.
+    pub fn engines(nodes: u32) -> Self {
+        Self::engines_with(nodes, &[])
+    }
+
+    fn engines_with(nodes: u32, more: &[&str]) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         // A short path: the engine's sockets are below it.
         let dir = tempfile::Builder::new()
@@ -64,15 +83,6 @@ impl Cluster {
         let image = image.display().to_string();
         let count = nodes.to_string();
         cluster.rig(&[&["up", &count, "-i", &image], more].concat());
-        cluster.start_server();
-        for node in 1..=nodes {
-            cluster.join(node);
-        }
-        for node in 1..=nodes {
-            cluster.until("all nodes are ready", || {
-                cluster.node_state(&format!("node{node}")) == "ready"
-            });
-        }
         cluster
     }
 
@@ -354,6 +364,64 @@ impl Cluster {
         }
         all
     }
+}
+
+/// Looks at the processes of an app on all nodes until it is stopped.
+pub struct Watch {
+    stop: Arc<AtomicBool>,
+    looks: std::thread::JoinHandle<(u32, u32)>,
+}
+
+impl Watch {
+    /// How many looks there were, and how many saw more than one.
+    pub fn stop(self) -> (u32, u32) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.looks.join().unwrap()
+    }
+}
+
+impl Cluster {
+    /// Counts the processes that serve an app, straight from the kernel: containers say their instance in their
+    /// environment.
+    pub fn watch_twice(&self, app: &str) -> Watch {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let mark = format!("DEPLOYD_POD_NAME={app}.");
+        let looks = std::thread::spawn(move || {
+            let (mut looks, mut twice) = (0, 0);
+            while !stopped.load(Ordering::Relaxed) {
+                looks += 1;
+                if pods(&mark) > 1 {
+                    twice += 1;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            (looks, twice)
+        });
+        Watch { stop, looks }
+    }
+}
+
+/// How many different containers have a process whose environment has this mark.
+fn pods(mark: &str) -> usize {
+    let mut found = std::collections::BTreeSet::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let name = entry.file_name();
+        if !name.to_string_lossy().bytes().all(|b| b.is_ascii_digit()) {
+            continue;
+        }
+        // One that has ended meanwhile is none.
+        let Ok(environment) = std::fs::read(entry.path().join("environ")) else {
+            continue;
+        };
+        let variables = environment.split(|b| *b == 0);
+        found.extend(
+            variables
+                .filter(|v| v.starts_with(mark.as_bytes()))
+                .map(<[u8]>::to_vec),
+        );
+    }
+    found.len()
 }
 
 impl Drop for Cluster {
