@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod drivers;
+pub mod link;
 pub mod logging;
 pub mod ports;
 pub mod roles;

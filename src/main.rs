@@ -7,6 +7,8 @@ fn main() -> ExitCode {
     // The composition roots are connected here and nowhere else.
     let roles = Roles {
         dev: lain::roles::dev::run,
+        server: lain::roles::server::run,
+        agent: lain::roles::agent::run,
     };
     ExitCode::from(lain::cli::run(std::env::args_os(), roles))
 }

@@ -32,7 +32,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("logging", &["domain", "ports", "config"]),
     ("auth", &["domain", "ports", "config"]),
     ("drivers", &["domain", "ports", "config"]),
-    ("actors", &["domain", "ports"]),
+    ("link", &["domain", "ports"]),
+    ("actors", &["domain", "ports", "link"]),
     ("web", &["domain", "ports", "auth"]),
     ("cli", &["domain", "config"]),
 ];

@@ -140,6 +140,11 @@ impl EventHub {
     pub fn emit(&self, event: Event) {
         let Event(mut event) = event;
         event.at = self.clock.now_utc();
+        self.pass_on(event);
+    }
+
+    /// Takes in an event of another host: numbered here, dated there.
+    pub fn pass_on(&self, mut event: EventView) {
         log(&event);
         // The send happens under the lock, so that listeners see events in the order of their numbers.
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);

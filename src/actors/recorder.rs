@@ -5,6 +5,7 @@
 //! acknowledged to a caller is never written here, but by the caller's own transaction.
 
 use crate::actors::agent::crash::new_id;
+use crate::actors::control::nodes::join;
 use crate::actors::control::world::list_all;
 use crate::actors::hub::{Event, Level};
 use crate::actors::shared::Shared;
@@ -81,6 +82,16 @@ impl Recorder {
         // The receiver lives in this very struct: sending cannot fail.
         let _ = self.sender.send(record);
     }
+
+    /// The next record, for whoever keeps them: the store keeper, or an agent's link. One at a time.
+    pub async fn receive(&self) -> Record {
+        let mut receiver = self.receiver.lock().await;
+        match receiver.recv().await {
+            Some(record) => record,
+            // The sender lives in this very struct: the channel never ends.
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// The actor.
@@ -109,6 +120,7 @@ impl Child for StoreKeeper {
             .load(&*shared.store)
             .await
             .map_err(ExitReason::error)?;
+        join::load(&shared).await.map_err(ExitReason::error)?;
         Ok(Init::Ready(Self { shared }))
     }
 }

@@ -5,6 +5,10 @@
 use crate::actors::agent::engine::Engine;
 use crate::actors::agent::{cell::Phase, paths as agent_paths};
 use crate::actors::control::instance::{Instance, Look};
+use crate::actors::control::nodes as control_nodes;
+use crate::actors::control::nodes::balance::Balance;
+use crate::actors::control::nodes::listener::{self, Listener};
+use crate::actors::control::nodes::table::Node;
 use crate::actors::control::schedule::Schedule;
 use crate::actors::control::{app, paths};
 use crate::actors::hub::{Event, Level};
@@ -14,13 +18,14 @@ use crate::actors::supervise::{
     ChildSpec, EventKind, ExitReason, Flags, LifecycleEvent, Observer, Strategy, SupervisorInit,
     SupervisorSpec, Tree,
 };
+use crate::ports::agent::NodeRecord;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Restarts of lain's own top actors that are borne before lain itself gives up.
-const INTENSITY: u32 = 10;
+pub const INTENSITY: u32 = 10;
 /// The window of [`INTENSITY`].
-const PERIOD: Duration = Duration::from_secs(60);
+pub const PERIOD: Duration = Duration::from_secs(60);
 /// Restarts within `containers` and `apps` that are borne: their children fail independently.
 const BROAD: u32 = 100;
 
@@ -30,6 +35,7 @@ const BROAD: u32 = 100;
 /// Why the first child that could not start could not: most likely the store's or the web server's words.
 pub async fn start(
     shared: &Arc<Shared>,
+    hosts: Hosts,
     web: impl Fn() -> ChildSpec + Send + Sync + 'static,
 ) -> Result<Tree, ExitReason> {
     let poked = Arc::clone(shared);
@@ -40,12 +46,23 @@ pub async fn start(
             shared.tell::<Instance, _>(&paths::instance(id), Look);
         }
     }));
-    let observer = Watcher {
-        shared: Arc::clone(shared),
-    };
+    if hosts.local {
+        let record = NodeRecord {
+            name: shared.settings.node.clone(),
+            labels: Default::default(),
+            cordoned: None,
+            draining: false,
+            joined_at: shared.started_at,
+            certificates: Vec::new(),
+            facts: None,
+        };
+        let now = shared.clock.monotonic();
+        shared.nodes.insert(Node::new(record, true, now));
+    }
+    let observer = Watcher::new(shared);
     let root = Arc::clone(shared);
     let web = Arc::new(web);
-    let init = move || std::future::ready(Ok(SupervisorInit::Run(children(&root, web()))));
+    let init = move || std::future::ready(Ok(SupervisorInit::Run(children(&root, &hosts, web()))));
     Tree::builder()
         .name("root")
         .observer(observer)
@@ -53,32 +70,58 @@ pub async fn start(
         .await
 }
 
-fn children(shared: &Arc<Shared>, web: ChildSpec) -> SupervisorSpec {
+/// Which hosts run containers.
+#[derive(Clone)]
+pub struct Hosts {
+    /// This process runs some itself.
+    pub local: bool,
+    /// Where agents of other hosts connect.
+    pub listener: Option<listener::Args>,
+}
+
+fn children(shared: &Arc<Shared>, hosts: &Hosts, web: ChildSpec) -> SupervisorSpec {
     let flags = Flags::new(Strategy::RestForOne).intensity(INTENSITY, PERIOD);
     SupervisorSpec::new(flags)
         .child(ChildSpec::worker::<StoreKeeper>(
             "store",
             Arc::clone(shared),
         ))
-        .child(nodes(shared))
+        .child(nodes(shared, hosts))
         .child(apps(shared))
         .child(ChildSpec::worker::<Schedule>("time", Arc::clone(shared)))
         .child(web)
 }
 
-fn nodes(shared: &Arc<Shared>) -> ChildSpec {
+fn nodes(shared: &Arc<Shared>, hosts: &Hosts) -> ChildSpec {
+    let (shared, hosts) = (Arc::clone(shared), hosts.clone());
+    ChildSpec::supervisor_with("nodes", move || {
+        let flags = Flags::new(Strategy::OneForOne).intensity(BROAD, PERIOD);
+        let mut children = Vec::new();
+        if hosts.local {
+            children.push(local_node(&shared));
+        }
+        for node in shared.nodes.all().iter().filter(|n| !n.local) {
+            children.push(control_nodes::spec(&shared, &node.name));
+        }
+        if let Some(args) = &hosts.listener {
+            let balance = ChildSpec::worker::<Balance>("balance", Arc::clone(&shared));
+            children.push(balance);
+            children.push(ChildSpec::worker::<Listener>("listener", args.clone()));
+        }
+        std::future::ready(Ok(SupervisorInit::Run(SupervisorSpec { flags, children })))
+    })
+}
+
+/// The supervisor of this very host as a node.
+pub fn local_node(shared: &Arc<Shared>) -> ChildSpec {
     let wide = Flags::new(Strategy::OneForOne).intensity(BROAD, PERIOD);
     let containers = ChildSpec::supervisor("containers", SupervisorSpec::new(wide));
     let flags = Flags::new(Strategy::RestForOne).intensity(INTENSITY, PERIOD);
     let node = SupervisorSpec::new(flags)
         .child(ChildSpec::worker::<Engine>("engine", Arc::clone(shared)))
         .child(containers);
-    let id = format!("node/{}", shared.settings.node);
-    let flags = Flags::new(Strategy::OneForOne).intensity(INTENSITY, PERIOD);
-    ChildSpec::supervisor(
-        "nodes",
-        SupervisorSpec::new(flags).child(ChildSpec::supervisor(id, node)),
-    )
+    let id = control_nodes::node_id(&shared.settings.node);
+    ChildSpec::supervisor(id, node)
 }
 
 fn apps(shared: &Arc<Shared>) -> ChildSpec {
@@ -96,8 +139,17 @@ fn apps(shared: &Arc<Shared>) -> ChildSpec {
 }
 
 /// Turns what supervisors tell into events, and tells an instance when its node gave up.
-struct Watcher {
+pub struct Watcher {
     shared: Arc<Shared>,
+}
+
+impl Watcher {
+    /// An observer of a tree with this environment.
+    pub fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+        }
+    }
 }
 
 impl Observer for Watcher {

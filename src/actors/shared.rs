@@ -2,7 +2,10 @@
 //!
 //! Holds no logic of its own beyond look-ups. Made by a role, handed to actors as `Arc<Shared>`.
 
+use crate::actors::agent::assigned::Assigned;
 use crate::actors::agent::cell::{ContainerCell, Poke};
+use crate::actors::control::moves::Moves;
+use crate::actors::control::nodes::table::Nodes;
 use crate::actors::control::render::Site;
 use crate::actors::control::world::World;
 use crate::actors::hub::EventHub;
@@ -16,7 +19,6 @@ use crate::ports::store::Store;
 use actix::dev::ToEnvelope;
 use actix::{Handler, Message};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -48,6 +50,45 @@ pub struct Settings {
     pub freeze_spares: bool,
     /// Where the data is, for `doctor`.
     pub data_dir: std::path::PathBuf,
+    /// How the presence of nodes on other hosts is judged.
+    pub lease: Lease,
+    /// How long nodes must have been calm before instances are moved for the sake of an even load; zero: never.
+    pub rebalance_after: Duration,
+}
+
+/// How the presence of nodes on other hosts is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// How often an agent says that it is there.
+    pub beat: Duration,
+    /// How long after its last sign of life a node is down.
+    pub length: Duration,
+    /// How long after its last answered beat an agent has stopped what may run only once; shorter than
+    /// `length` by more than clocks differ in their rate and an engine needs to kill a container.
+    pub fence: Duration,
+    /// How long a node is waited for that said it would be back, and all nodes after a start of lain.
+    pub patience: Duration,
+}
+
+impl Default for Lease {
+    /// Eight beats may be lost. A machine whose cores are all busy delays a beat by tens of milliseconds.
+    fn default() -> Self {
+        Self {
+            beat: Duration::from_millis(200),
+            length: Duration::from_millis(1600),
+            fence: Duration::from_millis(1000),
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Where agents connect, and how they know that it is the right place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listening {
+    /// `host:port`, as other hosts reach it.
+    pub address: String,
+    /// The authority's fingerprint.
+    pub fingerprint: String,
 }
 
 /// Whether the engine answers, and what it said of itself.
@@ -75,8 +116,16 @@ pub struct Shared {
     pub hub: EventHub,
     /// Desired state, placements and operations, kept for reading.
     pub world: World,
-    /// The containers of this node.
+    /// The containers of this node, and those of other hosts as their agents report them.
     pub node: NodeTable,
+    /// The nodes.
+    pub nodes: Nodes,
+    /// Drains and drifts.
+    pub moves: Moves,
+    /// Held from the choice of a node to the placement that the next choice looks at.
+    pub placing: tokio::sync::Mutex<()>,
+    /// What an agent was told to run; empty on a control host.
+    pub assigned: Assigned,
     /// What is kept of the past goes here.
     pub recorder: Recorder,
     /// Bounds how many containers are made or started at once.
@@ -87,9 +136,10 @@ pub struct Shared {
     pub started_at: chrono::DateTime<chrono::Utc>,
     /// A client for health probes: no redirects followed, no connections kept.
     pub http: reqwest::Client,
+    listening: OnceLock<Listening>,
     tree: OnceLock<Tree>,
     poke: OnceLock<Poke>,
-    settled: AtomicBool,
+    settled: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -105,19 +155,35 @@ impl Shared {
             hub: EventHub::new(Arc::clone(&clock)),
             world: World::default(),
             node: NodeTable::default(),
+            nodes: Nodes::default(),
+            assigned: Assigned::default(),
+            moves: Moves::default(),
+            placing: tokio::sync::Mutex::default(),
             recorder: Recorder::default(),
             starts: Semaphore::new(settings.concurrent_starts.max(1)),
             engine: watch::channel(EngineState::Unknown).0,
             http: probe_client(),
+            listening: OnceLock::new(),
             tree: OnceLock::new(),
             poke: OnceLock::new(),
-            settled: AtomicBool::new(false),
+            settled: watch::channel(false).0,
             store,
             runtime,
             clock,
             settings,
             started_at,
         })
+    }
+
+    /// Says where agents connect; set once, by the role that has them.
+    pub fn set_listening(&self, listening: Listening) {
+        // A second role in one process would be a defect; the first one stays.
+        let _ = self.listening.set(listening);
+    }
+
+    /// Where agents connect, where they may.
+    pub fn listening(&self) -> Option<Listening> {
+        self.listening.get().cloned()
     }
 
     /// How containers tell their instance's actor to look; set once, when the tree is built.
@@ -174,17 +240,35 @@ impl Shared {
 
     /// All that is wanted is known: from now on what is not wanted may be removed.
     pub fn settle(&self) {
-        self.settled.store(true, Ordering::Release);
+        self.settled.send_replace(true);
+    }
+
+    /// Wakes when [`Shared::settle`] is called.
+    pub fn settled_signal(&self) -> watch::Receiver<bool> {
+        self.settled.subscribe()
     }
 
     /// Whether [`Shared::settle`] was called.
     pub fn is_settled(&self) -> bool {
-        self.settled.load(Ordering::Acquire)
+        *self.settled.borrow()
     }
 
     /// The labels that mark this installation's containers.
     pub fn owner_labels(&self) -> BTreeMap<String, String> {
         BTreeMap::from([(labels::OWNER.to_owned(), self.settings.site.owner.clone())])
+    }
+
+    /// Whether what may run only once may run here now: always next to the control host; on an agent, while
+    /// its beats are answered.
+    pub fn may_run_exclusive(&self) -> bool {
+        if self.settings.role != "agent" {
+            return true;
+        }
+        let silent = self
+            .clock
+            .monotonic()
+            .saturating_sub(self.assigned.last_heard());
+        !self.assigned.last_heard().is_zero() && silent <= self.assigned.fence()
     }
 
     /// Resolves once the engine answers.
@@ -262,12 +346,13 @@ impl NodeTable {
             .cloned()
     }
 
-    /// The host ports of all cells.
-    pub fn published_ports(&self) -> HashSet<u16> {
+    /// The host ports of all cells of a node.
+    pub fn published_ports(&self, node: &NodeName) -> HashSet<u16> {
         let cells = self.read();
         let published = cells
             .by_name
             .values()
+            .filter(|c| c.node() == node)
             .flat_map(|c| &c.assignment.container.ports);
         published.map(|p| p.host_port).collect()
     }

@@ -18,6 +18,7 @@ pub mod crashes;
 pub mod daemon;
 pub mod deploy;
 pub mod doctor;
+pub mod drift;
 pub mod enter;
 pub mod error;
 pub mod event_filter;
@@ -47,6 +48,7 @@ pub mod undeploy;
 pub mod validate;
 pub mod version;
 pub mod watch;
+pub mod why;
 
 use args::Global;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -81,6 +83,8 @@ pub struct Cli {
 )]
 pub enum Command {
     Dev(daemon::DevOptions),
+    Server(daemon::ServerOptions),
+    Agent(daemon::AgentOptions),
     Validate(validate::ValidateArgs),
     Schema(schema::SchemaArgs),
     Deploy(deploy::DeployArgs),
@@ -102,6 +106,8 @@ pub enum Command {
     Operation(operation::OperationArgs),
     #[command(visible_alias = "nodes")]
     Node(node::NodeArgs),
+    Drift(drift::DriftArgs),
+    Why(why::WhyArgs),
     Audit(audit::AuditArgs),
     Doctor(doctor::DoctorArgs),
     Config(config::ConfigArgs),
@@ -167,6 +173,8 @@ fn dispatch(cli: Cli, roles: Roles) -> Result<Exit> {
     let screen = session::screen(&global);
     match verb {
         Command::Dev(options) => (roles.dev)(options).map(|()| Exit::Ok),
+        Command::Server(options) => (roles.server)(options).map(|()| Exit::Ok),
+        Command::Agent(options) => (roles.agent)(options).map(|()| Exit::Ok),
         Command::Validate(args) => validate::run(&args, &screen),
         Command::Schema(_) => schema::run(&screen).map(|()| Exit::Ok),
         Command::Config(args) => config::run(args, &screen).map(|()| Exit::Ok),
@@ -218,9 +226,13 @@ async fn remote(verb: Command, global: &Global) -> Result<Exit> {
         Command::Events(args) => events::run(args, &session).await,
         Command::Operation(args) => operation::run(args, &session).await,
         Command::Node(args) => node::run(args, &session).await,
+        Command::Drift(args) => drift::run(args, &session).await,
+        Command::Why(args) => why::run(args, &session).await,
         Command::Audit(args) => audit::run(args, &session).await,
         // Handled before a server was looked for.
         Command::Dev(_)
+        | Command::Server(_)
+        | Command::Agent(_)
         | Command::Validate(_)
         | Command::Schema(_)
         | Command::Config(_)

@@ -1,21 +1,30 @@
 //! `lain node`: the machines that apps run on.
 
+use crate::cli::args::duration;
 use crate::cli::complete;
-use crate::cli::error::{Exit, Result};
+use crate::cli::confirm;
+use crate::cli::drift;
+use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::output::style::{Style, Tone, plain};
 use crate::cli::output::table::{Cell, Table};
 use crate::cli::output::{Screen, time};
-use crate::cli::request::Target;
+use crate::cli::request::{Change, Target};
 use crate::cli::session::Session;
-use crate::domain::view::NodeView;
+use crate::domain::view::{JoinTokenView, NodeChange, NodeView};
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
+use reqwest::Method;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-/// List the nodes, or show one
+/// List, join, cordon, drain and remove nodes
 #[derive(Debug, Args)]
 #[command(before_long_help = "Examples:
   lain node list
-  lain node show node1")]
+  lain node token                      the command that joins another host
+  lain node drain node1                move what runs there away
+  lain node uncordon node1             and let it take instances again
+  lain node label node1 zone=a disk-   set a label, remove another")]
 pub struct NodeArgs {
     /// What to do; listing if absent.
     #[command(subcommand)]
@@ -29,9 +38,79 @@ pub enum NodeVerb {
     List,
     /// Show one node
     Show(NodeArg),
+    /// Make a single-use token, and print the command that joins another host
+    Token(TokenArgs),
+    /// Place nothing new on a node
+    Cordon(CordonArgs),
+    /// Let a node take instances again
+    Uncordon(NodeArg),
+    /// Move what runs on a node away
+    Drain(DrainArgs),
+    /// Take a node out of the cluster
+    Remove(RemoveArgs),
+    /// Set or remove labels of a node
+    Label(LabelArgs),
     /// LAIN's name of `show`.
     #[command(hide = true)]
     Inspect(NodeArg),
+}
+
+/// How a host joins.
+#[derive(Debug, Clone, Args)]
+pub struct TokenArgs {
+    /// How long the token is good
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration)]
+    pub lifetime: Duration,
+}
+
+/// A node to be cordoned.
+#[derive(Debug, Clone, Args)]
+pub struct CordonArgs {
+    /// Which node.
+    #[command(flatten)]
+    pub node: NodeArg,
+    /// Why, for those who wonder later
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// A node to be drained.
+#[derive(Debug, Clone, Args)]
+pub struct DrainArgs {
+    /// Which node.
+    #[command(flatten)]
+    pub node: NodeArg,
+    /// Instances of a proc that may move at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_unavailable: u32,
+    /// Return at once
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// A node to be removed.
+#[derive(Debug, Clone, Args)]
+pub struct RemoveArgs {
+    /// Which node.
+    #[command(flatten)]
+    pub node: NodeArg,
+    /// Also when instances are on it: they are started elsewhere
+    #[arg(long)]
+    pub force: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Labels of a node.
+#[derive(Debug, Clone, Args)]
+pub struct LabelArgs {
+    /// Which node.
+    #[command(flatten)]
+    pub node: NodeArg,
+    /// KEY=VALUE sets, KEY- removes
+    #[arg(value_name = "KEY=VALUE|KEY-", required = true)]
+    pub labels: Vec<String>,
 }
 
 /// One node.
@@ -50,6 +129,31 @@ pub async fn run(args: NodeArgs, session: &Session) -> Result<Exit> {
     match args.verb {
         None | Some(NodeVerb::List) => list(session).await,
         Some(NodeVerb::Show(NodeArg { node })) => show(&node, session).await,
+        Some(NodeVerb::Token(args)) => token(&args, session).await,
+        Some(NodeVerb::Cordon(args)) => {
+            let change = NodeChange {
+                cordoned: Some(true),
+                reason: args.reason,
+                labels: None,
+            };
+            change_node(&args.node.node, &change, session).await
+        }
+        Some(NodeVerb::Uncordon(NodeArg { node })) => {
+            let change = NodeChange {
+                cordoned: Some(false),
+                ..NodeChange::default()
+            };
+            change_node(&node, &change, session).await
+        }
+        Some(NodeVerb::Drain(args)) => drain(&args, session).await,
+        Some(NodeVerb::Remove(args)) => remove(&args, session).await,
+        Some(NodeVerb::Label(args)) => {
+            let change = NodeChange {
+                labels: Some(parse_labels(&args.labels)?),
+                ..NodeChange::default()
+            };
+            change_node(&args.node.node, &change, session).await
+        }
         Some(NodeVerb::Inspect(NodeArg { node })) => {
             session
                 .screen
@@ -57,6 +161,88 @@ pub async fn run(args: NodeArgs, session: &Session) -> Result<Exit> {
             show(&node, session).await
         }
     }
+}
+
+async fn token(args: &TokenArgs, session: &Session) -> Result<Exit> {
+    let body = serde_json::json!({ "lifetime_seconds": args.lifetime.as_secs().clamp(1, 86_400) });
+    let change = Change::new(Method::POST).body(&body)?;
+    let document = session
+        .client
+        .change(&Target::new(["nodes", "tokens"]), &change)
+        .await?;
+    if !session.screen.is_table() {
+        session.screen.document(&document)?;
+        return Ok(Exit::Ok);
+    }
+    let view: JoinTokenView = session.client.view(&document)?;
+    // One line to paste; the token stays out of the process list.
+    session.screen.line(&format!(
+        "LAIN_JOIN_TOKEN={} lain agent --join {} --ca {}",
+        view.token, view.server, view.authority
+    ))?;
+    session.screen.note(&format!(
+        "good once, until {}; run it on the host that is to join",
+        time::stamp(view.expires_at)
+    ));
+    Ok(Exit::Ok)
+}
+
+async fn change_node(name: &str, change: &NodeChange, session: &Session) -> Result<Exit> {
+    let change = Change::new(Method::PATCH).body(change)?;
+    let document = session
+        .client
+        .change(&Target::new(["nodes", name]), &change)
+        .await?;
+    let screen = &session.screen;
+    if !screen.is_table() {
+        screen.document(&document)?;
+        return Ok(Exit::Ok);
+    }
+    let node: NodeView = session.client.view(&document)?;
+    screen.print(&text(&node, screen))?;
+    Ok(Exit::Ok)
+}
+
+async fn drain(args: &DrainArgs, session: &Session) -> Result<Exit> {
+    let target = Target::new(["nodes", &args.node.node, "drain"])
+        .query("max_unavailable", args.max_unavailable);
+    let begun = session
+        .client
+        .change(&target, &Change::new(Method::POST))
+        .await?;
+    drift::follow(begun, args.no_wait, session).await
+}
+
+async fn remove(args: &RemoveArgs, session: &Session) -> Result<Exit> {
+    let name = &args.node.node;
+    let what = format!("node {name} is taken out of the cluster");
+    confirm::possible(session, args.yes, &what)?;
+    confirm::by_name(session, args.yes, &what, name)?;
+    let target = Target::new(["nodes", name]).query("force", args.force);
+    session
+        .client
+        .change(&target, &Change::new(Method::DELETE))
+        .await?;
+    session
+        .screen
+        .note(&format!("node {name} is no node of this cluster any more"));
+    Ok(Exit::Ok)
+}
+
+/// `KEY=VALUE` sets, `KEY-` removes.
+fn parse_labels(words: &[String]) -> Result<BTreeMap<String, Option<String>>> {
+    let parsed = words.iter().map(|word| {
+        if let Some((key, value)) = word.split_once('=').filter(|(key, _)| !key.is_empty()) {
+            return Ok((key.to_owned(), Some(value.to_owned())));
+        }
+        match word.strip_suffix('-').filter(|key| !key.is_empty()) {
+            Some(key) => Ok((key.to_owned(), None)),
+            None => Err(CliError::usage(format!(
+                "{word:?} is no label: KEY=VALUE sets one, KEY- removes one"
+            ))),
+        }
+    });
+    parsed.collect()
 }
 
 async fn list(session: &Session) -> Result<Exit> {

@@ -58,6 +58,18 @@ impl Config {
                 "must not be longer than supervision.max_backoff",
             ));
         }
+        if self.link.beat * 4 > self.link.lease {
+            errors.push(self.error_at(
+                "link.beat",
+                "must be at most a quarter of link.lease, so that a lost beat is no lost node",
+            ));
+        }
+        if self.link.fence * 5 > self.link.lease * 4 {
+            errors.push(self.error_at(
+                "link.fence",
+                "must be at most four fifths of link.lease, so that what may run only once is stopped in time",
+            ));
+        }
         if self.limits.request_burst < self.limits.request_rate {
             errors.push(self.error_at(
                 "limits.request_burst",

@@ -137,6 +137,32 @@ schema! {
         publish_address: IpAddr;
         /// The host ports for what containers publish.
         ports: PortRange;
+        /// Where clients reach what its containers publish.
+        address: String, address;
+        /// Its labels.
+        labels: String, labels;
+    }
+    /// Which instance runs on which node.
+    placement: Placement {
+        /// How long nodes must have been calm before instances are moved for an even load; zero: never.
+        rebalance_after: Duration;
+    }
+    /// Between the control host and nodes on other hosts.
+    link: Link {
+        /// Where `lain server` awaits agents.
+        listen: SocketAddr;
+        /// How other hosts reach that.
+        advertise: String;
+        /// The control hosts that `lain agent` connects to.
+        servers: String;
+        /// How often an agent says that it is there.
+        beat: Duration, positive;
+        /// How long after its last sign of life a node is down.
+        lease: Duration, positive;
+        /// How long after its last answered beat an agent stops what may run only once.
+        fence: Duration, positive;
+        /// How long nodes are waited for after a start of lain, and those that said they would be back.
+        patience: Duration, positive;
     }
     /// The installation.
     cluster: Cluster {
@@ -225,6 +251,41 @@ fn docker_host(address: &String) -> Result<(), String> {
     right
         .then_some(())
         .ok_or_else(|| format!("expected unix:///path or tcp://host:port, found {address:?}"))
+}
+
+/// An IP address, or `auto`.
+fn address(text: &String) -> Result<(), String> {
+    let right = text == AUTO || text.parse::<IpAddr>().is_ok();
+    right
+        .then_some(())
+        .ok_or_else(|| format!("expected an IP address or \"auto\", found {text:?}"))
+}
+
+/// `key=value` pairs with commas between them.
+#[expect(
+    clippy::ptr_arg,
+    reason = "checks take a reference to the type of their key"
+)]
+fn labels(text: &String) -> Result<(), String> {
+    pairs(text).map(drop)
+}
+
+/// The pairs of a list such as `zone=a,disk=ssd`.
+///
+/// # Errors
+/// What was expected.
+pub fn pairs(text: &str) -> Result<std::collections::BTreeMap<String, String>, String> {
+    let parts = text.split(',').map(str::trim).filter(|p| !p.is_empty());
+    parts
+        .map(|part| match part.split_once('=') {
+            Some((key, value)) if !key.trim().is_empty() => {
+                Ok((key.trim().to_owned(), value.trim().to_owned()))
+            }
+            _ => Err(format!(
+                "expected key=value pairs such as \"zone=a,disk=ssd\", found {part:?}"
+            )),
+        })
+        .collect()
 }
 
 /// A DNS name (RFC 1123): labels of letters, digits and inner dashes.

@@ -6,6 +6,8 @@ pub mod group;
 pub mod health;
 pub mod id;
 pub mod labels;
+pub mod node_state;
+pub mod placement;
 pub mod plan;
 #[cfg(test)]
 mod plan_tests;

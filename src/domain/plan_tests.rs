@@ -36,6 +36,7 @@ fn proc(name: &str, proc_type: ProcType, num_instances: u32, spares: u32) -> Pro
         labels: BTreeMap::new(),
         filters: vec![],
         stateful: false,
+        exclusive: false,
         setup_time: Duration::ZERO,
         kill_timeout: Duration::from_secs(10),
         dns_search: vec![],
@@ -95,6 +96,8 @@ fn placed(id: &str, version: u64, role: InstanceRole) -> Placement {
         last_crash: None,
         gave_up: 0,
         finished: None,
+        failed_on: Vec::new(),
+        unplaced: None,
     }
 }
 

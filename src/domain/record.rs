@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Store keys.
 pub mod keys {
-    use crate::domain::id::{AppName, InstanceId};
+    use crate::domain::id::{AppName, InstanceId, NodeName};
 
     /// All apps.
     pub const APPS: &str = "apps/";
@@ -25,6 +25,8 @@ pub mod keys {
     pub const AUDIT: &str = "audit/";
     /// All runs of cron and oneshot procs.
     pub const RUNS: &str = "runs/";
+    /// All nodes on other hosts.
+    pub const NODES: &str = "nodes/";
     /// The installation's own id.
     pub const OWNER: &str = "meta/owner";
 
@@ -44,6 +46,11 @@ pub mod keys {
             "{INSTANCES}{}/{}.{}/{}",
             id.app, id.proc_type, id.proc, id.no
         )
+    }
+
+    /// One node.
+    pub fn node(name: &NodeName) -> String {
+        format!("{NODES}{name}")
     }
 
     /// One crash report.
@@ -289,6 +296,12 @@ pub struct Placement {
     pub gave_up: u32,
     /// How it ended, where it ended well and is not to run again.
     pub finished: Option<String>,
+    /// Nodes that gave up on it, and how often; forgotten once it was healthy for a while.
+    #[serde(default)]
+    pub failed_on: Vec<(NodeName, u32)>,
+    /// Why it could not be placed anywhere, while that is so.
+    #[serde(default)]
+    pub unplaced: Option<String>,
 }
 
 #[cfg(test)]

@@ -374,7 +374,7 @@ pub struct OperationStep {
 pub struct NodeView {
     /// Its name.
     pub name: String,
-    /// `ready`, or `down` with a reason.
+    /// `ready`, `suspect`, `down`, `cordoned`, `draining`, or `unfit` (connected, and unable to run anything).
     pub state: String,
     /// Why it is not ready.
     pub reason: Option<String>,
@@ -396,6 +396,111 @@ pub struct NodeView {
     pub version: String,
     /// What an operator should know.
     pub warnings: Vec<String>,
+}
+
+/// How another host joins as a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JoinTokenView {
+    /// The token: good once, and only for a while.
+    pub token: String,
+    /// When it is not good any more.
+    pub expires_at: DateTime<Utc>,
+    /// Where agents connect, `host:port`.
+    pub server: String,
+    /// The fingerprint of the installation's authority, `sha256:` and hexadecimal digits.
+    pub authority: String,
+}
+
+/// A change of a node; what is absent stays.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeChange {
+    /// `true`: it takes nothing new; `false`: it takes instances again, and a drain ends.
+    #[serde(default)]
+    pub cordoned: Option<bool>,
+    /// Why it is cordoned.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Labels to set; `null` removes one.
+    #[serde(default)]
+    pub labels: Option<BTreeMap<String, Option<String>>>,
+}
+
+/// Instances that are moving, or have moved, together: a drain, a drift.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MovesView {
+    /// Names it; sorts by time.
+    pub id: String,
+    /// `drain` or `drift`.
+    pub kind: String,
+    /// How many instances there are to move.
+    pub total: u32,
+    /// Nothing more will move.
+    pub done: bool,
+    /// What became of each instance, as far as that is known.
+    pub moved: Vec<MovedView>,
+}
+
+/// Which instances are to change their node; LAIN's drift. At least one of `from`, `app` is needed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DriftBody {
+    /// Those on this node.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// To this node; absent: wherever placement sees fit.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// Those of this app.
+    #[serde(default)]
+    pub app: Option<String>,
+    /// Those of this proc.
+    #[serde(default)]
+    pub proc: Option<String>,
+    /// This instance.
+    #[serde(default)]
+    pub instance: Option<u32>,
+}
+
+/// What became of one instance that was to move.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MovedView {
+    /// The instance.
+    pub instance: String,
+    /// Where it was.
+    pub from: String,
+    /// Where it is.
+    pub to: String,
+    /// Why it stays.
+    pub error: Option<String>,
+}
+
+/// Why an instance is where it is, or nowhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WhyView {
+    /// The instance.
+    pub instance: String,
+    /// Its state.
+    pub state: InstanceState,
+    /// Why it is in that state.
+    pub reason: Option<String>,
+    /// Its node.
+    pub node: String,
+    /// How often it was re-placed.
+    pub drift: u64,
+    /// Nodes that gave up on it, and how often.
+    pub gave_up: Vec<String>,
+    /// Nodes that do not take it now, and why; those that would are left out.
+    pub nodes: Vec<NodeReason>,
+}
+
+/// Why a node does not take an instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NodeReason {
+    /// The node.
+    pub node: String,
+    /// Why not.
+    pub reason: String,
 }
 
 /// Something that happened.

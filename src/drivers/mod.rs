@@ -6,6 +6,7 @@
 pub mod docker;
 pub mod history;
 pub mod memory;
+pub mod none;
 pub mod pidfd;
 pub mod process;
 pub mod redb;

@@ -5,10 +5,11 @@
 //! is kept for reading: they never wait for an actor.
 
 use crate::domain::crash::CrashReport;
-use crate::domain::id::{AppName, CrashId, InstanceId, OperationId, ProcName};
+use crate::domain::id::{AppName, CrashId, InstanceId, NodeName, OperationId, ProcName};
 use crate::domain::view::{
-    ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, LogLineView,
-    NodeView, OperationView, Page, ScaleRequest, VersionView,
+    ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, JoinTokenView,
+    LogLineView, MovesView, NodeChange, NodeView, OperationView, Page, ScaleRequest, VersionView,
+    WhyView,
 };
 use crate::ports::runtime::{ExecRequest, ExecSession, RuntimeError};
 use crate::ports::store::StoreError;
@@ -67,6 +68,11 @@ pub enum ControlError {
     /// 500: a defect of lain.
     #[error("internal error: {0}; please report it with this text")]
     Internal(String),
+}
+
+/// What a control host that knows no other hosts answers.
+fn one_host() -> ControlError {
+    ControlError::Conflict("this control host has no nodes but itself".to_owned())
 }
 
 /// One problem of a body, with its place.
@@ -145,6 +151,21 @@ pub struct LogsQuery {
     pub tail: Option<usize>,
     /// Go on as lines come, also over restarts and of new instances.
     pub follow: bool,
+}
+
+/// Which instances are to change their node; LAIN's drift.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DriftRequest {
+    /// Those on this node.
+    pub from: Option<NodeName>,
+    /// To this node; `None`: wherever placement sees fit.
+    pub to: Option<NodeName>,
+    /// Those of this app.
+    pub app: Option<AppName>,
+    /// Those of this proc.
+    pub proc: Option<ProcName>,
+    /// This instance.
+    pub instance: Option<u32>,
 }
 
 /// What an operator does to a child in the supervision tree.
@@ -263,6 +284,71 @@ pub trait Control: Send + Sync + 'static {
 
     /// The nodes.
     async fn nodes(&self) -> Result<Vec<NodeView>, ControlError>;
+
+    /// A single-use token with which another host joins.
+    async fn join_token(
+        &self,
+        lifetime: Option<std::time::Duration>,
+        caller: Caller,
+    ) -> Result<JoinTokenView, ControlError> {
+        let _ = (lifetime, caller);
+        Err(one_host())
+    }
+
+    /// Cordons, uncordons or labels a node.
+    async fn change_node(
+        &self,
+        node: &NodeName,
+        change: NodeChange,
+        caller: Caller,
+    ) -> Result<NodeView, ControlError> {
+        let _ = (node, change, caller);
+        Err(one_host())
+    }
+
+    /// Takes a node out of the cluster.
+    async fn remove_node(
+        &self,
+        node: &NodeName,
+        force: bool,
+        caller: Caller,
+    ) -> Result<(), ControlError> {
+        let _ = (node, force, caller);
+        Err(one_host())
+    }
+
+    /// Begins to move what runs on a node away, at most `unavailable` instances of a proc at a time.
+    async fn drain(
+        &self,
+        node: &NodeName,
+        unavailable: u32,
+        caller: Caller,
+    ) -> Result<MovesView, ControlError> {
+        let _ = (node, unavailable, caller);
+        Err(one_host())
+    }
+
+    /// How far moves are that were begun.
+    async fn moves(&self, id: &str) -> Result<MovesView, ControlError> {
+        let _ = id;
+        Err(one_host())
+    }
+
+    /// Begins to move instances.
+    async fn drift(
+        &self,
+        request: DriftRequest,
+        caller: Caller,
+    ) -> Result<MovesView, ControlError> {
+        let _ = (request, caller);
+        Err(one_host())
+    }
+
+    /// Why an instance is where it is, or nowhere.
+    async fn why(&self, instance: &InstanceId) -> Result<WhyView, ControlError> {
+        let _ = instance;
+        Err(one_host())
+    }
 
     /// Operations, newest first.
     async fn operations(

@@ -2,6 +2,7 @@
 //!
 //! Imports only `domain`. Implemented in `drivers`; called by `actors` and `web`.
 
+pub mod agent;
 pub mod auth;
 pub mod clock;
 pub mod control;

@@ -288,7 +288,7 @@ pub enum OutputStream {
 }
 
 /// Which lines are wanted.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LogsRequest {
     /// Only what is at or after this instant.
     pub since: Option<DateTime<Utc>>,

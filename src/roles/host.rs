@@ -1,16 +1,21 @@
 //! One host put together from its parts: store, engine, tokens, tree, API. Shared by the roles.
 
+use crate::actors::control::nodes::join::{self, JoinError};
+use crate::actors::control::nodes::listener;
 use crate::actors::control::render::Site;
 use crate::actors::root;
-use crate::actors::shared::{Settings, Shared};
+use crate::actors::shared::{Lease, Listening, Settings, Shared};
 use crate::actors::supervise::Tree;
 use crate::auth::endpoint::{Announced, Endpoint, runtime_dirs};
 use crate::auth::{AuthError, Authenticator};
+use crate::config::value::AUTO;
 use crate::config::{Config, EngineKind};
 use crate::domain::record::keys;
 use crate::drivers::docker::{Docker, Options};
+use crate::drivers::none::NoRuntime;
 use crate::drivers::process::{Options as ProcessOptions, Processes};
 use crate::drivers::redb::RedbStore;
+use crate::link::identity;
 use crate::ports::clock::{Clock, SystemClock};
 use crate::ports::runtime::{Runtime, RuntimeError};
 use crate::ports::store::{Change, Compare, Outcome, Store, StoreError};
@@ -45,12 +50,33 @@ pub enum HostError {
     /// No engine answers, and none may stand in.
     #[error("{0}")]
     Engine(RuntimeError),
+    /// The authority of the link.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// The tree did not start.
     #[error("{0}")]
     Tree(String),
     /// The endpoint file.
     #[error("the command line cannot be told where lain serves: {0}")]
     Announce(std::io::Error),
+}
+
+/// What kind of host this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `lain dev`: control host and node in one process.
+    Dev,
+    /// `lain server`: the control host of nodes on other hosts.
+    Server,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Kind::Dev => "dev",
+            Kind::Server => "server",
+        }
+    }
 }
 
 /// A running host.
@@ -70,7 +96,7 @@ pub struct Host {
 ///
 /// # Errors
 /// [`HostError`]: what is in the way, and what to do.
-pub async fn start(role: &'static str, config: &Config) -> Result<Host, HostError> {
+pub async fn start(kind: Kind, config: &Config) -> Result<Host, HostError> {
     let data_dir = config.server.data_dir.clone();
     make_data_dir(&data_dir).map_err(|reason| HostError::DataDir {
         path: data_dir.clone(),
@@ -83,9 +109,23 @@ pub async fn start(role: &'static str, config: &Config) -> Result<Host, HostErro
         Authenticator::open(Arc::clone(&store), Arc::clone(&clock), config.auth.enabled).await?,
     );
     let token_file = authenticator.ensure_admin_token(&data_dir).await?;
-    let runtime = engine(config, &data_dir).await?;
-    let settings = settings(role, config, owner(&*store).await?);
+    let runtime: Arc<dyn Runtime> = match kind {
+        Kind::Dev => engine(config, &data_dir).await?,
+        Kind::Server => Arc::new(NoRuntime),
+    };
+    let settings = settings(kind.as_str(), config, owner(&*store).await?);
     let shared = Shared::new(store, runtime, clock, settings);
+    let listener = match kind {
+        Kind::Dev => None,
+        Kind::Server => Some(listener(&shared, config).await?),
+    };
+    let agents = listener
+        .as_ref()
+        .map(|l| (Arc::clone(&l.bound), fingerprint_of(l)));
+    let hosts = root::Hosts {
+        local: kind == Kind::Dev,
+        listener,
+    };
     let bound = Bound::default();
     let args = web_server::Args {
         shared: Arc::clone(&shared),
@@ -94,11 +134,18 @@ pub async fn start(role: &'static str, config: &Config) -> Result<Host, HostErro
         metrics: Arc::new(Metrics::new()),
         bound: bound.clone(),
     };
-    let tree = root::start(&shared, move || web_server::spec(args.clone()));
+    let tree = root::start(&shared, hosts, move || web_server::spec(args.clone()));
     let tree = tree
         .await
         .map_err(|reason| HostError::Tree(plain(&reason)))?;
     shared.settle();
+    if let Some((bound, fingerprint)) = agents {
+        let port = bound.get().map_or(config.link.listen.port(), |a| a.port());
+        shared.set_listening(Listening {
+            address: advertised(config, port).await,
+            fingerprint: fingerprint?,
+        });
+    }
     let url = bound
         .get()
         .map(|addr| format!("http://{addr}"))
@@ -115,8 +162,66 @@ pub async fn start(role: &'static str, config: &Config) -> Result<Host, HostErro
     })
 }
 
+/// The listener for agents, with the installation's authority.
+async fn listener(shared: &Arc<Shared>, config: &Config) -> Result<listener::Args, HostError> {
+    let now = shared.clock.now_utc();
+    let name = config.cluster.name.as_str();
+    let authority = join::authority(&*shared.store, name, now).await?;
+    let control = identity::control(&authority, now).map_err(JoinError::from)?;
+    Ok(listener::Args {
+        shared: Arc::clone(shared),
+        listen: config.link.listen,
+        authority,
+        control,
+        bound: Arc::default(),
+    })
+}
+
+fn fingerprint_of(listener: &listener::Args) -> Result<String, HostError> {
+    let certificate = identity::certificate_of(&listener.authority.certificate);
+    Ok(identity::fingerprint(
+        &certificate.map_err(JoinError::from)?,
+    ))
+}
+
+/// Where agents on other hosts connect.
+async fn advertised(config: &Config, port: u16) -> String {
+    let told = &config.link.advertise;
+    if told != AUTO {
+        return told.clone();
+    }
+    let ip = match config.link.listen.ip() {
+        ip if ip.is_unspecified() => source_address("").await.unwrap_or(ip),
+        ip => ip,
+    };
+    std::net::SocketAddr::new(ip, port).to_string()
+}
+
+/// The address that this host uses towards another one; towards the world for an empty name. Nothing is sent.
+pub async fn source_address(towards: &str) -> Option<std::net::IpAddr> {
+    // An address of the documentation range (RFC 5737): the route to it is the default one.
+    let towards = match towards.is_empty() {
+        true => "192.0.2.1:9",
+        false => towards,
+    };
+    let socket = tokio::net::UdpSocket::bind("0.0.0.0:0").await.ok()?;
+    socket.connect(towards).await.ok()?;
+    let ip = socket.local_addr().ok()?.ip();
+    (!ip.is_unspecified()).then_some(ip)
+}
+
+/// Tells whoever waits for it that the daemon is ready.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub fn write_ready(path: &Path, text: &str) -> crate::cli::error::Result<()> {
+    std::fs::write(path, format!("{text}\n")).map_err(|e| {
+        crate::cli::error::CliError::failed(format!("cannot write {}: {e}", path.display()))
+    })
+}
+
 /// The reason of a failed start without OTP's wrapping.
-fn plain(reason: &crate::actors::supervise::ExitReason) -> String {
+pub fn plain(reason: &crate::actors::supervise::ExitReason) -> String {
     use crate::actors::supervise::ExitReason;
     match reason {
         ExitReason::FailedToStartChild { reason, .. } => plain(reason),
@@ -125,7 +230,11 @@ fn plain(reason: &crate::actors::supervise::ExitReason) -> String {
     }
 }
 
-fn make_data_dir(path: &Path) -> std::io::Result<()> {
+/// Makes the data directory, for its owner only.
+///
+/// # Errors
+/// What the system said.
+pub fn make_data_dir(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -152,7 +261,10 @@ async fn owner(store: &dyn Store) -> Result<String, StoreError> {
 }
 
 /// The runtime that the configuration names; `auto` is Docker where it answers.
-async fn engine(config: &Config, data_dir: &Path) -> Result<Arc<dyn Runtime>, HostError> {
+///
+/// # Errors
+/// That no engine answers and none may stand in.
+pub async fn engine(config: &Config, data_dir: &Path) -> Result<Arc<dyn Runtime>, HostError> {
     let docker = Docker::new(Options {
         endpoint: config.engine.docker_host.clone(),
         ..Options::default()
@@ -173,7 +285,8 @@ async fn engine(config: &Config, data_dir: &Path) -> Result<Arc<dyn Runtime>, Ho
     }
 }
 
-fn settings(role: &'static str, config: &Config, owner: String) -> Settings {
+/// What the configuration says to the actors.
+pub fn settings(role: &'static str, config: &Config, owner: String) -> Settings {
     let ports = config.node.ports.ports();
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let site = Site {
@@ -199,6 +312,13 @@ fn settings(role: &'static str, config: &Config, owner: String) -> Settings {
         concurrent_starts: usize::try_from(config.engine.parallel_starts).unwrap_or(1),
         freeze_spares: config.engine.freeze_spares,
         data_dir: config.server.data_dir.clone(),
+        rebalance_after: config.placement.rebalance_after,
+        lease: Lease {
+            beat: config.link.beat,
+            length: config.link.lease,
+            fence: config.link.fence,
+            patience: config.link.patience,
+        },
     }
 }
 

@@ -1,6 +1,9 @@
 //! Composition roots: each puts the real parts together for one way to run lain.
 
+pub mod agent;
 pub mod dev;
 pub mod host;
 pub mod notify;
+pub mod serve;
+pub mod server;
 pub mod web_server;

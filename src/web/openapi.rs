@@ -5,12 +5,14 @@
 
 use super::error::{Kind, PROBLEM_JSON, ProblemView};
 use super::events::Level;
+use super::nodes::TokenBody;
 use super::router::{Access, Body, Row, table};
 use super::sse::StreamEvent;
 use crate::domain::crash::CrashReport;
 use crate::domain::view::{
-    ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, InstanceView,
-    LogLineView, NodeView, OperationView, Page, ProcView, ScaleRequest, VersionView,
+    ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, DriftBody, EventView, Finding,
+    InstanceView, JoinTokenView, LogLineView, MovesView, NodeChange, NodeView, OperationView, Page,
+    ProcView, ScaleRequest, VersionView, WhyView,
 };
 use actix_web::http::Method;
 use utoipa::OpenApi;
@@ -31,6 +33,7 @@ use utoipa::openapi::{
     Page<OperationView>, Page<EventView>, Page<LogLineView>, Page<AuditView>, Page<Finding>,
     AppView, ProcView, InstanceView, CrashReport, NodeView, OperationView, EventView, LogLineView,
     ActorView, ChangeAnswer, DeployRequest, ScaleRequest, VersionView, ProblemView, Level, StreamEvent,
+    JoinTokenView, TokenBody, NodeChange, DriftBody, MovesView, WhyView,
 )))]
 struct Schemas;
 

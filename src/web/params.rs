@@ -301,6 +301,22 @@ pub async fn check_revision(api: &Api, headers: &HeaderMap, app: &AppName) -> Re
     }
 }
 
+/// 422 for a value of the body that cannot be.
+pub fn out_of_range(key: &str, expected: &str) -> Problem {
+    let problem = crate::ports::control::Problem {
+        line: None,
+        column: None,
+        key: key.to_owned(),
+        code: "out_of_range".to_owned(),
+        detail: format!("{key}: expected {expected}"),
+    };
+    ControlError::Invalid {
+        file: "the body".to_owned(),
+        problems: vec![problem],
+    }
+    .into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

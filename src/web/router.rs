@@ -131,6 +131,16 @@ where
     row::<P, F, Args>(Method::POST, path, access, Body::None, handler)
 }
 
+fn post_json<P, F, Args>(path: &'static str, access: Access, handler: F) -> Row
+where
+    P: utoipa::Path,
+    F: Handler<Args> + Copy,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    row::<P, F, Args>(Method::POST, path, access, Body::Json, handler)
+}
+
 /// The table.
 #[rustfmt::skip]
 pub fn table() -> Vec<Row> {
@@ -169,12 +179,19 @@ pub fn table() -> Vec<Row> {
         post::<instances::__path_restart_instance, _, _>("/api/v1/apps/{app}/procs/{proc}/instances/{no}/restart", Change, instances::restart_instance),
         post::<instances::__path_stop_instance, _, _>("/api/v1/apps/{app}/procs/{proc}/instances/{no}/stop", Change, instances::stop_instance),
         post::<instances::__path_start_instance, _, _>("/api/v1/apps/{app}/procs/{proc}/instances/{no}/start", Change, instances::start_instance),
+        get::<nodes::__path_why, _, _>("/api/v1/apps/{app}/procs/{proc}/instances/{no}/why", Read, nodes::why),
         get::<exec::__path_exec_command, _, _>("/api/v1/apps/{app}/procs/{proc}/instances/{no}/exec", WebSocket, exec::exec_command),
 
         get::<crashes::__path_list_crashes, _, _>("/api/v1/crashes", Own, crashes::list_crashes),
         get::<crashes::__path_get_crash, _, _>("/api/v1/crashes/{id}", Own, crashes::get_crash),
         get::<nodes::__path_list_nodes, _, _>("/api/v1/nodes", Read, nodes::list_nodes),
+        post_json::<nodes::__path_make_token, _, _>("/api/v1/nodes/tokens", Change, nodes::make_token),
         get::<nodes::__path_get_node, _, _>("/api/v1/nodes/{node}", Read, nodes::get_node),
+        row::<nodes::__path_change_node, _, _>(Method::PATCH, "/api/v1/nodes/{node}", Change, Body::Json, nodes::change_node),
+        row::<nodes::__path_remove_node, _, _>(Method::DELETE, "/api/v1/nodes/{node}", Change, Body::None, nodes::remove_node),
+        post::<nodes::__path_drain_node, _, _>("/api/v1/nodes/{node}/drain", Change, nodes::drain_node),
+        post_json::<nodes::__path_drift, _, _>("/api/v1/drift", Change, nodes::drift),
+        get::<nodes::__path_get_moves, _, _>("/api/v1/moves/{id}", Read, nodes::get_moves),
         get::<operations::__path_list_operations, _, _>("/api/v1/operations", Own, operations::list_operations),
         get::<operations::__path_get_operation, _, _>("/api/v1/operations/{id}", Own, operations::get_operation),
         post::<operations::__path_cancel_operation, _, _>("/api/v1/operations/{id}/cancel", Own, operations::cancel_operation),

@@ -101,6 +101,8 @@ impl Machine {
             concurrent_starts: 8,
             freeze_spares: true,
             data_dir: std::env::temp_dir(),
+            lease: Default::default(),
+            rebalance_after: Duration::ZERO,
         };
         let store: Arc<dyn Store> = self.store.clone();
         let shared = Shared::new(
@@ -109,7 +111,11 @@ impl Machine {
             Arc::new(self.clock.clone()),
             settings,
         );
-        let tree = root::start(&shared, || ChildSpec::worker::<NoWeb>("web", ()))
+        let hosts = root::Hosts {
+            local: true,
+            listener: None,
+        };
+        let tree = root::start(&shared, hosts, || ChildSpec::worker::<NoWeb>("web", ()))
             .await
             .expect("the tree starts");
         shared.settle();

@@ -41,6 +41,11 @@ pub async fn bring_up(
     first: bool,
 ) -> Result<Up, RuntimeError> {
     loop {
+        // What may run only once does not begin while the control host cannot be heard.
+        while cell.assignment.exclusive && !shared.may_run_exclusive() {
+            cell.change(|o| o.phase = Phase::Pending("the control host to be heard".to_owned()));
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
         if !matches!(
             *shared.engine.borrow(),
             crate::actors::shared::EngineState::Up(_)

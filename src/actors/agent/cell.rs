@@ -4,11 +4,12 @@
 //! the reconciler and by the views, none of which ever waits for an actor. Observed state is soft: a
 //! restart of lain rebuilds it from the engine.
 
-use crate::domain::crash::{CrashReport, Exit};
-use crate::domain::id::{ContainerId, InstanceId};
-use crate::domain::spec::model::{HealthCheck, Port, Probe, RestartSpec};
+use crate::domain::crash::CrashReport;
+use crate::domain::id::{ContainerId, InstanceId, NodeName};
+use crate::domain::spec::model::{Port, Probe};
 use crate::domain::view::InstanceRole;
-use crate::ports::runtime::{ContainerSpec, Resources};
+pub use crate::ports::agent::{Assignment, CellReport, Health, Phase};
+use crate::ports::runtime::Resources;
 use chrono::{DateTime, Utc};
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -20,71 +21,6 @@ use tokio::sync::watch;
 pub const LINES_KEPT: usize = 20;
 /// Probe outputs kept for crash reports.
 pub const PROBES_KEPT: usize = 5;
-
-/// This instance at this version belongs on this node.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Assignment {
-    /// Which instance.
-    pub instance: InstanceId,
-    /// LAIN's version.
-    pub version: u64,
-    /// What the container is made from; its name is unique on the node.
-    pub container: ContainerSpec,
-    /// How its health is known.
-    pub health: Option<HealthCheck>,
-    /// When it is restarted, and when the node gives up.
-    pub restart: RestartSpec,
-    /// Active or spare, at first.
-    pub role: InstanceRole,
-    /// Start it even if its last run ended well: another run of a cron proc.
-    pub fresh: bool,
-}
-
-/// Where a container is in its life.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Phase {
-    /// Waiting, and what for.
-    Pending(String),
-    /// Being made or started, and how far that is.
-    Starting(String),
-    /// Its process runs.
-    Running,
-    /// A healthy spare, frozen until it is promoted.
-    Frozen,
-    /// It crashed and is about to be restarted.
-    Crashed(String),
-    /// It ended well and is not to run again.
-    Finished(Exit),
-    /// It could not be kept alive here.
-    GaveUp(String),
-    /// It was stopped on request.
-    Stopped,
-}
-
-/// What health probes say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Health {
-    /// No health check: running is healthy.
-    None,
-    /// No success yet.
-    Starting,
-    /// The last word was good.
-    Healthy,
-    /// Too many failures in a row.
-    Unhealthy,
-}
-
-impl Health {
-    /// The word of the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Health::None => "none",
-            Health::Starting => "starting",
-            Health::Healthy => "healthy",
-            Health::Unhealthy => "unhealthy",
-        }
-    }
-}
 
 /// What was seen of a container.
 #[derive(Debug, Clone)]
@@ -229,6 +165,64 @@ impl ContainerCell {
             Some(p) => Some((p.host_ip, p.host_port)),
             None => self.lock().ip.map(|ip| (ip, port)),
         }
+    }
+
+    /// The node that it is on.
+    pub fn node(&self) -> &NodeName {
+        &self.assignment.node
+    }
+
+    /// What was seen, as a node tells it to the control host. `now` is the monotonic clock's.
+    pub fn report(&self, now: Duration) -> CellReport {
+        let seen = self.lock();
+        let age = |at: Option<Duration>| {
+            at.map(|at| u64::try_from(now.saturating_sub(at).as_millis()).unwrap_or(u64::MAX))
+        };
+        CellReport {
+            name: self.name().to_owned(),
+            id: seen.id.clone(),
+            phase: seen.phase.clone(),
+            health: seen.health,
+            role: seen.role,
+            pid: seen.pid,
+            ip: seen.ip,
+            started_at: seen.started_at,
+            running_ms: age(seen.running_since),
+            ready_ms: age(seen.ready_since),
+            restart_at: seen.restart_at,
+            last_exit: seen.last_exit.clone(),
+            last_crash: seen.last_crash.as_deref().cloned().map(Box::new),
+            restarts: seen.restarts,
+            probe: seen.probes.back().cloned(),
+            lines_seen: seen.lines_seen,
+            resources: seen.resources,
+        }
+    }
+
+    /// Takes over what its node reported. `now` is this host's monotonic clock.
+    pub fn take(&self, report: CellReport, now: Duration) {
+        let since = |age: Option<u64>| age.map(|ms| now.saturating_sub(Duration::from_millis(ms)));
+        self.change(|o| {
+            o.id = report.id;
+            o.phase = report.phase;
+            o.health = report.health;
+            o.role = report.role;
+            (o.pid, o.ip, o.started_at) = (report.pid, report.ip, report.started_at);
+            o.running_since = since(report.running_ms);
+            o.ready_since = since(report.ready_ms);
+            o.restart_at = report.restart_at;
+            o.last_exit = report.last_exit;
+            let known = o.last_crash.as_ref().map(|c| &c.id);
+            if known != report.last_crash.as_ref().map(|c| &c.id) {
+                o.last_crash = report.last_crash.map(|c| Arc::new(*c));
+            }
+            o.restarts = report.restarts;
+            if let Some(probe) = report.probe.filter(|p| o.probes.back() != Some(p)) {
+                o.push_probe(probe);
+            }
+            o.lines_seen = report.lines_seen;
+            o.resources = report.resources;
+        });
     }
 
     /// The published ports.

@@ -20,6 +20,10 @@ use std::time::Duration;
 /// The pause before the second restart; the first is immediate.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 
+/// A run of this length was no failed start: the next restart is at once again, as Docker has it. The budget
+/// of restarts counts on all the same.
+const STEADY: Duration = Duration::from_secs(10);
+
 /// OTP's restart type for a restart policy.
 pub fn restart_type(policy: RestartPolicy) -> Restart {
     match policy {
@@ -36,7 +40,7 @@ pub fn backoff(restart: &RestartSpec) -> Backoff {
         max: restart.max_backoff,
         factor: 2.0,
         jitter: 0.2,
-        reset_after: restart.period,
+        reset_after: restart.period.min(STEADY),
     }
 }
 

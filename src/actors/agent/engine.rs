@@ -130,16 +130,14 @@ pub async fn reconcile(shared: &Arc<Shared>) {
 
 /// Whether a container has a cell, or belongs to an instance that operators stopped in place.
 fn is_wanted(shared: &Shared, status: &ContainerStatus) -> bool {
-    if shared.node.get(&status.name).is_some() {
+    if shared.node.get(&status.name).is_some() || shared.assigned.is_known(&status.name) {
         return true;
     }
-    shared.world.all_placements().iter().any(|p| {
-        let counters = crate::actors::control::render::Counters {
-            version: p.version,
-            drift: p.drift,
-        };
-        crate::actors::control::render::container_name(&p.instance, counters) == status.name
-    })
+    shared
+        .world
+        .all_placements()
+        .iter()
+        .any(|p| crate::actors::control::render::name_of(p) == status.name)
 }
 
 async fn remove_orphan(shared: &Arc<Shared>, orphan: ContainerStatus) {

@@ -1,14 +1,16 @@
 //! What the control host's actors ask of a node: run this container, put that one away.
 //!
-//! In one process these are calls on the node's supervision tree; over the link they will be messages of
-//! the same meaning. All of them are idempotent.
+//! On a node in this process these are calls on its supervision tree; on another host they change what is
+//! desired there (`control::nodes::remote`), and its agent makes the same calls. All of them are idempotent.
 
 use crate::actors::agent::cell::{Assignment, ContainerCell, Phase};
-use crate::actors::agent::process::{Process, RestartInPlace, Retire};
+use crate::actors::agent::process::{Process, Promoted, RestartInPlace, Retire, Settle};
 use crate::actors::agent::put_away::{Removal, put_away};
 use crate::actors::agent::{container, paths};
+use crate::actors::control::nodes::remote;
 use crate::actors::shared::Shared;
 use crate::actors::supervise::CallError;
+use crate::domain::view::InstanceRole;
 use crate::ports::runtime::{Resources, RuntimeError};
 use std::sync::Arc;
 
@@ -21,6 +23,9 @@ pub async fn assign(
     shared: &Arc<Shared>,
     assignment: Assignment,
 ) -> Result<Arc<ContainerCell>, String> {
+    if let Some(node) = remote::node_of(shared, &assignment.node) {
+        return Ok(remote::assign(shared, &node, assignment));
+    }
     let name = assignment.container.name.clone();
     // One at a time: whoever asks second for the same container finds the first one's cell and actors.
     let _turn = shared.node.assigning.lock().await;
@@ -69,6 +74,9 @@ pub async fn retire(
     cell: &Arc<ContainerCell>,
     removal: Removal,
 ) -> Result<(), RuntimeError> {
+    if let Some(node) = remote::node_of(shared, cell.node()) {
+        return remote::retire(shared, &node, cell, removal).await;
+    }
     let process = shared.actor::<Process>(&paths::process(shared, cell.name()));
     if let Ok(outcome) = process.send(Retire(removal)).await {
         outcome?;
@@ -98,6 +106,10 @@ pub async fn drop_actors(shared: &Arc<Shared>, cell: &Arc<ContainerCell>) {
 
 /// Stops and starts a container in place, which is no crash.
 pub fn restart(shared: &Shared, cell: &ContainerCell, why: &str) {
+    if let Some(node) = remote::node_of(shared, cell.node()) {
+        remote::restart(shared, &node, cell);
+        return;
+    }
     shared.tell::<Process, _>(
         &paths::process(shared, cell.name()),
         RestartInPlace(why.to_owned()),
@@ -113,9 +125,30 @@ pub async fn update(
     cell: &ContainerCell,
     resources: Resources,
 ) -> Result<(), RuntimeError> {
+    if let Some(node) = remote::node_of(shared, cell.node()) {
+        remote::update(&node, cell, resources);
+        return Ok(());
+    }
     if let Some(id) = cell.look(|o| o.id.clone()) {
         shared.runtime.update(&id, resources).await?;
     }
     cell.note(|o| o.resources = resources);
     Ok(())
+}
+
+/// Makes an instance active or a spare, as a scale has it.
+pub fn set_role(shared: &Shared, cell: &ContainerCell, role: InstanceRole) {
+    if let Some(node) = remote::node_of(shared, cell.node()) {
+        remote::set_role(&node, cell, role);
+        return;
+    }
+    cell.change(|o| o.role = role);
+    let message = match role {
+        InstanceRole::Active => {
+            shared.tell::<Process, _>(&paths::process(shared, cell.name()), Promoted);
+            return;
+        }
+        InstanceRole::Spare => Settle,
+    };
+    shared.tell::<Process, _>(&paths::process(shared, cell.name()), message);
 }

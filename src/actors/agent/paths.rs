@@ -3,9 +3,17 @@
 use crate::actors::shared::Shared;
 use crate::domain::id::NodeName;
 
+/// What makes an agent's node what the control host wants it to be.
+pub const ASSIGNMENTS: &str = "assignments";
+
 /// The node's own supervisor.
 pub fn node(node: &NodeName) -> String {
     format!("nodes/node/{node}")
+}
+
+/// The node's engine.
+pub fn engine(shared: &Shared) -> String {
+    format!("{}/engine", node(&shared.settings.node))
 }
 
 /// The supervisor of all containers of this node.

@@ -14,6 +14,8 @@ pub enum Removal {
     Remove,
     /// Stop it and keep it, so that it can be started again in place.
     Stop,
+    /// As [`Removal::Stop`], at once: it must not run for another moment.
+    Kill,
 }
 
 /// Stops, and perhaps removes, a container. Waits as long as the engine does not answer.
@@ -60,12 +62,13 @@ async fn put_away_once(
     if cell.look(|o| o.phase == Phase::Frozen) {
         shared.runtime.unpause(&id).await?;
     }
-    shared
-        .runtime
-        .stop(&id, cell.assignment.container.kill_timeout)
-        .await?;
+    let patience = match removal {
+        Removal::Remove | Removal::Stop => cell.assignment.container.kill_timeout,
+        Removal::Kill => std::time::Duration::ZERO,
+    };
+    shared.runtime.stop(&id, patience).await?;
     match removal {
         Removal::Remove => shared.runtime.remove(&id).await,
-        Removal::Stop => Ok(()),
+        Removal::Stop | Removal::Kill => Ok(()),
     }
 }

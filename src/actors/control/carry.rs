@@ -5,11 +5,13 @@
 use crate::actors::agent::cell::{Assignment, ContainerCell, Observed, Phase};
 use crate::actors::agent::node;
 use crate::actors::agent::put_away::Removal;
+use crate::actors::control::nodes::table::Node;
+use crate::actors::control::placing;
 use crate::actors::control::render::{self, Counters};
 use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
 use crate::domain::crash::CrashReport;
-use crate::domain::id::InstanceId;
+use crate::domain::id::{InstanceId, NodeName};
 use crate::domain::plan::Step;
 use crate::domain::record::{AppRecord, Placement, keys};
 use crate::domain::spec::model::{ProcSpec, UpdateOrder};
@@ -71,48 +73,45 @@ pub fn assignment(
         version: placement.version,
         drift: placement.drift,
     };
-    let container = render::container(
-        &shared.settings.site,
-        release,
-        &proc,
-        id,
-        counters,
-        &placement.ports,
-    )?;
+    let site = placing::site_of(shared, &placement.node);
+    let container = render::container(&site, release, &proc, id, counters, &placement.ports)?;
     Ok(Assignment {
         instance: id.clone(),
+        node: placement.node.clone(),
         version: placement.version,
         container,
         health: proc.health.clone(),
         restart: proc.restart,
         role: placement.role,
         fresh,
+        exclusive: proc.exclusive,
     })
 }
 
-/// Host ports for an instance, none of which is given to another or listened on.
+/// Host ports for an instance on a node, none of which is given to another there or listened on.
 ///
 /// # Errors
 /// A sentence when the range is used up.
 pub fn allocate(
     shared: &Shared,
+    node: &Node,
     id: &InstanceId,
     proc: &ProcSpec,
-    also_taken: &HashSet<u16>,
+    also_taken: &HashSet<(NodeName, u16)>,
 ) -> Result<Placement, String> {
-    let range = shared.settings.port_range;
+    let range = placing::ports_of(shared, node);
     // A version that is only being tried has its ports in no placement yet.
-    let tried = shared.node.published_ports();
+    let tried = shared.node.published_ports(&node.name);
     let taken = |port: u16| {
-        also_taken.contains(&port)
+        also_taken.contains(&(node.name.clone(), port))
             || tried.contains(&port)
-            || shared.world.is_port_allocated(port)
-            || is_listening(shared, port)
+            || shared.world.is_port_allocated(&node.name, port)
+            || (node.local && is_listening(shared, port))
     };
     let ports = render::allocate_ports(id, &render::exposed(proc), range, taken)?;
     Ok(Placement {
         instance: id.clone(),
-        node: shared.settings.node.clone(),
+        node: node.name.clone(),
         version: 0,
         drift: 0,
         role: crate::domain::view::InstanceRole::Active,
@@ -122,6 +121,8 @@ pub fn allocate(
         last_crash: None,
         gave_up: 0,
         finished: None,
+        failed_on: Vec::new(),
+        unplaced: None,
     })
 }
 
@@ -145,6 +146,14 @@ pub async fn carry_out(shared: Arc<Shared>, step: Step) -> Result<(), Failure> {
         PlanAction::Stop => put_away(&shared, id, Removal::Stop).await,
         PlanAction::Delete => put_away(&shared, id, Removal::Remove).await,
     }
+}
+
+/// The node of a placement.
+fn node_of(shared: &Shared, placement: &Placement) -> Result<Arc<Node>, String> {
+    shared
+        .nodes
+        .get(&placement.node)
+        .ok_or_else(|| format!("node {} of {} is gone", placement.node, placement.instance))
 }
 
 fn desired(shared: &Shared, id: &InstanceId) -> Result<(Arc<AppRecord>, Placement), Failure> {
@@ -193,7 +202,10 @@ async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
         .filter(|c| c.assignment.version != step.version)
         .collect();
     let stopped = record.is_stopped(&proc.full_name(), id.no);
-    let overlap = proc.update.order == UpdateOrder::StartFirst && !proc.stateful && !stopped;
+    let overlap = proc.update.order == UpdateOrder::StartFirst
+        && !proc.stateful
+        && !proc.exclusive
+        && !stopped;
     placement.version = step.version;
     placement.resources = (proc.cpu, proc.memory);
     (placement.finished, placement.gave_up) = (None, 0);
@@ -207,7 +219,8 @@ async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
     } else if overlap || ports_differ {
         discard_unfinished(shared, &placement).await?;
         // Old and new run side by side for a moment: they cannot share host ports.
-        placement.ports = allocate(shared, id, &proc, &HashSet::new())?.ports;
+        let node = node_of(shared, &placement)?;
+        placement.ports = allocate(shared, &node, id, &proc, &HashSet::new())?.ports;
     }
     if !overlap || old.iter().all(|c| c.look(has_ended)) {
         commit(shared, &placement).await?;
@@ -258,7 +271,10 @@ async fn retire_all(shared: &Arc<Shared>, cells: &[Arc<ContainerCell>]) -> Resul
 }
 
 /// Makes a placement durable, then visible. What promotion changed meanwhile stays.
-async fn commit(shared: &Shared, placement: &Placement) -> Result<(), Failure> {
+///
+/// # Errors
+/// What the store said.
+pub async fn commit(shared: &Shared, placement: &Placement) -> Result<(), Failure> {
     let json = serde_json::to_vec(placement).map_err(|e| e.to_string())?;
     let change = Change::Put(keys::instance(&placement.instance), json);
     shared
@@ -285,8 +301,9 @@ async fn update_in_place(shared: &Arc<Shared>, id: &InstanceId) -> Result<(), Fa
     let proc = record
         .proc(&id.proc)
         .ok_or_else(|| format!("proc {} is gone", id.proc))?;
-    let resources = render::resources(proc.cpu, proc.memory, shared.settings.site.cpus);
     for cell in shared.node.of(id) {
+        let cpus = placing::site_of(shared, cell.node()).cpus;
+        let resources = render::resources(proc.cpu, proc.memory, cpus);
         node::update(shared, &cell, resources)
             .await
             .map_err(|e| e.to_string())?;
@@ -331,7 +348,7 @@ async fn put_away(shared: &Arc<Shared>, id: &InstanceId, removal: Removal) -> Re
 ///
 /// # Errors
 /// As [`wait_ready`].
-async fn wait_steady(cell: &ContainerCell, setup_time: Duration) -> Result<(), Failure> {
+pub async fn wait_steady(cell: &ContainerCell, setup_time: Duration) -> Result<(), Failure> {
     let steady = match cell.assignment.health {
         Some(_) => setup_time,
         None => setup_time.max(STEADY),

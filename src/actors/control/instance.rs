@@ -7,18 +7,25 @@
 use crate::actors::agent::cell::{ContainerCell, Phase};
 use crate::actors::agent::node;
 use crate::actors::control::carry::{self, Failure};
-use crate::actors::control::paths;
+use crate::actors::control::nodes::balance::{self, Balance, Failed};
+use crate::actors::control::nodes::table::Presence;
+use crate::actors::control::relocate::{self, Cause};
 use crate::actors::control::rollout::{InstanceCrashed, Rollout};
+use crate::actors::control::{paths, placing, render};
 use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::domain::id::InstanceId;
 use crate::domain::plan::Step;
+use crate::domain::view::PlanAction;
 use actix::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, oneshot};
+
+/// How often a node is looked for when none takes an instance.
+const PLACE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Something about this instance has changed: look again.
 #[derive(Message)]
@@ -51,6 +58,16 @@ pub async fn carry(shared: &Arc<Shared>, step: Step) -> Result<Result<(), Failur
         .map_err(|_| format!("the actor at {path:?} crashed over it"))
 }
 
+/// The presence of a node has changed that this instance may have to do with.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct NodeChanged;
+
+/// Move to another node, although it serves where it is: a drain, or an operator's wish.
+#[derive(Message)]
+#[rtype(result = "Result<(), Failure>")]
+pub struct MoveAway(pub Cause);
+
 /// Try again at once instead of waiting.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -69,13 +86,22 @@ pub struct Args {
 pub struct Instance {
     shared: Arc<Shared>,
     id: InstanceId,
-    carrying: Option<(SpawnHandle, oneshot::Sender<Result<(), Failure>>)>,
+    carrying: Option<Carrying>,
     retry: Option<SpawnHandle>,
+    /// It is being moved to another node.
+    moving: Option<SpawnHandle>,
     /// Held while the assignment of a start is on its way: a step must see the container that it puts on the
     /// node, or an update would leave that running beside the new one.
     assigning: Arc<Mutex<()>>,
     last_crash: Option<String>,
     recovering: bool,
+}
+
+/// A step that is being carried out.
+struct Carrying {
+    work: SpawnHandle,
+    step: Step,
+    reply: oneshot::Sender<Result<(), Failure>>,
 }
 
 impl Actor for Instance {
@@ -90,6 +116,7 @@ impl Actor for Instance {
             return;
         }
         match placement.gave_up {
+            0 if self.is_homeless() => self.rehome(Cause::NodeLost, ctx),
             0 => self.assign(ctx),
             times => self.wait_to_retry(times, ctx),
         }
@@ -106,6 +133,7 @@ impl Child for Instance {
             id,
             carrying: None,
             retry: None,
+            moving: None,
             assigning: Arc::default(),
             last_crash: None,
             recovering: false,
@@ -122,9 +150,74 @@ impl Instance {
             .is_some_and(|app| app.record.is_stopped(&full_name, self.id.no))
     }
 
-    /// The container that counts: the newest version.
+    /// The container that counts: the one that is placed, or else the newest version.
     fn cell(&self) -> Option<Arc<ContainerCell>> {
-        self.shared.node.of(&self.id).pop()
+        let mut cells = self.shared.node.of(&self.id);
+        let placed = self.shared.world.placement(&self.id);
+        let name = placed.map(|p| render::name_of(&p));
+        let found = cells.iter().find(|c| Some(c.name()) == name.as_deref());
+        found.cloned().or_else(|| cells.pop())
+    }
+
+    /// Whether its node is down, or gone from the cluster.
+    fn is_homeless(&self) -> bool {
+        let Some(placement) = self.shared.world.placement(&self.id) else {
+            return false;
+        };
+        let node = self.shared.nodes.get(&placement.node);
+        node.is_none_or(|n| n.presence() == Presence::Down)
+    }
+
+    fn is_bound(&self) -> bool {
+        let app = self.shared.world.app(&self.id.app);
+        app.is_some_and(|app| relocate::is_bound(&app.record, &self.id))
+    }
+
+    /// Finds another node, then goes on with what it was at: the step in progress, or just running.
+    fn rehome(&mut self, cause: Cause, ctx: &mut Context<Self>) {
+        if self.moving.is_some() {
+            return;
+        }
+        if self.is_bound() {
+            // What it wrote is on that node: it waits for it.
+            let reason = "its data is on a node that is down; it goes on when that is back, or move it with `lain drift`";
+            self.set_unplaced(Some(reason.to_owned()));
+            return;
+        }
+        if let Some(carrying) = &self.carrying {
+            ctx.cancel_future(carrying.work);
+        }
+        let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
+        let work = async move { relocate::rehome(&shared, &id, &cause).await };
+        let handle = ctx.spawn(work.into_actor(self).map(|outcome, actor, ctx| {
+            actor.moving = None;
+            match outcome {
+                Ok(_) => match actor.carrying.take() {
+                    Some(carrying) => actor.begin(carrying.step, carrying.reply, ctx),
+                    None => actor.assign(ctx),
+                },
+                Err(reason) => {
+                    actor.set_unplaced(Some(reason));
+                    // Nodes come and go; each look costs little.
+                    ctx.run_later(PLACE_AGAIN, |_, ctx| ctx.notify(NodeChanged));
+                }
+            }
+        }));
+        self.moving = Some(handle);
+    }
+
+    fn set_unplaced(&self, reason: Option<String>) {
+        let mut changed = false;
+        self.shared.world.change_placement(&self.id, |p| {
+            changed = p.unplaced != reason;
+            p.unplaced = reason.clone();
+        });
+        if let (true, Some(reason)) = (changed, reason) {
+            let text = format!("{} waits: {reason}", self.id);
+            self.shared
+                .hub
+                .emit(Event::new("instance_unplaced", Level::Error, text).instance(&self.id));
+        }
     }
 
     fn assign(&mut self, ctx: &mut Context<Self>) {
@@ -148,7 +241,8 @@ impl Instance {
 
     fn wait_to_retry(&mut self, times: u32, ctx: &mut Context<Self>) {
         let settings = &self.shared.settings;
-        let pause = retry_pause(times, settings.degraded_retry, settings.degraded_retry_max);
+        let pause =
+            relocate::retry_pause(times, settings.degraded_retry, settings.degraded_retry_max);
         let due = self.shared.clock.now_utc() + pause;
         self.shared.world.set_retry(&self.id, Some(due));
         self.retry = Some(ctx.run_later(pause, |actor, ctx| {
@@ -157,7 +251,35 @@ impl Instance {
         }));
     }
 
-    /// The node gave up: this actor crashes, and its next incarnation waits before it tries again.
+    /// The node gave up: it is tried on another one, until several have given up on it.
+    fn escalate(&mut self, reason: String, ctx: &mut Context<Self>) {
+        let placement = self.shared.world.placement(&self.id);
+        if let Some(placement) = &placement {
+            let failed = Failed {
+                node: placement.node.clone(),
+                instance: self.id.clone(),
+            };
+            self.shared.tell::<Balance, _>(balance::PATH, failed);
+        }
+        let failed = placement.map_or(0, |p| {
+            let before = p.failed_on.iter().filter(|f| f.0 != p.node).count();
+            before + 1
+        });
+        let others = self.shared.nodes.all();
+        let here = self.cell().map(|c| c.node().clone());
+        let others = others.iter().filter(|n| {
+            placing::state_of(n) == crate::domain::placement::NodeState::Ready
+                && Some(&n.name) != here.as_ref()
+        });
+        if !self.is_bound() && relocate::try_elsewhere(failed, others.count()) {
+            self.rehome(Cause::GaveUp(reason), ctx);
+        } else {
+            self.give_up(reason, ctx);
+        }
+    }
+
+    /// All that can be tried was tried: this actor crashes, and its next incarnation waits before it tries
+    /// again.
     fn give_up(&mut self, reason: String, ctx: &mut Context<Self>) {
         let times = self
             .shared
@@ -202,8 +324,10 @@ impl Instance {
             );
         }
         match phase {
-            Phase::GaveUp(reason) if self.carrying.is_none() && self.retry.is_none() => {
-                self.give_up(reason, ctx)
+            Phase::GaveUp(reason)
+                if self.carrying.is_none() && self.retry.is_none() && self.moving.is_none() =>
+            {
+                self.escalate(reason, ctx)
             }
             Phase::Finished(exit)
                 if self
@@ -231,7 +355,7 @@ impl Instance {
             .shared
             .world
             .placement(&self.id)
-            .is_none_or(|p| p.gave_up == 0)
+            .is_none_or(|p| p.gave_up == 0 && p.failed_on.is_empty())
         {
             return;
         }
@@ -248,10 +372,10 @@ impl Instance {
                 })
             });
             if lasted {
-                actor
-                    .shared
-                    .world
-                    .change_placement(&actor.id, |p| p.gave_up = 0);
+                actor.shared.world.change_placement(&actor.id, |p| {
+                    p.gave_up = 0;
+                    p.failed_on.clear();
+                });
                 actor
                     .shared
                     .recorder
@@ -266,14 +390,32 @@ impl Instance {
     }
 }
 
-/// The pause before attempt `times`: doubles from `first` up to `most`.
-pub fn retry_pause(times: u32, first: Duration, most: Duration) -> Duration {
-    first
-        .saturating_mul(
-            1u32.checked_shl(times.saturating_sub(1))
-                .unwrap_or(u32::MAX),
-        )
-        .min(most)
+impl Instance {
+    fn begin(
+        &mut self,
+        step: Step,
+        reply: oneshot::Sender<Result<(), Failure>>,
+        ctx: &mut Context<Self>,
+    ) {
+        let (shared, assigning) = (Arc::clone(&self.shared), Arc::clone(&self.assigning));
+        let begun = step.clone();
+        let homeless = self.is_homeless();
+        let work = async move {
+            drop(assigning.lock().await);
+            if homeless && relocate::needs_a_node(&begun) {
+                // Its node was lost before the step began.
+                relocate::rehome(&shared, &begun.instance, &Cause::NodeLost).await?;
+            }
+            carry::carry_out(shared, begun).await
+        };
+        let work = ctx.spawn(work.into_actor(self).map(|outcome, actor, ctx| {
+            if let Some(Carrying { reply, .. }) = actor.carrying.take() {
+                let _ = reply.send(outcome);
+            }
+            actor.look(ctx);
+        }));
+        self.carrying = Some(Carrying { work, step, reply });
+    }
 }
 
 impl Handler<Look> for Instance {
@@ -297,7 +439,7 @@ impl Handler<RetryNow> for Instance {
 impl Handler<Carry> for Instance {
     type Result = ();
     fn handle(&mut self, Carry { step, reply }: Carry, ctx: &mut Self::Context) {
-        if let Some((work, reply)) = self.carrying.take() {
+        if let Some(Carrying { work, reply, .. }) = self.carrying.take() {
             ctx.cancel_future(work);
             // Whoever asked may be gone: the newer step stands all the same. So below.
             let _ = reply.send(Err(Failure::from(
@@ -308,34 +450,40 @@ impl Handler<Carry> for Instance {
             ctx.cancel_future(retry);
         }
         self.shared.world.set_retry(&self.id, None);
-        let (shared, assigning) = (Arc::clone(&self.shared), Arc::clone(&self.assigning));
-        let work = async move {
-            drop(assigning.lock().await);
-            carry::carry_out(shared, step).await
-        };
-        let handle = ctx.spawn(work.into_actor(self).map(|outcome, actor, ctx| {
-            if let Some((_, reply)) = actor.carrying.take() {
-                let _ = reply.send(outcome);
-            }
-            actor.look(ctx);
-        }));
-        self.carrying = Some((handle, reply));
+        if let Some(moving) = self.moving.take() {
+            ctx.cancel_future(moving);
+        }
+        self.begin(step, reply, ctx);
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_the_longest() {
-        let seconds = Duration::from_secs;
-        for (times, pause) in [(0, 10), (1, 10), (2, 20), (3, 40), (6, 300), (40, 300)] {
-            assert_eq!(
-                retry_pause(times, seconds(10), seconds(300)),
-                seconds(pause),
-                "{times}"
-            );
+impl Handler<NodeChanged> for Instance {
+    type Result = ();
+    fn handle(&mut self, _: NodeChanged, ctx: &mut Self::Context) {
+        if self.is_homeless() {
+            if self.retry.is_none() && !self.is_stopped() {
+                self.rehome(Cause::NodeLost, ctx);
+            }
+        } else if self
+            .shared
+            .world
+            .placement(&self.id)
+            .is_some_and(|p| p.unplaced.is_some())
+        {
+            self.set_unplaced(None);
+            self.assign(ctx);
         }
+    }
+}
+
+impl Handler<MoveAway> for Instance {
+    type Result = ResponseActFuture<Self, Result<(), Failure>>;
+    fn handle(&mut self, MoveAway(cause): MoveAway, _: &mut Self::Context) -> Self::Result {
+        if self.carrying.is_some() || self.moving.is_some() || self.retry.is_some() {
+            let busy = Failure::from(format!("{} is being changed already", self.id));
+            return Box::pin(std::future::ready(Err(busy)).into_actor(self));
+        }
+        let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
+        Box::pin(async move { relocate::move_away(&shared, &id, &cause).await }.into_actor(self))
     }
 }

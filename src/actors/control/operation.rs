@@ -2,8 +2,9 @@
 //!
 //! Called by `rollout`. Everything here may be repeated after a crash at any point.
 
+use crate::actors::agent::node;
 use crate::actors::control::rollout::{Begin, Rollout};
-use crate::actors::control::{app, carry, paths, render};
+use crate::actors::control::{app, carry, paths, placing, render};
 use crate::actors::hub::{Event, Level};
 use crate::actors::shared::Shared;
 use crate::domain::id::{AppName, InstanceId, OperationId};
@@ -112,12 +113,24 @@ fn remaining(view: &OperationView, placements: &[Placement]) -> Vec<Step> {
 async fn place(shared: &Arc<Shared>, record: &AppRecord, steps: &[Step]) -> Result<(), String> {
     let mut taken = HashSet::new();
     let mut fresh = Vec::new();
-    for step in steps.iter().filter(|s| s.action == PlanAction::Create) {
+    let creates = steps.iter().filter(|s| s.action == PlanAction::Create);
+    let creates: Vec<&Step> = creates.collect();
+    let mut wanted = Vec::with_capacity(creates.len());
+    for step in &creates {
         let proc = record
             .proc(&step.instance.proc)
             .ok_or_else(|| format!("proc {} is gone", step.instance.proc))?;
-        let mut placement = carry::allocate(shared, &step.instance, &proc, &taken)?;
-        taken.extend(placement.ports.iter().map(|p| p.1));
+        wanted.push((step.instance.clone(), proc, step.version));
+    }
+    // From the choice of nodes to the mirror that the next choice looks at, nobody else chooses.
+    let _turn = shared.placing.lock().await;
+    let nodes = match wanted.is_empty() {
+        true => Vec::new(),
+        false => placing::place_new(shared, &wanted)?,
+    };
+    for ((step, (id, proc, _)), node) in creates.iter().zip(&wanted).zip(&nodes) {
+        let mut placement = carry::allocate(shared, node, id, proc, &taken)?;
+        taken.extend(placement.ports.iter().map(|p| (node.name.clone(), p.1)));
         (placement.version, placement.role) = (step.version, step.role);
         fresh.push(placement);
     }
@@ -146,7 +159,7 @@ async fn place(shared: &Arc<Shared>, record: &AppRecord, steps: &[Step]) -> Resu
     }
     for placement in fresh {
         for cell in shared.node.of(&placement.instance) {
-            cell.change(|o| o.role = placement.role);
+            node::set_role(shared, &cell, placement.role);
         }
         shared.world.put_placement(placement);
     }

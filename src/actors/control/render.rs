@@ -49,6 +49,15 @@ pub fn container_name(id: &InstanceId, counters: Counters) -> String {
     )
 }
 
+/// The name of the container that a placement stands for.
+pub fn name_of(placement: &crate::domain::record::Placement) -> String {
+    let counters = Counters {
+        version: placement.version,
+        drift: placement.drift,
+    };
+    container_name(&placement.instance, counters)
+}
+
 /// The image of a proc: its own, the release's, or LAIN's `<registry>/<app>:release-<meta version>`.
 ///
 /// # Errors

@@ -8,13 +8,14 @@ use crate::actors::agent::node;
 use crate::actors::agent::put_away::Removal;
 use crate::actors::control::app;
 use crate::actors::control::carry;
+use crate::actors::control::placing;
 use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::Record;
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::domain::cron::{self, Due};
 use crate::domain::id::{AppName, InstanceId, ProcType};
-use crate::domain::record::keys;
+use crate::domain::record::{AppRecord, Placement, keys};
 use crate::domain::spec::model::ProcSpec;
 use crate::domain::view::RunView;
 use crate::ports::store::Change;
@@ -264,12 +265,29 @@ impl Schedule {
     }
 }
 
+/// A node and host ports for a run.
+async fn place_run(
+    shared: &Arc<Shared>,
+    id: &InstanceId,
+    proc: &ProcSpec,
+    record: &AppRecord,
+) -> Result<Placement, String> {
+    let version = record.version(&proc.full_name());
+    let _turn = shared.placing.lock().await;
+    let wanted = [(id.clone(), proc.clone(), version)];
+    let nodes = placing::place_new(shared, &wanted)?;
+    let node = nodes.first().ok_or("there is no node")?;
+    let placement = carry::allocate(shared, node, id, proc, &HashSet::new())?;
+    shared.world.put_placement(placement.clone());
+    Ok(placement)
+}
+
 /// Places and starts one run: durable first, so that a restart of lain finds it.
 async fn start_run(shared: &Arc<Shared>, id: &InstanceId, proc: &ProcSpec) -> Result<(), String> {
     let app = shared.world.app(&id.app).ok_or("the app is gone")?;
     let mut placement = match shared.world.placement(id) {
         Some(placement) => placement,
-        None => carry::allocate(shared, id, proc, &HashSet::new())?,
+        None => place_run(shared, id, proc, &app.record).await?,
     };
     let version = app.record.version(&proc.full_name());
     // A run of another version leaves nothing behind of the one before.

@@ -1,16 +1,19 @@
 //! From the mirror of the store and the cells of the node to what the API shows. Reads only, never waits.
 
 use crate::actors::agent::cell::{ContainerCell, Observed, Phase};
+use crate::actors::control::nodes::table::{Node, Presence};
 use crate::actors::control::world::Versioned;
-use crate::actors::control::{paths, render};
+use crate::actors::control::{paths, placing, render};
 use crate::actors::shared::{EngineState, Shared};
 use crate::domain::cron;
 use crate::domain::id::{AppName, ProcType};
+use crate::domain::placement::NodeState;
 use crate::domain::record::{AppRecord, Placement};
 use crate::domain::spec::model::{AppType, ProcSpec, ProcStrategy};
 use crate::domain::view::{
     AppState, AppView, Endpoint, InstanceRole, InstanceState, InstanceView, NodeView, ProcView,
 };
+use crate::ports::runtime::EngineInfo;
 use std::sync::Arc;
 
 /// An app.
@@ -220,10 +223,11 @@ fn proc_state(
 pub fn instance(shared: &Shared, record: &AppRecord, placement: &Placement) -> InstanceView {
     let id = &placement.instance;
     let cells = shared.node.of(id);
-    // While two versions overlap, the placed one is what clients reach.
+    // While two containers overlap, the placed one is what clients reach.
+    let name = render::name_of(placement);
     let cell = cells
         .iter()
-        .find(|c| c.assignment.version == placement.version)
+        .find(|c| c.name() == name)
         .or_else(|| cells.last());
     let seen = cell.map(|c| c.seen());
     let (state, reason) = instance_state(shared, record, placement, seen.as_ref());
@@ -246,7 +250,7 @@ pub fn instance(shared: &Shared, record: &AppRecord, placement: &Placement) -> I
             .map(ToString::to_string),
         version: cell.map_or(placement.version, |c| c.assignment.version),
         ip: alive.and_then(|o| o.ip).map(|ip| ip.to_string()),
-        endpoints: cell.map(endpoints).unwrap_or_default(),
+        endpoints: cell.map(|c| endpoints(shared, c)).unwrap_or_default(),
         started_at: alive.and_then(|o| o.started_at),
         restarts: placement.restarts,
         restart_at: shared
@@ -262,9 +266,16 @@ pub fn instance(shared: &Shared, record: &AppRecord, placement: &Placement) -> I
     }
 }
 
-fn endpoints(cell: &Arc<ContainerCell>) -> Vec<Endpoint> {
-    cell.published()
-        .map(|(port, address)| Endpoint { port, address })
+fn endpoints(shared: &Shared, cell: &Arc<ContainerCell>) -> Vec<Endpoint> {
+    let host = placing::address_of(shared, cell.node());
+    cell.assignment
+        .container
+        .ports
+        .iter()
+        .map(|p| Endpoint {
+            port: p.container,
+            address: std::net::SocketAddr::new(host.unwrap_or(p.host_ip), p.host_port).to_string(),
+        })
         .collect()
 }
 
@@ -275,6 +286,9 @@ fn instance_state(
     seen: Option<&Observed>,
 ) -> (InstanceState, Option<String>) {
     let id = &placement.instance;
+    if let Some(reason) = &placement.unplaced {
+        return (InstanceState::Pending, Some(reason.clone()));
+    }
     if let Some(due) = shared.world.retry(id) {
         let crash = placement
             .last_crash
@@ -333,42 +347,71 @@ fn instance_state(
     }
 }
 
-/// This node.
-pub fn node(shared: &Shared) -> NodeView {
-    let placements = shared.world.all_placements();
-    let state = shared.engine.borrow().clone();
-    let (word, reason, info) = match state {
-        EngineState::Up(info) => ("ready", None, Some(info)),
-        EngineState::Down(reason) => ("down", Some(reason), None),
-        EngineState::Unknown => (
-            "down",
-            Some("the engine has not answered yet".to_owned()),
-            None,
-        ),
+/// A node.
+pub fn node(shared: &Shared, node: &Node) -> NodeView {
+    let placements = shared.world.placements_on(&node.name);
+    let here = shared
+        .node
+        .all()
+        .into_iter()
+        .filter(|c| c.node() == &node.name);
+    let containers = here.filter(|c| c.look(Observed::is_alive)).count();
+    let record = node.record();
+    let facts = match node.local {
+        true => None,
+        false => node.facts(),
+    };
+    let (info, trouble) = match (&facts, node.local) {
+        (Some(facts), _) => (facts.engine.clone(), facts.engine_trouble.clone()),
+        (None, true) => local_engine(shared),
+        (None, false) => (None, Some("it has not been heard of yet".to_owned())),
+    };
+    let (presence, reason, _) = node.standing();
+    let mut reasons: Vec<String> = reason.into_iter().collect();
+    reasons.extend(record.cordoned.clone());
+    reasons.extend(trouble);
+    let findings = facts
+        .as_ref()
+        .map(|f| f.findings.clone())
+        .unwrap_or_default();
+    reasons.extend(findings);
+    let state = match placing::state_of(node) {
+        NodeState::Ready if info.is_none() => "down",
+        // Connected, but its engine is away or its disk is full.
+        NodeState::Suspect if presence == Presence::Up => "unfit",
+        state => state.as_str(),
     };
     NodeView {
-        name: shared.settings.node.to_string(),
-        state: word.to_owned(),
-        reason,
+        name: node.name.to_string(),
+        state: state.to_owned(),
+        reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
         engine: info.as_ref().map_or_else(
             || format!("{:?}", shared.runtime.kind()).to_lowercase(),
             |i| format!("{:?}", i.kind).to_lowercase(),
         ),
         engine_version: info.as_ref().map(|i| i.version.clone()).unwrap_or_default(),
-        cpus: info.as_ref().map_or(shared.settings.site.cpus, |i| i.cpus),
-        memory: info.as_ref().map_or(0, |i| i.memory),
+        cpus: facts
+            .as_ref()
+            .map(|f| f.cpus)
+            .or_else(|| info.as_ref().map(|i| i.cpus))
+            .unwrap_or(shared.settings.site.cpus),
+        memory: facts
+            .as_ref()
+            .map(|f| f.memory)
+            .or_else(|| info.as_ref().map(|i| i.memory))
+            .unwrap_or(0),
         memory_reserved: placements.iter().map(|p| p.resources.1).sum(),
-        containers: u32::try_from(
-            shared
-                .node
-                .all()
-                .iter()
-                .filter(|c| c.look(Observed::is_alive))
-                .count(),
-        )
-        .unwrap_or(0),
-        labels: std::collections::BTreeMap::new(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        containers: u32::try_from(containers).unwrap_or(0),
+        labels: record.all_labels(),
+        version: facts.map_or_else(|| env!("CARGO_PKG_VERSION").to_owned(), |f| f.version),
         warnings: info.map(|i| i.warnings).unwrap_or_default(),
+    }
+}
+
+fn local_engine(shared: &Shared) -> (Option<EngineInfo>, Option<String>) {
+    match shared.engine.borrow().clone() {
+        EngineState::Up(info) => (Some(info), None),
+        EngineState::Down(reason) => (None, Some(reason)),
+        EngineState::Unknown => (None, Some("the engine has not answered yet".to_owned())),
     }
 }

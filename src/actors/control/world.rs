@@ -2,7 +2,7 @@
 //!
 //! The store is the truth: a change is committed there first, then put here. Loaded whole at start.
 
-use crate::domain::id::{AppName, InstanceId, OperationId};
+use crate::domain::id::{AppName, InstanceId, NodeName, OperationId};
 use crate::domain::record::{AppRecord, Placement, keys};
 use crate::domain::view::{OperationView, RunView};
 use crate::ports::store::{Entry, Store, StoreError};
@@ -31,8 +31,8 @@ pub struct Versioned {
 struct State {
     apps: BTreeMap<AppName, Versioned>,
     placements: BTreeMap<AppName, BTreeMap<InstanceId, Placement>>,
-    /// How many placements each host port is given to.
-    ports: HashMap<u16, u32>,
+    /// How many placements each host port of each node is given to.
+    ports: HashMap<(NodeName, u16), u32>,
     operations: VecDeque<Arc<OperationView>>,
     runs: BTreeMap<(AppName, String), Vec<RunView>>,
     retries: BTreeMap<InstanceId, DateTime<Utc>>,
@@ -42,7 +42,8 @@ struct State {
 impl State {
     fn put_placement(&mut self, placement: Placement) {
         for &(_, host) in &placement.ports {
-            *self.ports.entry(host).or_default() += 1;
+            let key = (placement.node.clone(), host);
+            *self.ports.entry(key).or_default() += 1;
         }
         let all = self
             .placements
@@ -56,10 +57,11 @@ impl State {
     /// Gives back the host ports of a placement that is gone or replaced.
     fn release(&mut self, placement: &Placement) {
         for (_, host) in &placement.ports {
-            if let Some(count) = self.ports.get_mut(host) {
+            let key = (placement.node.clone(), *host);
+            if let Some(count) = self.ports.get_mut(&key) {
                 *count -= 1;
                 if *count == 0 {
-                    self.ports.remove(host);
+                    self.ports.remove(&key);
                 }
             }
         }
@@ -220,6 +222,17 @@ impl World {
             .collect()
     }
 
+    /// The placements on one node.
+    pub fn placements_on(&self, node: &NodeName) -> Vec<Placement> {
+        self.read()
+            .placements
+            .values()
+            .flat_map(BTreeMap::values)
+            .filter(|p| &p.node == node)
+            .cloned()
+            .collect()
+    }
+
     /// One placement.
     pub fn placement(&self, id: &InstanceId) -> Option<Placement> {
         self.read().placements.get(&id.app)?.get(id).cloned()
@@ -283,9 +296,9 @@ impl World {
         }
     }
 
-    /// Whether a host port is given to some instance.
-    pub fn is_port_allocated(&self, port: u16) -> bool {
-        self.read().ports.contains_key(&port)
+    /// Whether a host port of a node is given to some instance.
+    pub fn is_port_allocated(&self, node: &NodeName, port: u16) -> bool {
+        self.read().ports.contains_key(&(node.clone(), port))
     }
 
     /// The last runs of a cron or oneshot proc, newest first.

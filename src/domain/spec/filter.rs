@@ -3,6 +3,7 @@
 //! Part of `model`, which re-exports them; read by placement.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use utoipa::ToSchema;
 
 /// A placement filter, Swarm's words: `constraint:KEY==VALUE`.
@@ -40,4 +41,21 @@ pub enum FilterOperator {
     SoftEqual,
     /// `!=~`
     SoftNotEqual,
+}
+
+/// As it is written in `lain.yaml`: `constraint:disk==ssd`.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            FilterKind::Constraint => "constraint",
+            FilterKind::Affinity => "affinity",
+        };
+        let (operator, soft) = match self.operator {
+            FilterOperator::Equal => ("==", ""),
+            FilterOperator::NotEqual => ("!=", ""),
+            FilterOperator::SoftEqual => ("==", "~"),
+            FilterOperator::SoftNotEqual => ("!=", "~"),
+        };
+        write!(f, "{kind}:{}{operator}{soft}{}", self.key, self.value)
+    }
 }

@@ -205,6 +205,10 @@ pub struct ProcSpec {
     pub filters: Vec<Filter>,
     /// Never re-placed automatically; never runs twice.
     pub stateful: bool,
+    /// Runs at most once at any moment, wherever: a node that lost the control host stops it, before it is
+    /// started on another one.
+    #[serde(default)]
+    pub exclusive: bool,
     /// How long to wait after a start before going on with the next instance of an update.
     #[serde(with = "duration_text")]
     #[schema(value_type = String)]

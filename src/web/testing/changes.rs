@@ -327,6 +327,8 @@ fn carry_out(
             last_crash: before.and_then(|p| p.last_crash),
             gave_up: 0,
             finished: None,
+            failed_on: Vec::new(),
+            unplaced: None,
         });
     }
     placements.sort_by(|a, b| a.instance.cmp(&b.instance));

@@ -130,7 +130,11 @@ impl Handle {
     fn ports(&self) -> Finding {
         let (low, high) = self.shared.settings.port_range;
         let used = (low..=high)
-            .filter(|&p| self.shared.world.is_port_allocated(p))
+            .filter(|&p| {
+                self.shared
+                    .world
+                    .is_port_allocated(&self.shared.settings.node, p)
+            })
             .count();
         let all = usize::from(high - low) + 1;
         let text =

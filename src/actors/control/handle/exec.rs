@@ -2,6 +2,8 @@
 
 use super::Handle;
 use crate::actors::agent::cell::Phase;
+use crate::actors::control::nodes::ops;
+use crate::actors::control::placing;
 use crate::actors::control::render::{self, Counters};
 use crate::domain::id::{AppName, InstanceId, ProcName};
 use crate::domain::labels;
@@ -28,14 +30,17 @@ impl Handle {
             .of(instance)
             .into_iter()
             .rev()
-            .find_map(|c| c.look(|o| (o.phase == Phase::Running).then(|| o.id.clone()).flatten()));
-        let Some(id) = running else {
+            .find_map(|c| {
+                let id = c.look(|o| (o.phase == Phase::Running).then(|| o.id.clone()).flatten())?;
+                Some((c.node().clone(), id))
+            });
+        let Some((node, id)) = running else {
             return Err(ControlError::Conflict(format!(
                 "{instance} does not run now; see `lain ps -a {}`",
                 instance.app
             )));
         };
-        Ok(self.shared.runtime.exec(&id, request).await?)
+        Ok(ops::exec(&self.shared, &node, &id, request).await?)
     }
 
     /// A container like an instance's, without its ports and out of the supervisors' sight.
@@ -63,24 +68,15 @@ impl Handle {
             version: record.version(&spec.full_name()),
             drift: 0,
         };
-        let mut container = render::container(
-            &self.shared.settings.site,
-            &record.current,
-            &spec,
-            &id,
-            counters,
-            &[],
-        )
-        .map_err(ControlError::Conflict)?;
+        let node = placing::node_for_one_off(&self.shared, app, &spec)?;
+        let site = placing::site_of(&self.shared, &node);
+        let mut container = render::container(&site, &record.current, &spec, &id, counters, &[])
+            .map_err(ControlError::Conflict)?;
         container.name = format!("{}.run-{}", id.group(), uuid::Uuid::now_v7().simple());
         // Not an instance: reconciliation, which goes by the owner's label, leaves it alone.
         container
             .labels
             .retain(|key, _| key != labels::OWNER && !key.starts_with(labels::PREFIX));
-        self.shared
-            .runtime
-            .ensure_image(&container.image, Box::new(|_| {}))
-            .await?;
-        Ok(self.shared.runtime.run(&container, request).await?)
+        Ok(ops::run_once(&self.shared, &node, &container, request).await?)
     }
 }

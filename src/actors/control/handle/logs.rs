@@ -2,6 +2,7 @@
 
 use super::Handle;
 use crate::actors::agent::cell::{ContainerCell, Phase};
+use crate::actors::control::nodes::ops;
 use crate::actors::control::world;
 use crate::actors::shared::Shared;
 use crate::domain::crash::CrashReport;
@@ -130,7 +131,7 @@ async fn read_all(
         let Some(id) = cell.look(|o| o.id.clone()) else {
             continue;
         };
-        let mut output = shared.runtime.logs(&id, request(query, None, false));
+        let mut output = ops::logs(shared, cell.node(), &id, request(query, None, false));
         while let Some(line) = output.next().await {
             match line {
                 Ok(line) => lines.push(view(&cell, line)),
@@ -225,7 +226,8 @@ fn follow_one(
                             request.since = Some(last + chrono::TimeDelta::nanoseconds(1));
                             request.tail = None;
                         }
-                        state.output = Some(state.shared.runtime.logs(&id, request));
+                        let node = state.cell.node();
+                        state.output = Some(ops::logs(&state.shared, node, &id, request));
                     }
                     None => {
                         tokio::time::sleep(RETRY).await;

@@ -8,21 +8,25 @@ mod deploy;
 mod doctor;
 mod exec;
 mod logs;
+mod nodes;
 mod tree;
+
+pub use tree::{act_on, actor_of, tree_of};
 
 use crate::actors::control::{views, world};
 use crate::actors::recorder::Record;
 use crate::actors::shared::Shared;
 use crate::domain::crash::CrashReport;
-use crate::domain::id::{AppName, CrashId, InstanceId, OperationId, ProcName};
+use crate::domain::id::{AppName, CrashId, InstanceId, NodeName, OperationId, ProcName};
 use crate::domain::record::keys;
 use crate::domain::view::{
-    ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, LogLineView,
-    NodeView, OperationView, Page, PlanAction, ScaleRequest, VersionView,
+    ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, JoinTokenView,
+    LogLineView, MovesView, NodeChange, NodeView, OperationView, Page, PlanAction, ScaleRequest,
+    VersionView, WhyView,
 };
 use crate::ports::control::{
-    Caller, ChildAction, Control, ControlError, CrashFilter, EventStream, LogsQuery, Precondition,
-    Selector,
+    Caller, ChildAction, Control, ControlError, CrashFilter, DriftRequest, EventStream, LogsQuery,
+    Precondition, Selector,
 };
 use crate::ports::runtime::{ExecRequest, ExecSession};
 use async_trait::async_trait;
@@ -263,7 +267,69 @@ impl Control for Handle {
     }
 
     async fn nodes(&self) -> Result<Vec<NodeView>, ControlError> {
-        Ok(vec![views::node(&self.shared)])
+        let nodes = self.shared.nodes.all();
+        Ok(nodes.iter().map(|n| views::node(&self.shared, n)).collect())
+    }
+
+    async fn join_token(
+        &self,
+        lifetime: Option<std::time::Duration>,
+        caller: Caller,
+    ) -> Result<JoinTokenView, ControlError> {
+        let outcome = self.make_join_token(lifetime, &caller.name).await;
+        self.audit(&caller, "node_token", "", String::new(), outcome)
+    }
+
+    async fn change_node(
+        &self,
+        node: &NodeName,
+        change: NodeChange,
+        caller: Caller,
+    ) -> Result<NodeView, ControlError> {
+        let detail = serde_json::to_string(&change).unwrap_or_default();
+        let outcome = Handle::change_node(self, node, change).await;
+        self.audit(&caller, "node_change", node.as_str(), detail, outcome)?;
+        Ok(views::node(&self.shared, &*self.find_node(node)?))
+    }
+
+    async fn remove_node(
+        &self,
+        node: &NodeName,
+        force: bool,
+        caller: Caller,
+    ) -> Result<(), ControlError> {
+        let outcome = Handle::remove_node(self, node, force).await;
+        let detail = format!("force: {force}");
+        self.audit(&caller, "node_remove", node.as_str(), detail, outcome)
+    }
+
+    async fn drain(
+        &self,
+        node: &NodeName,
+        unavailable: u32,
+        caller: Caller,
+    ) -> Result<MovesView, ControlError> {
+        let outcome = self.drain_node(node, unavailable).await;
+        let detail = format!("unavailable: {unavailable}");
+        self.audit(&caller, "node_drain", node.as_str(), detail, outcome)
+    }
+
+    async fn drift(
+        &self,
+        request: DriftRequest,
+        caller: Caller,
+    ) -> Result<MovesView, ControlError> {
+        let detail = format!("{request:?}");
+        let outcome = self.drift_instances(request);
+        self.audit(&caller, "drift", "", detail, outcome)
+    }
+
+    async fn moves(&self, id: &str) -> Result<MovesView, ControlError> {
+        self.read_moves(id)
+    }
+
+    async fn why(&self, instance: &InstanceId) -> Result<WhyView, ControlError> {
+        self.explain(instance)
     }
 
     async fn operations(
@@ -319,7 +385,7 @@ impl Control for Handle {
     }
 
     async fn actor(&self, path: &str) -> Result<ActorView, ControlError> {
-        self.read_actor(path)
+        self.read_actor(path).await
     }
 
     async fn act_on_child(

@@ -4,6 +4,7 @@ use super::Handle;
 use crate::actors::agent::process::{Process, Retire};
 use crate::actors::agent::put_away::Removal;
 use crate::actors::agent::{node, paths};
+use crate::actors::control::nodes::table::Node;
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{
     CallError, ChildType, Restart, Shutdown, State, Strategy, Supervises, TreeNode, Work,
@@ -11,16 +12,19 @@ use crate::actors::supervise::{
 use crate::domain::id::InstanceId;
 use crate::domain::spec::model::duration_text;
 use crate::domain::view::{ActorCrash, ActorView, MailboxView, RestartRecord};
+use crate::link::message::{FailureKind, Reply, Request};
 use crate::ports::control::{ChildAction, ControlError};
 use chrono::{DateTime, Utc};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Message counts are compared over at least this long for a rate.
 const RATE_OVER: Duration = Duration::from_secs(10);
 /// As deep as trees of lain are, and deeper.
 const WHOLE: usize = 64;
+/// How long a node may take to answer for one of its actors.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// What is remembered of each actor to tell its message rate.
 #[derive(Default)]
@@ -69,15 +73,48 @@ impl Handle {
         depth: Option<u32>,
     ) -> Result<ActorView, ControlError> {
         let depth = depth.map_or(WHOLE, |d| usize::try_from(d).unwrap_or(WHOLE));
-        let node = self.shared.tree().snapshot(path.trim_matches('/'), depth);
-        let node = node.ok_or_else(|| super::not_found("actor", path, std::iter::empty()))?;
-        Ok(self.view(node))
+        let path = path.trim_matches('/');
+        if let Some(node) = self.snapshot(path, depth) {
+            return Ok(node);
+        }
+        // Perhaps an actor of another host: as its agent last told.
+        let found = nodes_of(&self.shared)
+            .filter(|node| path.starts_with(&paths::node(&node.name)))
+            .find_map(|node| find(&*node.tree()?, path).cloned());
+        let mut view = found.ok_or_else(|| super::not_found("actor", path, std::iter::empty()))?;
+        prune(&mut view, depth);
+        Ok(view)
     }
 
-    pub(super) fn read_actor(&self, path: &str) -> Result<ActorView, ControlError> {
+    /// The tree of this process from `path` on, with those of other hosts under their nodes.
+    fn snapshot(&self, path: &str, depth: usize) -> Option<ActorView> {
+        let node = self.shared.tree().snapshot(path, depth)?;
+        let mut view = self.view(node);
+        for node in nodes_of(&self.shared) {
+            if let Some(tree) = node.tree() {
+                graft(&mut view, &tree, depth);
+            }
+        }
+        Some(view)
+    }
+
+    pub(super) async fn read_actor(&self, path: &str) -> Result<ActorView, ControlError> {
+        let path = path.trim_matches('/');
+        if let Some(node) = self.host_of(path) {
+            let path = path.to_owned();
+            return ask_for_actor(&node, Request::Actor { path }).await;
+        }
         let mut view = self.read_tree(path, Some(0))?;
         view.detail = detail(&self.shared, &view.path);
         Ok(view)
+    }
+
+    /// The other host that an actor lives on.
+    fn host_of(&self, path: &str) -> Option<Arc<Node>> {
+        nodes_of(&self.shared).find(|node| {
+            path.strip_prefix(&paths::node(&node.name))
+                .is_some_and(|rest| rest.starts_with('/'))
+        })
     }
 
     fn view(&self, node: TreeNode) -> ActorView {
@@ -179,6 +216,11 @@ impl Handle {
         action: ChildAction,
     ) -> Result<ActorView, ControlError> {
         let path = path.trim_matches('/');
+        if let Some(node) = self.host_of(path) {
+            let restart = action == ChildAction::Restart;
+            let path = path.to_owned();
+            return ask_for_actor(&node, Request::Act { path, restart }).await;
+        }
         let view = self.read_tree(path, Some(0))?;
         if matches!(path, "" | "web" | "store") {
             return Err(ControlError::Conflict(format!(
@@ -231,6 +273,95 @@ impl Handle {
             .find(|(prefix, _)| self.shared.tree().snapshot(prefix, 0).is_some())
             .ok_or_else(|| super::not_found("actor", path, std::iter::empty()))
     }
+}
+
+/// Nodes on other hosts.
+fn nodes_of(shared: &Shared) -> impl Iterator<Item = Arc<Node>> + use<> {
+    shared.nodes.all().into_iter().filter(|n| !n.local)
+}
+
+/// The actor at a path below `view`.
+fn find<'v>(view: &'v ActorView, path: &str) -> Option<&'v ActorView> {
+    if view.path == path {
+        return Some(view);
+    }
+    let mut children = view.children.iter();
+    children.find_map(|child| match path.starts_with(&child.path) {
+        true => find(child, path),
+        false => None,
+    })
+}
+
+/// Puts what an agent told under its node, as deep as was asked for.
+fn graft(view: &mut ActorView, tree: &ActorView, depth: usize) {
+    if view.path == tree.path {
+        view.child_count = tree.child_count;
+        view.children = tree.children.clone();
+        prune(view, depth);
+        return;
+    }
+    for child in &mut view.children {
+        if child.path.is_empty() || tree.path.starts_with(&child.path) {
+            graft(child, tree, depth.saturating_sub(1));
+        }
+    }
+}
+
+fn prune(view: &mut ActorView, depth: usize) {
+    if depth == 0 {
+        view.children.clear();
+    }
+    for child in &mut view.children {
+        prune(child, depth - 1);
+    }
+}
+
+async fn ask_for_actor(node: &Node, request: Request) -> Result<ActorView, ControlError> {
+    let unavailable = ControlError::Unavailable;
+    let mut asked = node.ask(request).await.map_err(unavailable)?;
+    let answer = tokio::time::timeout(ANSWER_WITHIN, asked.next()).await;
+    match answer {
+        Ok(Some(Reply::Actor(view))) => Ok(*view),
+        Ok(Some(Reply::Failed(failure))) => Err(match failure.kind {
+            FailureKind::NotFound => ControlError::NotFound {
+                kind: "actor",
+                name: failure.reason,
+                hint: String::new(),
+            },
+            _ => ControlError::Conflict(failure.reason),
+        }),
+        Ok(_) | Err(_) => Err(ControlError::Unavailable(format!(
+            "without an answer of node {}",
+            node.name
+        ))),
+    }
+}
+
+/// The tree from a path on, as the API shows it; `None`: nobody is there. For an agent to tell its own.
+pub fn tree_of(shared: &Arc<Shared>, path: &str) -> Option<ActorView> {
+    Handle::new(Arc::clone(shared)).read_tree(path, None).ok()
+}
+
+/// One actor in detail. For an agent to tell its own.
+///
+/// # Errors
+/// [`ControlError::NotFound`].
+pub fn actor_of(shared: &Arc<Shared>, path: &str) -> Result<ActorView, ControlError> {
+    let mut view = Handle::new(Arc::clone(shared)).read_tree(path, Some(0))?;
+    view.detail = detail(shared, &view.path);
+    Ok(view)
+}
+
+/// Restarts or terminates an actor. For an agent to do it to its own.
+///
+/// # Errors
+/// As the API has them.
+pub async fn act_on(
+    shared: &Arc<Shared>,
+    path: &str,
+    action: ChildAction,
+) -> Result<ActorView, ControlError> {
+    Handle::new(Arc::clone(shared)).act(path, action).await
 }
 
 fn refused(path: &str, error: &CallError) -> ControlError {

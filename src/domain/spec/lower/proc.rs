@@ -33,6 +33,7 @@ pub(super) fn lower(declared: &Declared<'_>, report: &mut Report<'_>) -> ProcSpe
     let health = health::lower(declared, &ports, setup_time, report);
     let volumes = volumes(declared, report);
     let stateful = flag(body, "stateful");
+    let exclusive = flag(body, "exclusive");
     let portal = declared.proc_type == ProcType::Portal;
     ProcSpec {
         name: declared.name.clone(),
@@ -52,7 +53,7 @@ pub(super) fn lower(declared: &Declared<'_>, report: &mut Report<'_>) -> ProcSpe
         https_only: flag(body, "https_only"),
         health,
         env: meanings(items(body, "env", value::env_variable)),
-        update: update(body, stateful || !volumes.is_empty()),
+        update: update(body, stateful || exclusive || !volumes.is_empty()),
         volumes,
         cloud_volumes: body.get("cloud_volumes").map(cloud_volumes),
         secret_files: strings(body, "secret_files", value::secret_file),
@@ -61,6 +62,7 @@ pub(super) fn lower(declared: &Declared<'_>, report: &mut Report<'_>) -> ProcSpe
         labels: meanings(items(body, "labels", value::label)),
         filters: meanings(items(body, "filters", value::filter)),
         stateful,
+        exclusive,
         setup_time,
         kill_timeout: duration(body, "kill_timeout").unwrap_or(DEFAULT_KILL_TIMEOUT),
         dns_search: strings(body, "dns_search", value::dns_name),

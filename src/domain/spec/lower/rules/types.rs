@@ -75,20 +75,22 @@ impl Rules<'_, '_, '_, '_> {
     }
 
     pub(super) fn stateful(&mut self) {
-        if !self.spec.stateful {
-            return;
-        }
+        let word = match (self.spec.stateful, self.spec.exclusive) {
+            (true, _) => "a `stateful` proc",
+            (false, true) => "an `exclusive` proc",
+            (false, false) => return,
+        };
         if let Some(entry) = self.entry("spares").filter(|_| self.spec.spares > 0) {
-            let message = "a `stateful` proc never runs twice, so it cannot have spares";
-            self.refuse(SpecCode::Conflict, entry, message, "");
+            let message = format!("{word} never runs twice, so it cannot have spares");
+            self.refuse(SpecCode::Conflict, entry, &message, "");
         }
         let overlapping = self.spec.update.order == UpdateOrder::StartFirst;
         if let Some(entry) = self.entry("update").filter(|_| overlapping) {
-            let message = "a `stateful` proc never runs twice, so the old one must stop first";
+            let message = format!("{word} never runs twice, so the old one must stop first");
             self.refuse(
                 SpecCode::Conflict,
                 entry,
-                message,
+                &message,
                 "`order: stop_first`, or leave `order` out",
             );
         }

@@ -1,0 +1,406 @@
+//! `nodes/node/<name>`: a node on another host.
+//!
+//! Parent: `nodes`. Owns the link to the node's agent and watches its lease: a node whose beats are missing
+//! is suspect, then down, and its instances are told. A crash of this actor costs the connection, which the
+//! agent makes anew; no container notices.
+
+use crate::actors::control::instance::{Instance, NodeChanged};
+use crate::actors::control::nodes::table::{Link, Node, Presence};
+use crate::actors::control::nodes::{join, remote};
+use crate::actors::control::{moves, paths};
+use crate::actors::hub::{Event, Level};
+use crate::actors::recorder::Record;
+use crate::actors::shared::Shared;
+use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
+use crate::domain::id::NodeName;
+use crate::link::frame::{Receiver, Sender};
+use crate::link::message::{Kept, Number, ToAgent, ToControl};
+use crate::ports::agent::NodeFacts;
+use actix::prelude::*;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How often the lease is looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// Messages that may wait for the connection.
+const OUTGOING: usize = 1024;
+
+/// The node's agent has connected.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Attach {
+    /// What it sends.
+    pub receiver: Receiver<ToControl>,
+    /// Where answers go.
+    pub sender: Sender<ToAgent>,
+    /// Which start of the agent.
+    pub boot: String,
+    /// What the node is.
+    pub facts: Box<NodeFacts>,
+}
+
+/// The node is to be left: refuse its agent, now and from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Dismiss(pub String);
+
+/// What a [`RemoteNode`] is made from.
+#[derive(Clone)]
+pub struct Args {
+    /// The environment.
+    pub shared: Arc<Shared>,
+    /// Which node.
+    pub name: NodeName,
+}
+
+/// The actor.
+pub struct RemoteNode {
+    shared: Arc<Shared>,
+    node: Arc<Node>,
+    connection: Option<SpawnHandle>,
+}
+
+impl Actor for RemoteNode {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(TICK, |actor, _| actor.tick());
+        if self.node.record().draining {
+            // Begun before a restart of lain: taken up again, one at a time.
+            moves::drain(&self.shared, &self.node.name, 1);
+        }
+    }
+}
+
+impl Child for RemoteNode {
+    type Args = Args;
+
+    async fn init(args: Args, _: Birth<Self>) -> Result<Init<Self>, ExitReason> {
+        let Args { shared, name } = args;
+        let Some(node) = shared.nodes.get(&name) else {
+            return Ok(Init::Ignore);
+        };
+        // Whatever connection the incarnation before had is gone with it.
+        node.set_link(None);
+        Ok(Init::Ready(Self {
+            shared,
+            node,
+            connection: None,
+        }))
+    }
+}
+
+/// What the control host makes of a node's signs of life. Pure.
+///
+/// A node that said goodbye (its agent is restarted on purpose) is given `patience` instead of the lease:
+/// its containers run on.
+pub fn judge(
+    now: Duration,
+    last_beat: Duration,
+    linked: bool,
+    lease: Duration,
+) -> (Presence, Option<String>) {
+    let silent = now.saturating_sub(last_beat);
+    let ms = silent.as_millis();
+    if silent > lease {
+        return (
+            Presence::Down,
+            Some(format!("not heard of for {ms} ms; its lease has ended")),
+        );
+    }
+    if !linked {
+        return (
+            Presence::Suspect,
+            Some("its agent is not connected".to_owned()),
+        );
+    }
+    if silent > lease / 2 {
+        return (Presence::Suspect, Some(format!("not heard of for {ms} ms")));
+    }
+    (Presence::Up, None)
+}
+
+impl RemoteNode {
+    fn tick(&mut self) {
+        let now = self.shared.clock.monotonic();
+        let linked = self.node.link().is_some();
+        let lease = self.shared.settings.lease.length;
+        let (presence, reason) = judge(now, self.node.last_beat(), linked, lease);
+        let before = self.node.presence();
+        if !self.node.set_presence(presence, reason.clone(), now) {
+            return;
+        }
+        self.announce(before, presence, reason);
+        if presence == Presence::Down || before == Presence::Down {
+            self.tell_instances();
+        }
+    }
+
+    fn announce(&self, before: Presence, now: Presence, reason: Option<String>) {
+        let why = reason.map(|r| format!(": {r}")).unwrap_or_default();
+        let name = &self.node.name;
+        let (kind, level, text) = match (before, now) {
+            (_, Presence::Down) => (
+                "node_down",
+                Level::Error,
+                format!("node {name} is down{why}; its instances are moved to other nodes"),
+            ),
+            (_, Presence::Suspect) => (
+                "node_suspect",
+                Level::Warn,
+                format!("node {name} is suspect{why}"),
+            ),
+            (Presence::Down, Presence::Up) => (
+                "node_up",
+                Level::Info,
+                format!("node {name} is back; what was moved away meanwhile is put away there"),
+            ),
+            (_, Presence::Up) => ("node_up", Level::Info, format!("node {name} is ready")),
+        };
+        self.shared
+            .hub
+            .emit(Event::new(kind, level, text).node(name));
+    }
+
+    /// Every instance on the node looks for itself what that means for it; so do those that wait for a node.
+    fn tell_instances(&self) {
+        for placement in self.shared.world.placements_on(&self.node.name) {
+            self.shared
+                .tell::<Instance, _>(&paths::instance(&placement.instance), NodeChanged);
+        }
+    }
+
+    fn drop_connection(&mut self, ctx: &mut Context<Self>) {
+        if let Some(connection) = self.connection.take() {
+            ctx.cancel_future(connection);
+        }
+        self.node.set_link(None);
+    }
+}
+
+impl Handler<Dismiss> for RemoteNode {
+    type Result = ();
+    fn handle(&mut self, Dismiss(reason): Dismiss, ctx: &mut Self::Context) {
+        if let Some(link) = self.node.link() {
+            // Told, if that is possible, and cut off in any case.
+            let refused = ToAgent::Refused {
+                reason,
+                forever: true,
+            };
+            let _ = link.outgoing.try_send(refused);
+            ctx.run_later(Duration::from_millis(200), |actor, ctx| {
+                actor.drop_connection(ctx);
+            });
+        }
+    }
+}
+
+impl Handler<Attach> for RemoteNode {
+    type Result = ();
+    fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) {
+        self.drop_connection(ctx);
+        let Attach {
+            receiver,
+            sender,
+            boot,
+            facts,
+        } = attach;
+        let (outgoing, queue) = mpsc::channel(OUTGOING);
+        let link = Link::new(outgoing, boot);
+        self.node.beat(self.shared.clock.monotonic());
+        join::keep_facts(&self.shared, &self.node, *facts);
+        self.node.set_link(Some(Arc::clone(&link)));
+        let (shared, node) = (Arc::clone(&self.shared), Arc::clone(&self.node));
+        let work = async move {
+            let reading = read(&shared, &node, &link, receiver);
+            let writing = write(&shared, &node, sender, queue);
+            let ended = tokio::select! {
+                ended = reading => ended,
+                ended = writing => ended,
+            };
+            node.drop_link(&link);
+            ended
+        };
+        let name = self.node.name.clone();
+        let handle = ctx.spawn(work.into_actor(self).map(move |ended, actor, _| {
+            actor.connection = None;
+            match ended {
+                Ok(()) => tracing::info!(node = %name, "the agent has closed its link"),
+                Err(error) => tracing::info!(node = %name, %error, "the link has ended"),
+            }
+        }));
+        self.connection = Some(handle);
+        self.tick();
+    }
+}
+
+/// Sends what waits, and what is to be on the node whenever that changes.
+async fn write(
+    shared: &Arc<Shared>,
+    node: &Arc<Node>,
+    mut sender: Sender<ToAgent>,
+    mut queue: mpsc::Receiver<ToAgent>,
+) -> std::io::Result<()> {
+    let settings = &shared.settings.lease;
+    let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    let welcome = ToAgent::Welcome {
+        protocol: crate::link::message::PROTOCOL,
+        owner: shared.settings.site.owner.clone(),
+        beat_ms: millis(settings.beat),
+        fence_ms: millis(settings.fence),
+    };
+    sender.send(&welcome).await?;
+    let mut revisions = node.revisions();
+    let mut settled = shared.settled_signal();
+    let mut sent: Option<u64> = None;
+    loop {
+        let due = *settled.borrow() && sent != Some(*revisions.borrow_and_update());
+        if due {
+            let assign = assignments(shared, node, sent);
+            if let ToAgent::Assign { revision, .. } = &assign {
+                sent = Some(*revision);
+            }
+            sender.send(&assign).await?;
+        }
+        tokio::select! {
+            biased;
+            message = queue.recv() => match message {
+                Some(message) => sender.send(&message).await?,
+                None => return Ok(()),
+            },
+            changed = revisions.changed() => if changed.is_err() { return Ok(()) },
+            changed = settled.changed() => if changed.is_err() { return Ok(()) },
+        }
+    }
+}
+
+/// All assignments at first, then what changed.
+fn assignments(shared: &Shared, node: &Node, sent: Option<u64>) -> ToAgent {
+    match sent {
+        Some(base) => {
+            let delta = node.since(base);
+            ToAgent::Assign {
+                revision: delta.revision,
+                put: delta.put,
+                gone: delta.gone,
+                base: Some(base),
+                keep: Vec::new(),
+            }
+        }
+        None => {
+            let all = node.all();
+            let mut keep = Vec::new();
+            for placement in shared.world.placements_on(&node.name) {
+                let name = crate::actors::control::render::name_of(&placement);
+                if node.desired(&name).is_none() {
+                    keep.push(name);
+                }
+            }
+            ToAgent::Assign {
+                revision: all.revision,
+                put: all.put,
+                gone: Vec::new(),
+                base: None,
+                keep,
+            }
+        }
+    }
+}
+
+async fn read(
+    shared: &Arc<Shared>,
+    node: &Arc<Node>,
+    link: &Arc<Link>,
+    mut receiver: Receiver<ToControl>,
+) -> std::io::Result<()> {
+    let mut kept_up_to = 0;
+    while let Some(message) = receiver.next().await? {
+        // Whatever arrives is a sign of life.
+        node.beat(shared.clock.monotonic());
+        match message {
+            ToControl::Beat { seq } => {
+                // A full queue means that the agent does not read: its own fence decides then.
+                let _ = link.outgoing.try_send(ToAgent::BeatHeard { seq });
+            }
+            ToControl::Facts(facts) => join::keep_facts(shared, node, *facts),
+            ToControl::Report {
+                cells, gone, full, ..
+            } => {
+                remote::take_report(shared, node, cells, gone, full);
+            }
+            ToControl::Keep { first, records } => {
+                let last = keep(shared, first, records, kept_up_to);
+                kept_up_to = kept_up_to.max(last);
+                let _ = link
+                    .outgoing
+                    .send(ToAgent::KeptUpTo(Number { n: last }))
+                    .await;
+            }
+            ToControl::Events { events } => {
+                for event in events {
+                    shared.hub.pass_on(event);
+                }
+            }
+            ToControl::Tree(tree) => node.set_tree(*tree),
+            ToControl::Reply { id, reply } => link.answered(id, reply),
+            ToControl::Renew { csr } => match join::renew(shared, node, &csr).await {
+                Ok(certificate) => {
+                    let _ = link.outgoing.send(ToAgent::Renewed { certificate }).await;
+                }
+                Err(error) => {
+                    tracing::warn!(node = %node.name, %error, "certificate could not be renewed");
+                }
+            },
+            ToControl::Goodbye => {
+                node.beat(shared.clock.monotonic() + shared.settings.lease.patience);
+            }
+            ToControl::Join { .. } | ToControl::Hello { .. } | ToControl::Unknown => {
+                tracing::debug!(node = %node.name, "a message that does not belong here was passed over");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Keeps records that were not kept before; the number of the last one.
+fn keep(shared: &Shared, first: u64, records: Vec<Kept>, kept_up_to: u64) -> u64 {
+    let mut number = first;
+    for record in records {
+        if number > kept_up_to {
+            shared.recorder.send(match record {
+                Kept::Crash(report) => Record::Crash(report),
+                Kept::Role(id, role) => Record::Role(id, role),
+                Kept::Restarted(id) => Record::Restarted(id),
+            });
+        }
+        number += 1;
+    }
+    number - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_node_is_suspect_then_down() {
+        let ms = Duration::from_millis;
+        let lease = ms(1500);
+        for (silent, linked, wanted) in [
+            (0, true, Presence::Up),
+            (700, true, Presence::Up),
+            (800, true, Presence::Suspect),
+            (1500, true, Presence::Suspect),
+            (1501, true, Presence::Down),
+            (0, false, Presence::Suspect),
+            (1501, false, Presence::Down),
+        ] {
+            let (presence, reason) = judge(ms(10_000 + silent), ms(10_000), linked, lease);
+            assert_eq!(presence, wanted, "{silent} {linked}");
+            assert_eq!(reason.is_none(), presence == Presence::Up);
+        }
+        // A beat that lies in the future: patience.
+        assert_eq!(judge(ms(0), ms(9000), true, lease).0, Presence::Up);
+    }
+}

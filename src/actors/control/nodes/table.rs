@@ -1,0 +1,449 @@
+//! The nodes as the control host knows them, kept for reading; and what is to be on each.
+//!
+//! Written by the node's actor, by its link and by whoever assigns containers; read by placement and by the
+//! views, none of which ever waits for an actor. Desired containers are soft: `instance` actors assign them
+//! anew after a restart.
+
+use crate::domain::id::NodeName;
+use crate::domain::view::ActorView;
+use crate::link::message::{Input, Reply, Request, ToAgent};
+use crate::ports::agent::{Desired, NodeFacts, NodeRecord};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Parts of an answer that may wait for their reader before the request is given up.
+const REPLIES_WAITING: usize = 4096;
+
+/// Whether a node can be counted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Presence {
+    /// Its link stands and its beats arrive.
+    Up,
+    /// Its beats are missing, or its link is gone; its lease still runs.
+    Suspect,
+    /// Its lease has ended.
+    Down,
+}
+
+/// One node.
+pub struct Node {
+    /// Its name.
+    pub name: NodeName,
+    /// It is in this very process.
+    pub local: bool,
+    state: Mutex<State>,
+    revision: watch::Sender<u64>,
+    changed: watch::Sender<u64>,
+    last_beat: AtomicU64,
+    next_request: AtomicU64,
+}
+
+struct State {
+    record: NodeRecord,
+    presence: Presence,
+    reason: Option<String>,
+    since: Duration,
+    facts: Option<NodeFacts>,
+    tree: Option<Arc<ActorView>>,
+    desired: BTreeMap<String, Desired>,
+    /// The revision at which each container's desired state last changed, also of those that are gone.
+    touched: BTreeMap<String, u64>,
+    link: Option<Arc<Link>>,
+}
+
+/// A connection to a node's agent.
+pub struct Link {
+    /// What is to be sent.
+    pub outgoing: mpsc::Sender<ToAgent>,
+    /// Which start of the agent it belongs to.
+    pub boot: String,
+    pending: Mutex<HashMap<u64, mpsc::Sender<Reply>>>,
+}
+
+impl Link {
+    /// A link whose messages go to `outgoing`.
+    pub fn new(outgoing: mpsc::Sender<ToAgent>, boot: String) -> Arc<Self> {
+        Arc::new(Self {
+            outgoing,
+            boot,
+            pending: Mutex::default(),
+        })
+    }
+
+    fn pending(&self) -> MutexGuard<'_, HashMap<u64, mpsc::Sender<Reply>>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands an answer to whoever asked. A reader that is too slow loses its answer, not the link.
+    pub fn answered(&self, id: u64, reply: Reply) {
+        let last = reply.is_last();
+        let mut pending = self.pending();
+        let Some(asker) = pending.get(&id) else {
+            return;
+        };
+        let failed = asker.try_send(reply).is_err();
+        if last || failed {
+            pending.remove(&id);
+        }
+        if failed && !last {
+            // Full or gone: the agent need not go on. A full queue of ours cannot lose the link either.
+            let _ = self.outgoing.try_send(ToAgent::Cancel { id });
+        }
+    }
+}
+
+/// A request to a node that is being answered.
+pub struct Asked {
+    link: Arc<Link>,
+    id: u64,
+    replies: mpsc::Receiver<Reply>,
+}
+
+impl Asked {
+    /// The next part of the answer; `None` when the link broke.
+    pub async fn next(&mut self) -> Option<Reply> {
+        self.replies.recv().await
+    }
+
+    /// Sends more input.
+    ///
+    /// # Errors
+    /// When the link is gone.
+    pub async fn input(&self, input: Input) -> Result<(), String> {
+        send_input(&self.link, self.id, input).await
+    }
+
+    /// The input side alone.
+    pub fn inputs(&self) -> (Arc<Link>, u64) {
+        (Arc::clone(&self.link), self.id)
+    }
+}
+
+/// Sends more input for a request.
+///
+/// # Errors
+/// When the link is gone.
+pub async fn send_input(link: &Link, id: u64, input: Input) -> Result<(), String> {
+    let message = ToAgent::Input { id, input };
+    let sent = link.outgoing.send(message).await;
+    sent.map_err(|_| "the link to the node is gone".to_owned())
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if self.link.pending().remove(&self.id).is_some() {
+            // Best effort: an agent that goes on answering is told again by the next part.
+            let _ = self.link.outgoing.try_send(ToAgent::Cancel { id: self.id });
+        }
+    }
+}
+
+/// What of the desired containers changed since a revision.
+#[derive(Debug, PartialEq)]
+pub struct Delta {
+    /// Up to this revision.
+    pub revision: u64,
+    /// Changed or new.
+    pub put: Vec<Desired>,
+    /// Not wanted any more.
+    pub gone: Vec<String>,
+}
+
+impl Node {
+    /// A node that is known and was not heard of yet.
+    pub fn new(record: NodeRecord, local: bool, now: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            name: record.name.clone(),
+            local,
+            state: Mutex::new(State {
+                facts: record.facts.clone(),
+                record,
+                presence: if local {
+                    Presence::Up
+                } else {
+                    Presence::Suspect
+                },
+                reason: (!local).then(|| "it has not been heard of since lain started".to_owned()),
+                since: now,
+                tree: None,
+                desired: BTreeMap::new(),
+                touched: BTreeMap::new(),
+                link: None,
+            }),
+            revision: watch::channel(1).0,
+            changed: watch::channel(0).0,
+            last_beat: AtomicU64::new(micros(now)),
+            next_request: AtomicU64::new(1),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self) {
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Wakes when its presence changes.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Wakes when what is to be on it changes.
+    pub fn revisions(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
+    /// What is durable of it.
+    pub fn record(&self) -> NodeRecord {
+        self.lock().record.clone()
+    }
+
+    /// Replaces what is durable of it, once that was committed.
+    pub fn set_record(&self, record: NodeRecord) {
+        self.lock().record = record;
+        self.tell();
+    }
+
+    /// Whether it can be counted on.
+    pub fn presence(&self) -> Presence {
+        self.lock().presence
+    }
+
+    /// Its presence, why, and since when by the monotonic clock.
+    pub fn standing(&self) -> (Presence, Option<String>, Duration) {
+        let state = self.lock();
+        (state.presence, state.reason.clone(), state.since)
+    }
+
+    /// Changes its presence; says whether that was a change.
+    pub fn set_presence(&self, presence: Presence, reason: Option<String>, now: Duration) -> bool {
+        let changed = {
+            let mut state = self.lock();
+            let changed = state.presence != presence;
+            if changed {
+                state.since = now;
+            }
+            state.presence = presence;
+            state.reason = reason;
+            changed
+        };
+        if changed {
+            self.tell();
+        }
+        changed
+    }
+
+    /// What it is, as it last said.
+    pub fn facts(&self) -> Option<NodeFacts> {
+        self.lock().facts.clone()
+    }
+
+    /// What it is, as it says now.
+    pub fn set_facts(&self, facts: NodeFacts) {
+        self.lock().facts = Some(facts);
+        self.tell();
+    }
+
+    /// Its supervision tree, as it last said.
+    pub fn tree(&self) -> Option<Arc<ActorView>> {
+        self.lock().tree.clone()
+    }
+
+    /// Its supervision tree, as it says now.
+    pub fn set_tree(&self, tree: ActorView) {
+        self.lock().tree = Some(Arc::new(tree));
+    }
+
+    /// A beat arrived.
+    pub fn beat(&self, now: Duration) {
+        self.last_beat.store(micros(now), Ordering::Release);
+    }
+
+    /// When the last beat arrived, by the monotonic clock.
+    pub fn last_beat(&self) -> Duration {
+        Duration::from_micros(self.last_beat.load(Ordering::Acquire))
+    }
+
+    /// The connection to its agent, while there is one.
+    pub fn link(&self) -> Option<Arc<Link>> {
+        self.lock().link.clone()
+    }
+
+    /// Puts or takes away the connection. Requests that were open on the one before are answered by its end.
+    pub fn set_link(&self, link: Option<Arc<Link>>) {
+        let before = std::mem::replace(&mut self.lock().link, link);
+        if let Some(before) = before {
+            before.pending().clear();
+        }
+        self.tell();
+    }
+
+    /// Takes away this connection, unless another has taken its place.
+    pub fn drop_link(&self, link: &Arc<Link>) {
+        let mine = self.link().is_some_and(|now| Arc::ptr_eq(&now, link));
+        if mine {
+            self.set_link(None);
+        }
+    }
+
+    /// Changes what is to be of one container; nothing is sent when nothing changes.
+    pub fn desire(&self, desired: Desired) -> u64 {
+        let mut state = self.lock();
+        let name = desired.assignment.container.name.clone();
+        if state.desired.get(&name) == Some(&desired) {
+            return *self.revision.borrow();
+        }
+        state.desired.insert(name.clone(), desired);
+        self.touch(&mut state, name)
+    }
+
+    /// Changes a container that is desired; `None` when it is not.
+    pub fn change(&self, name: &str, change: impl FnOnce(&mut Desired)) -> Option<u64> {
+        let mut state = self.lock();
+        let desired = state.desired.get_mut(name)?;
+        let before = desired.clone();
+        change(desired);
+        if *desired == before {
+            return Some(*self.revision.borrow());
+        }
+        Some(self.touch(&mut state, name.to_owned()))
+    }
+
+    /// The node itself changed a role, by promotion: that is not to be undone, nor told to it.
+    pub fn adopt_role(&self, name: &str, role: crate::domain::view::InstanceRole) {
+        if let Some(desired) = self.lock().desired.get_mut(name) {
+            desired.assignment.role = role;
+        }
+    }
+
+    /// A container is not wanted any more.
+    pub fn undesire(&self, name: &str) -> u64 {
+        let mut state = self.lock();
+        state.desired.remove(name);
+        self.touch(&mut state, name.to_owned())
+    }
+
+    fn touch(&self, state: &mut State, name: String) -> u64 {
+        let next = *self.revision.borrow() + 1;
+        state.touched.insert(name, next);
+        self.revision.send_replace(next);
+        next
+    }
+
+    /// What is to be of a container.
+    pub fn desired(&self, name: &str) -> Option<Desired> {
+        self.lock().desired.get(name).cloned()
+    }
+
+    /// How many containers are to be on it.
+    pub fn desired_count(&self) -> usize {
+        self.lock().desired.len()
+    }
+
+    /// All that is to be on it.
+    pub fn all(&self) -> Delta {
+        let state = self.lock();
+        Delta {
+            revision: *self.revision.borrow(),
+            put: state.desired.values().cloned().collect(),
+            gone: Vec::new(),
+        }
+    }
+
+    /// What changed after a revision.
+    pub fn since(&self, revision: u64) -> Delta {
+        let state = self.lock();
+        let mut delta = Delta {
+            revision: *self.revision.borrow(),
+            put: Vec::new(),
+            gone: Vec::new(),
+        };
+        for (name, _) in state.touched.iter().filter(|(_, at)| **at > revision) {
+            match state.desired.get(name) {
+                Some(desired) => delta.put.push(desired.clone()),
+                None => delta.gone.push(name.clone()),
+            }
+        }
+        delta
+    }
+
+    /// The agent said that a container is gone: its name need not be kept.
+    pub fn forget(&self, name: &str) {
+        let mut state = self.lock();
+        if !state.desired.contains_key(name) {
+            state.touched.remove(name);
+        }
+    }
+
+    /// Asks the node something.
+    ///
+    /// # Errors
+    /// A sentence when it has no link.
+    pub async fn ask(&self, request: Request) -> Result<Asked, String> {
+        let link = self
+            .link()
+            .ok_or_else(|| format!("node {} is not connected", self.name))?;
+        let id = self.next_request.fetch_add(1, Ordering::Relaxed);
+        let (sender, replies) = mpsc::channel(REPLIES_WAITING);
+        link.pending().insert(id, sender);
+        let asked = Asked { link, id, replies };
+        let ask = ToAgent::Ask { id, request };
+        match asked.link.outgoing.send(ask).await {
+            Ok(()) => Ok(asked),
+            Err(_) => Err(format!("node {} is not connected any more", self.name)),
+        }
+    }
+}
+
+fn micros(at: Duration) -> u64 {
+    u64::try_from(at.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// All nodes.
+#[derive(Default)]
+pub struct Nodes {
+    nodes: RwLock<BTreeMap<NodeName, Arc<Node>>>,
+}
+
+impl Nodes {
+    /// One node.
+    pub fn get(&self, name: &NodeName) -> Option<Arc<Node>> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.get(name).cloned()
+    }
+
+    /// All nodes, by name.
+    pub fn all(&self) -> Vec<Arc<Node>> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.values().cloned().collect()
+    }
+
+    /// Adds a node; one of the same name is replaced.
+    pub fn insert(&self, node: Arc<Node>) {
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        nodes.insert(node.name.clone(), node);
+    }
+
+    /// Forgets a node.
+    pub fn remove(&self, name: &NodeName) -> Option<Arc<Node>> {
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        nodes.remove(name)
+    }
+
+    /// The node whose certificate has this fingerprint.
+    pub fn by_fingerprint(&self, fingerprint: &str) -> Option<Arc<Node>> {
+        let all = self.all();
+        all.into_iter().find(|n| {
+            n.lock()
+                .record
+                .certificates
+                .iter()
+                .any(|c| c == fingerprint)
+        })
+    }
+}

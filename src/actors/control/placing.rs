@@ -1,0 +1,285 @@
+//! Which node an instance goes to: from the mirrors to `domain::placement`, and its answer back.
+//!
+//! Called by rollouts (new instances), by `instance` actors (nodes that are lost or gave up) and by drains.
+//! Decisions are made one after another: what one decided, the next one reckons with.
+
+use crate::actors::control::nodes::table::{Node, Presence};
+use crate::actors::control::render::Site;
+use crate::actors::shared::{EngineState, Shared};
+use crate::domain::id::{AppName, InstanceId, NodeName};
+use crate::domain::placement::{
+    Cluster, Decision, Demand, Group, Needs, NodeFacts, NodeState, Placed, Policy, Rejections,
+};
+use crate::domain::record::{AppRecord, Placement};
+use crate::domain::spec::model::ProcSpec;
+use crate::ports::control::ControlError;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What one level of `cpu` reserves, in thousandths of a core. LAIN's levels are eighths of half a node;
+/// a node of two cores is the measure. A proc that names no level reserves no CPU, only shares it.
+const CPU_OF_LEVEL: u64 = 125;
+
+/// Memory of a node that has not said how much it has, in bytes.
+const UNKNOWN: u64 = 1 << 50;
+
+/// A node's state as placement has it.
+pub fn state_of(node: &Node) -> NodeState {
+    let record = node.record();
+    match node.presence() {
+        // In this very process: whatever its engine does is waited for.
+        _ if node.local && record.cordoned.is_none() && !record.draining => NodeState::Ready,
+        Presence::Down => NodeState::Down,
+        _ if record.draining => NodeState::Draining,
+        _ if record.cordoned.is_some() => NodeState::Cordoned,
+        Presence::Suspect => NodeState::Suspect,
+        Presence::Up => match node.facts() {
+            // A node whose engine is away, or whose disk is full, keeps what it has and takes nothing.
+            Some(facts) if facts.engine.is_none() || !facts.findings.is_empty() => {
+                NodeState::Suspect
+            }
+            Some(_) | None => NodeState::Ready,
+        },
+    }
+}
+
+fn facts_of(shared: &Shared, node: &Node) -> Option<NodeFacts> {
+    if node.local {
+        let (cpus, memory) = match &*shared.engine.borrow() {
+            EngineState::Up(info) => (info.cpus, info.memory),
+            // Its size is not known yet, and it is all there is: the engine decides.
+            EngineState::Down(_) | EngineState::Unknown => (shared.settings.site.cpus, UNKNOWN),
+        };
+        return Some(NodeFacts {
+            name: node.name.clone(),
+            state: state_of(node),
+            cpu_millis: u64::from(cpus) * 1000,
+            memory,
+            labels: node.record().all_labels(),
+        });
+    }
+    let facts = node.facts()?;
+    Some(NodeFacts {
+        name: node.name.clone(),
+        state: state_of(node),
+        cpu_millis: u64::from(facts.cpus) * 1000,
+        memory: facts.memory,
+        labels: node.record().all_labels(),
+    })
+}
+
+/// What the instances of a proc need.
+pub fn needs(app: &AppName, proc: &ProcSpec) -> Needs {
+    let group = Group {
+        app: app.clone(),
+        proc_type: proc.proc_type,
+        proc: proc.name.clone(),
+    };
+    let cpu = u64::from(proc.cpu) * CPU_OF_LEVEL;
+    Needs {
+        filters: proc.filters.clone(),
+        labels: proc.labels.clone(),
+        image: proc.image.clone(),
+        stateful: proc.stateful || !proc.volumes.is_empty(),
+        exclusive: proc.exclusive,
+        ..Needs::new(group, cpu, proc.memory)
+    }
+}
+
+/// The needs of each proc of each app as placements were made, so that equal ones are shared.
+#[derive(Default)]
+struct KnownNeeds(HashMap<(Group, u32, u64), Arc<Needs>>);
+
+impl KnownNeeds {
+    fn of(&mut self, record: Option<&AppRecord>, placement: &Placement) -> Arc<Needs> {
+        let group = Group::of(&placement.instance);
+        let (cpu, memory) = placement.resources;
+        let known = self.0.entry((group.clone(), cpu, memory));
+        let fresh = || {
+            let proc = record.and_then(|r| r.proc(&placement.instance.proc));
+            let needs = match proc {
+                Some(proc) => Needs {
+                    cpu_millis: u64::from(cpu) * CPU_OF_LEVEL,
+                    memory,
+                    ..needs(&placement.instance.app, &proc)
+                },
+                None => Needs::new(group, u64::from(cpu) * CPU_OF_LEVEL, memory),
+            };
+            Arc::new(needs)
+        };
+        Arc::clone(known.or_insert_with(fresh))
+    }
+}
+
+/// The cluster as placement sees it now.
+pub fn cluster(shared: &Shared) -> Cluster {
+    let nodes = shared.nodes.all();
+    let facts: Vec<NodeFacts> = nodes.iter().filter_map(|n| facts_of(shared, n)).collect();
+    let records: BTreeMap<AppName, Arc<AppRecord>> = shared
+        .world
+        .apps()
+        .into_iter()
+        .map(|(name, app)| (name, app.record))
+        .collect();
+    let mut known = KnownNeeds::default();
+    let placed = shared.world.all_placements().into_iter().map(|placement| {
+        let record = records.get(&placement.instance.app).map(|r| &**r);
+        Placed {
+            demand: demand_of(&placement, known.of(record, &placement)),
+            available: is_available(shared, &placement),
+            node: placement.node,
+        }
+    });
+    Cluster::new(Policy::default(), facts, placed)
+}
+
+fn is_available(shared: &Shared, placement: &Placement) -> bool {
+    let cells = shared.node.of(&placement.instance);
+    cells.iter().any(|c| c.look(|o| o.is_ready()))
+}
+
+/// A placed instance as a demand.
+pub fn demand_of(placement: &Placement, needs: Arc<Needs>) -> Demand {
+    let mut demand = Demand::new(needs, placement.instance.no, placement.version);
+    demand.drift = placement.drift;
+    demand.avoid = placement.failed_on.iter().cloned().collect();
+    demand
+}
+
+/// Nodes for new instances, in their order.
+///
+/// # Errors
+/// A sentence for the first one that no node takes, with each node's reason.
+pub fn place_new(
+    shared: &Shared,
+    wanted: &[(InstanceId, ProcSpec, u64)],
+) -> Result<Vec<Arc<Node>>, String> {
+    let mut cluster = cluster(shared);
+    let mut known: HashMap<Group, Arc<Needs>> = HashMap::new();
+    let demands: Vec<Demand> = wanted
+        .iter()
+        .map(|(id, proc, version)| {
+            let needs = known
+                .entry(Group::of(id))
+                .or_insert_with(|| Arc::new(needs(&id.app, proc)));
+            Demand::new(Arc::clone(needs), id.no, *version)
+        })
+        .collect();
+    let decisions = cluster.place(&demands);
+    let mut nodes = Vec::with_capacity(decisions.len());
+    for ((id, ..), decision) in wanted.iter().zip(decisions) {
+        nodes.push(node_of(shared, id, &decision)?);
+    }
+    Ok(nodes)
+}
+
+/// Another node for an instance that cannot stay where it is.
+///
+/// # Errors
+/// A sentence with each node's reason.
+pub fn place_again(
+    shared: &Shared,
+    record: &AppRecord,
+    placement: &Placement,
+) -> Result<Arc<Node>, String> {
+    let mut cluster = cluster(shared);
+    let proc = record
+        .proc(&placement.instance.proc)
+        .ok_or_else(|| format!("proc {} is gone", placement.instance.proc))?;
+    let needs = Arc::new(needs(&placement.instance.app, &proc));
+    let mut demand = demand_of(placement, needs);
+    cluster.remove(&demand.copy());
+    demand.drift += 1;
+    demand.avoid.entry(placement.node.clone()).or_insert(1);
+    let decision = cluster
+        .place(std::slice::from_ref(&demand))
+        .into_iter()
+        .next();
+    let decision = decision.unwrap_or_else(|| Decision::Nowhere(Arc::new(Rejections::default())));
+    node_of(shared, &placement.instance, &decision)
+}
+
+/// Why each node does or does not take an instance, for `lain why`.
+pub fn rejections(shared: &Shared, record: &AppRecord, placement: &Placement) -> Rejections {
+    let mut cluster = cluster(shared);
+    let proc = record.proc(&placement.instance.proc);
+    let needs = proc.map(|p| Arc::new(needs(&placement.instance.app, &p)));
+    match needs {
+        Some(needs) => {
+            let demand = demand_of(placement, needs);
+            cluster.remove(&demand.copy());
+            cluster.rejections(&demand)
+        }
+        None => Rejections::default(),
+    }
+}
+
+fn node_of(shared: &Shared, id: &InstanceId, decision: &Decision) -> Result<Arc<Node>, String> {
+    match decision {
+        Decision::Place { node, .. } => shared
+            .nodes
+            .get(node)
+            .ok_or_else(|| format!("node {node} is gone")),
+        Decision::Nowhere(why) => Err(format!("no node takes {id}: {why}")),
+    }
+}
+
+/// What goes into containers on a node.
+pub fn site_of(shared: &Shared, node: &NodeName) -> Site {
+    let site = shared.settings.site.clone();
+    match shared
+        .nodes
+        .get(node)
+        .filter(|n| !n.local)
+        .and_then(|n| n.facts())
+    {
+        Some(facts) => Site {
+            volumes: facts.volumes,
+            cpus: facts.cpus,
+            publish: facts.publish,
+            ..site
+        },
+        None => site,
+    }
+}
+
+/// Where clients reach what is published on a node.
+pub fn address_of(shared: &Shared, node: &NodeName) -> Option<IpAddr> {
+    let node = shared.nodes.get(node).filter(|n| !n.local)?;
+    node.facts().map(|f| f.address)
+}
+
+/// The host ports that may be published on a node.
+pub fn ports_of(shared: &Shared, node: &Node) -> (u16, u16) {
+    match node.facts().filter(|_| !node.local) {
+        Some(facts) => facts.ports,
+        None => shared.settings.port_range,
+    }
+}
+
+/// A node for a one-off container: where one of the proc's instances is, else as for a new instance.
+///
+/// # Errors
+/// [`ControlError::Conflict`] when no node takes it.
+pub fn node_for_one_off(
+    shared: &Shared,
+    app: &AppName,
+    proc: &ProcSpec,
+) -> Result<NodeName, ControlError> {
+    let placed = shared.world.placements(app);
+    let near = placed.iter().find(|p| p.instance.proc == proc.name);
+    let up = near.and_then(|p| shared.nodes.get(&p.node));
+    if let Some(node) = up.filter(|n| n.presence() == Presence::Up) {
+        return Ok(node.name.clone());
+    }
+    let id = InstanceId {
+        app: app.clone(),
+        proc_type: proc.proc_type,
+        proc: proc.name.clone(),
+        no: 0,
+    };
+    let nodes = place_new(shared, &[(id, proc.clone(), 0)]).map_err(ControlError::Conflict)?;
+    let node = nodes.first().map(|n| n.name.clone());
+    node.ok_or_else(|| ControlError::Conflict("there is no node".to_owned()))
+}

@@ -1,0 +1,322 @@
+//! What one group sees of the cluster while its instances are placed: the nodes that are open to it, how
+//! they compare, and why the others are closed.
+
+use crate::domain::placement::cluster::{Cluster, FULL, Instance, Weight};
+use crate::domain::placement::filters::{Filters, takes_everyone};
+use crate::domain::placement::model::{AntiAffinity, Demand, Needs, Strategy};
+use crate::domain::placement::reason::{Reason, Rejections, Why};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The index of a group of which nothing is placed yet.
+const UNSEEN: u32 = u32::MAX;
+
+/// The parts that a label divides the nodes into. Nodes without the label are one part.
+#[derive(Debug)]
+pub struct Domains {
+    pub label: String,
+    /// The value of each part.
+    pub values: Vec<String>,
+    /// The part of each node.
+    pub of: Vec<usize>,
+}
+
+impl Domains {
+    fn new(cluster: &Cluster, label: &str) -> Self {
+        let mut parts: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut domains = Self {
+            label: label.to_owned(),
+            values: Vec::new(),
+            of: Vec::with_capacity(cluster.nodes.len()),
+        };
+        for node in &cluster.nodes {
+            let value = node.facts.labels.get(label).map_or("", String::as_str);
+            let next = domains.values.len();
+            let part = *parts.entry(value).or_insert(next);
+            if part == next {
+                domains.values.push(value.to_owned());
+            }
+            domains.of.push(part);
+        }
+        domains
+    }
+}
+
+/// What all views of one call share.
+#[derive(Debug, Default)]
+pub struct Shared {
+    plain: Option<Rc<[usize]>>,
+    domains: BTreeMap<String, Rc<Domains>>,
+}
+
+/// How good a node is for a demand: the least is the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// How often it failed there.
+    pub failures: u32,
+    /// Soft filters that do not hold.
+    pub soft: u32,
+    /// Others of the group in that part of the cluster.
+    pub domain: u32,
+    /// Others of the group on the node.
+    pub peers: u32,
+    /// It would leave the node of the copy that it replaces.
+    pub away: bool,
+    /// The node's load with it, or how empty it would be, by strategy.
+    pub load: u64,
+    /// The node.
+    pub rank: usize,
+}
+
+/// One group's view.
+#[derive(Debug)]
+pub struct View {
+    pub needs: Arc<Needs>,
+    pub group: u32,
+    pub filters: Filters,
+    /// The nodes that nothing but room and neighbours can close.
+    pub open: Rc<[usize]>,
+    pub domains: Option<Rc<Domains>>,
+    pub weight: Weight,
+    bin_pack: bool,
+    /// Live copies of the group by node, and by part.
+    pub peers: Vec<u32>,
+    pub in_domain: Vec<u32>,
+}
+
+impl View {
+    pub fn new(cluster: &Cluster, shared: &mut Shared, needs: &Arc<Needs>) -> Self {
+        let group = cluster.known_group(&needs.group).unwrap_or(UNSEEN);
+        let filters = Filters::of(needs);
+        let open = if filters.are_plain() {
+            let plain = shared.plain.get_or_insert_with(|| {
+                let nodes = cluster.nodes.iter().enumerate();
+                nodes
+                    .filter(|(_, n)| takes_everyone(&n.facts))
+                    .map(|(i, _)| i)
+                    .collect()
+            });
+            Rc::clone(plain)
+        } else {
+            let nodes = cluster.nodes.iter().enumerate();
+            nodes
+                .filter(|(_, n)| filters.obstacle(&n.facts).is_none())
+                .map(|(i, _)| i)
+                .collect()
+        };
+        let label = needs
+            .spread
+            .as_ref()
+            .or(cluster.policy.spread_label.as_ref());
+        let domains = label.filter(|l| !l.is_empty()).map(|label| {
+            let made = shared.domains.entry(label.clone());
+            Rc::clone(made.or_insert_with(|| Rc::new(Domains::new(cluster, label))))
+        });
+        let mut view = Self {
+            needs: Arc::clone(needs),
+            group,
+            filters,
+            open,
+            domains,
+            weight: Weight::of(needs),
+            bin_pack: cluster.policy.strategy == Strategy::BinPack,
+            peers: Vec::new(),
+            in_domain: Vec::new(),
+        };
+        view.count(cluster);
+        view
+    }
+
+    /// Counts the group's live copies anew.
+    pub fn count(&mut self, cluster: &Cluster) {
+        self.peers.clear();
+        self.peers.resize(cluster.nodes.len(), 0);
+        self.in_domain.clear();
+        let parts = self.domains.as_ref().map_or(0, |d| d.values.len());
+        self.in_domain.resize(parts, 0);
+        let peers = cluster.groups.get(self.group as usize).map(|g| &g.peers);
+        for (&rank, &count) in peers.into_iter().flatten() {
+            self.add(rank, count);
+        }
+    }
+
+    /// Adds live copies on a node.
+    pub fn add(&mut self, rank: usize, count: u32) {
+        self.peers[rank] += count;
+        if let Some(domains) = &self.domains {
+            self.in_domain[domains.of[rank]] += count;
+        }
+    }
+
+    /// Whether each of its demands sees the same nodes in the same order, whatever runs on them.
+    pub fn is_uniform(&self) -> bool {
+        !self.filters.look_at_neighbours()
+    }
+
+    /// Others of the group on a node and in its part, from the view of an instance whose live copy is at `home`.
+    fn others(&self, rank: usize, home: Option<usize>) -> (u32, u32) {
+        let peers = self.peers[rank] - u32::from(home == Some(rank));
+        let domain = self.domains.as_ref().map_or(0, |domains| {
+            let part = domains.of[rank];
+            self.in_domain[part] - u32::from(home.is_some_and(|home| domains.of[home] == part))
+        });
+        (peers, domain)
+    }
+
+    /// Whether there is room, and no peer where peers must be apart.
+    pub fn has_room(&self, cluster: &Cluster, rank: usize, home: Option<usize>) -> bool {
+        cluster.nodes[rank].fits(&self.needs)
+            && (self.needs.anti_affinity != AntiAffinity::Require || self.others(rank, home).0 == 0)
+    }
+
+    /// How good a node is, for one instance of the group.
+    pub fn key(
+        &self,
+        cluster: &Cluster,
+        rank: usize,
+        demand: Option<&Demand>,
+        home: Option<usize>,
+    ) -> Key {
+        let node = &cluster.nodes[rank];
+        let (peers, domain) = self.others(rank, home);
+        let load = node.load_with(self.weight);
+        let mut soft = self.filters.soft_constraints_broken(&node.facts);
+        if self.filters.look_at_neighbours() {
+            let me = demand.map(|d| (self.group, d.no));
+            let neighbours = cluster.neighbours(rank, me);
+            soft += self.filters.soft_affinities_broken(neighbours);
+        }
+        let failures = demand.map_or(0, |d| d.avoid.get(&node.facts.name).copied().unwrap_or(0));
+        Key {
+            failures,
+            soft,
+            domain,
+            peers: match self.needs.anti_affinity {
+                AntiAffinity::None => 0,
+                AntiAffinity::Prefer | AntiAffinity::Require => peers,
+            },
+            away: home.is_some_and(|home| home != rank),
+            load: if self.bin_pack { u64::MAX - load } else { load },
+            rank,
+        }
+    }
+
+    /// The best node for a demand and how many could take it; `closed` nodes are not looked at.
+    pub fn best(
+        &self,
+        cluster: &Cluster,
+        demand: &Demand,
+        closed: impl Fn(usize) -> bool,
+    ) -> Option<(Key, u32)> {
+        let me: Instance = (self.group, demand.no);
+        let home = cluster.live(me).map(|held| held.node);
+        let pin = match &demand.pin {
+            Some(node) => Some(cluster.rank(node)?),
+            None => None,
+        };
+        let (mut best, mut possible): (Option<Key>, u32) = (None, 0);
+        for &rank in self.open.iter() {
+            let wanted = pin.is_none_or(|pin| pin == rank);
+            if !wanted || closed(rank) || !self.has_room(cluster, rank, home) {
+                continue;
+            }
+            if self.filters.have_affinities() {
+                let neighbours = cluster.neighbours(rank, Some(me));
+                if self.filters.broken_affinity(neighbours).is_some() {
+                    continue;
+                }
+            }
+            possible += 1;
+            let key = self.key(cluster, rank, Some(demand), home);
+            if best.is_none_or(|b| key < b) {
+                best = Some(key);
+            }
+        }
+        Some((best?, possible))
+    }
+
+    /// What speaks for a node.
+    pub fn why(&self, cluster: &Cluster, key: &Key, possible: u32, pinned: bool) -> Why {
+        let load = if self.bin_pack {
+            u64::MAX - key.load
+        } else {
+            key.load
+        };
+        Why {
+            possible,
+            of: u32::try_from(cluster.nodes.len()).unwrap_or(u32::MAX),
+            pinned,
+            failures: key.failures,
+            soft: key.soft,
+            domain: self.domains.as_ref().map(|domains| {
+                let value = domains.values[domains.of[key.rank]].clone();
+                (domains.label.clone(), value, key.domain)
+            }),
+            peers: key.peers,
+            load: u32::try_from(load / (FULL / 100)).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Why a node does not take a demand; `None` when it does.
+    pub fn obstacle(&self, cluster: &Cluster, rank: usize, demand: &Demand) -> Option<Reason> {
+        let node = &cluster.nodes[rank];
+        let me: Instance = (self.group, demand.no);
+        let home = cluster.live(me).map(|held| held.node);
+        if let Some(pin) = demand.pin.as_ref().filter(|pin| **pin != node.facts.name) {
+            return Some(Reason::Pinned(pin.clone()));
+        }
+        if let Some(reason) = self.filters.obstacle(&node.facts) {
+            return Some(reason);
+        }
+        if self.filters.have_affinities() {
+            let broken = self
+                .filters
+                .broken_affinity(cluster.neighbours(rank, Some(me)));
+            if let Some(filter) = broken {
+                return Some(Reason::Affinity {
+                    filter: filter.to_string(),
+                });
+            }
+        }
+        let (peers, _) = self.others(rank, home);
+        if self.needs.anti_affinity == AntiAffinity::Require && peers > 0 {
+            return Some(Reason::AntiAffinity { peers });
+        }
+        let free = node.facts.cpu_millis.saturating_sub(node.used_cpu);
+        if self.needs.cpu_millis > free || node.used_cpu > node.facts.cpu_millis {
+            return Some(Reason::Cpu {
+                wanted: self.needs.cpu_millis,
+                free,
+                total: node.facts.cpu_millis,
+            });
+        }
+        let free = node.facts.memory.saturating_sub(node.used_memory);
+        (self.needs.memory > free || node.used_memory > node.facts.memory).then_some(
+            Reason::Memory {
+                wanted: self.needs.memory,
+                free,
+                total: node.facts.memory,
+            },
+        )
+    }
+
+    /// Why no node takes a demand.
+    pub fn rejections(&self, cluster: &Cluster, demand: &Demand, detailed: bool) -> Rejections {
+        let mut rejections = Rejections::default();
+        for (rank, node) in cluster.nodes.iter().enumerate() {
+            if let Some(reason) = self.obstacle(cluster, rank, demand) {
+                rejections.add(&node.facts.name, reason, detailed);
+            }
+        }
+        rejections
+    }
+}
+
+impl Cluster {
+    /// Why each node that does not take `demand` now does not; nodes that are left out would take it.
+    pub fn rejections(&self, demand: &Demand) -> Rejections {
+        let view = View::new(self, &mut Shared::default(), &demand.needs);
+        view.rejections(self, demand, true)
+    }
+}

@@ -1,0 +1,524 @@
+//! The rig, a control host on its switch, an agent on each node; and the words of the scenarios.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long anything may take on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The tests take turns: there is one rig.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// A file with one web proc.
+pub fn web(app: &str, instances: u32, more: &str) -> String {
+    format!(
+        "appname: {app}\nweb:\n  image: lain/hello:1\n  port: 80\n  memory: 32m\n  num_instances: {instances}\n{more}"
+    )
+}
+
+/// See the module. Everything goes when it is dropped.
+pub struct Cluster {
+    nodes: u32,
+    dir: tempfile::TempDir,
+    server: Mutex<Option<Child>>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+fn repo() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+impl Cluster {
+    pub fn start(nodes: u32) -> Self {
+        Self::start_with(nodes, &[])
+    }
+
+    /// With more arguments for `up`.
+    pub fn start_with(nodes: u32, more: &[&str]) -> Self {
+        let cluster = Self::engines_with(nodes, more);
+        cluster.start_server();
+        for node in 1..=nodes {
+            cluster.join(node);
+        }
+        for node in 1..=nodes {
+            cluster.until("all nodes are ready", || {
+                cluster.node_state(&format!("node{node}")) == "ready"
+            });
+        }
+        cluster
+    }
+
+    /// The engines alone.
+    pub fn engines(nodes: u32) -> Self {
+        Self::engines_with(nodes, &[])
+    }
+
+    fn engines_with(nodes: u32, more: &[&str]) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        // A short path: the engine's sockets are below it.
+        let dir = tempfile::Builder::new()
+            .prefix("lain-rig")
+            .tempdir_in("/tmp")
+            .unwrap();
+        let cluster = Self {
+            nodes,
+            dir,
+            server: Mutex::new(None),
+            _turn: turn,
+        };
+        let image = cluster.dir.path().join("hello.tar");
+        let made = Command::new(repo().join("scripts/make-image.sh"))
+            .args(["-t", "lain/hello:1", "-o"])
+            .arg(&image)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let image = image.display().to_string();
+        let count = nodes.to_string();
+        cluster.rig(&[&["up", &count, "-i", &image], more].concat());
+        cluster
+    }
+
+    fn rig_dir(&self) -> PathBuf {
+        self.dir.path().join("rig")
+    }
+
+    fn rig_command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(repo().join("tests/rig/cluster.sh"));
+        command.args(args).env("RIG_DIR", self.rig_dir());
+        command
+    }
+
+    pub fn rig(&self, args: &[&str]) -> String {
+        let ran = self
+            .rig_command(args)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(
+            ran.status.success(),
+            "cluster.sh {args:?}: {}{}",
+            String::from_utf8_lossy(&ran.stdout),
+            String::from_utf8_lossy(&ran.stderr)
+        );
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    }
+
+    pub fn docker(&self, node: u32, args: &[&str]) -> String {
+        let node = node.to_string();
+        self.rig(&[&["docker", &node], args].concat())
+    }
+
+    /// For what may be gone already.
+    pub fn docker_may_fail(&self, node: u32, args: &[&str]) {
+        let node = node.to_string();
+        let ran = self
+            .rig_command(&[&["docker", &node], args].concat())
+            .output();
+        drop(ran.unwrap());
+    }
+
+    fn data(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn start_server(&self) {
+        let ready = self.data("ready");
+        let _ = std::fs::remove_file(&ready);
+        let child = Command::new(env!("CARGO_BIN_EXE_lain"))
+            .args([
+                "server",
+                "--listen",
+                "127.0.0.1:0",
+                "--link-listen",
+                "10.77.0.1:7420",
+            ])
+            .args(["--log-format", "text", "--data-dir"])
+            .arg(self.data("server"))
+            .arg("--ready-file")
+            .arg(&ready)
+            .stderr(std::fs::File::create(self.data("server.log")).unwrap())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        *self.server.lock().unwrap() = Some(child);
+        self.until("the control host serves", || {
+            std::fs::read_to_string(&ready).is_ok_and(|t| t.ends_with('\n'))
+        });
+    }
+
+    /// SIGKILL.
+    pub fn kill_server(&self) {
+        if let Some(mut child) = self.server.lock().unwrap().take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    fn lain_command(&self, args: &[&str]) -> Command {
+        let url = std::fs::read_to_string(self.data("ready")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lain"));
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .env("LAIN_SERVER", url.trim())
+            .env("LAIN_TOKEN_FILE", self.data("server").join("admin.token"));
+        command
+    }
+
+    /// The command line, which must succeed; what it printed.
+    pub fn lain(&self, args: &[&str]) -> String {
+        let ran = self.lain_command(args).output().unwrap();
+        let log = std::fs::read_to_string(self.data("server.log")).unwrap_or_default();
+        assert!(
+            ran.status.success(),
+            "lain {args:?}: {}{}\n{log}",
+            String::from_utf8_lossy(&ran.stdout),
+            String::from_utf8_lossy(&ran.stderr)
+        );
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    }
+
+    pub fn deploy(&self, yaml: &str) {
+        let file = self.data("lain.yaml");
+        std::fs::write(&file, yaml).unwrap();
+        self.lain(&["deploy", "-f", &file.display().to_string()]);
+    }
+
+    /// The line that `lain node token` prints.
+    pub fn join_command(&self) -> String {
+        self.lain(&["node", "token"]).trim().to_owned()
+    }
+
+    pub fn join(&self, node: u32) {
+        self.join_with(node, &self.join_command());
+    }
+
+    pub fn join_with(&self, node: u32, command: &str) {
+        let words = self.agent_words(node, command);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.rig(&words);
+    }
+
+    /// What the agent said when it was not let in.
+    pub fn try_join_with(&self, node: u32, command: &str) -> String {
+        let words = self.agent_words(node, command);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        drop(
+            self.rig_command(&words)
+                .stdin(Stdio::null())
+                .output()
+                .unwrap(),
+        );
+        let mut log = String::new();
+        self.until("the agent ends", || {
+            log = self.agent_log(node);
+            log.contains("was not let in")
+        });
+        log
+    }
+
+    /// An agent that has joined before.
+    pub fn agent(&self, node: u32) {
+        self.join_with(node, "lain agent");
+    }
+
+    fn agent_words(&self, node: u32, command: &str) -> Vec<String> {
+        let mut words = vec!["spawn".to_owned(), node.to_string(), "agent".to_owned()];
+        words.push("env".to_owned());
+        words.extend(command.split(' ').map(|word| match word {
+            "lain" => env!("CARGO_BIN_EXE_lain").to_owned(),
+            word => word.to_owned(),
+        }));
+        let socket = self.rig_dir().join(format!("node{node}/docker.sock"));
+        let more = [
+            "--node-name".to_owned(),
+            format!("node{node}"),
+            "--data-dir".to_owned(),
+            self.data(&format!("node{node}")).display().to_string(),
+            "--docker-host".to_owned(),
+            format!("unix://{}", socket.display()),
+            "--publish".to_owned(),
+            "0.0.0.0".to_owned(),
+            "--address".to_owned(),
+            format!("10.77.0.1{node}"),
+        ];
+        words.extend(more);
+        words
+    }
+
+    pub fn agent_log(&self, node: u32) -> String {
+        let log = self.rig_dir().join(format!("node{node}/agent.log"));
+        std::fs::read_to_string(log).unwrap_or_default()
+    }
+
+    pub fn until(&self, what: &str, mut ask: impl FnMut() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !ask() {
+            if Instant::now() > deadline {
+                let log = std::fs::read_to_string(self.data("server.log")).unwrap_or_default();
+                panic!("not within {PATIENCE:?}: {what}\n{log}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.lain(args)).unwrap()
+    }
+
+    pub fn node_state(&self, name: &str) -> String {
+        let node = self
+            .lain_command(&["node", "show", name, "-o", "json"])
+            .output();
+        let node: Value = serde_json::from_slice(&node.unwrap().stdout).unwrap_or_default();
+        node["state"].as_str().unwrap_or_default().to_owned()
+    }
+
+    fn instance_values(&self, app: &str) -> Vec<Value> {
+        let view = self.json(&["ps", "-a", app, "-o", "json"]);
+        let procs = view["procs"].as_array().cloned().unwrap_or_default();
+        let all = procs.iter().filter_map(|p| p["instances"].as_array());
+        all.flatten().cloned().collect()
+    }
+
+    /// Node and state of each instance.
+    pub fn instances(&self, app: &str) -> Vec<(String, String)> {
+        let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+        let all = self.instance_values(app);
+        all.iter()
+            .map(|i| (text(&i["node"]), text(&i["state"])))
+            .collect()
+    }
+
+    /// How many running instances each node has.
+    pub fn spread(&self, app: &str) -> Vec<usize> {
+        let all = self.instances(app);
+        let on = |node: u32| {
+            let name = format!("node{node}");
+            all.iter()
+                .filter(|(n, state)| *n == name && state == "running")
+                .count()
+        };
+        (1..=self.nodes).map(on).collect()
+    }
+
+    /// Where the instances answer.
+    pub fn addresses(&self, app: &str) -> Vec<String> {
+        let all = self.instance_values(app);
+        let addresses = all
+            .iter()
+            .filter_map(|i| i["endpoints"][0]["address"].as_str());
+        addresses.map(str::to_owned).collect()
+    }
+
+    pub fn all_answer(&self, app: &str, count: usize) {
+        self.until("all answer", || {
+            let addresses = self.addresses(app);
+            addresses.len() == count && addresses.iter().all(|a| answers(a))
+        });
+    }
+
+    /// The engine's containers of an app on a node, and whether they run.
+    pub fn containers(&self, node: u32, app: &str) -> BTreeMap<String, bool> {
+        let filter = format!("name=^/{app}\\.");
+        let listed = self.docker(
+            node,
+            &[
+                "ps",
+                "-a",
+                "--filter",
+                &filter,
+                "--format",
+                "{{.Names}} {{.State}}",
+            ],
+        );
+        let lines = listed.lines().filter_map(|l| l.split_once(' '));
+        lines
+            .map(|(name, state)| (name.to_owned(), state == "running"))
+            .collect()
+    }
+
+    /// When each container of an app on the nodes that have power was started.
+    pub fn started(&self, app: &str) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::new();
+        let status = self.rig(&["status"]);
+        for node in 1..=self.nodes {
+            let up = status
+                .lines()
+                .any(|l| l.starts_with(&format!("node{node} ")) && l.contains(" up "));
+            if !up {
+                continue;
+            }
+            for name in self.containers(node, app).into_keys() {
+                let at = self.docker(node, &["inspect", "-f", "{{.State.StartedAt}}", &name]);
+                all.insert(name, at.trim().to_owned());
+            }
+        }
+        all
+    }
+}
+
+/// Looks at the processes of an app on all nodes until it is stopped.
+pub struct Watch {
+    stop: Arc<AtomicBool>,
+    looks: std::thread::JoinHandle<(u32, u32)>,
+}
+
+impl Watch {
+    /// How many looks there were, and how many saw more than one.
+    pub fn stop(self) -> (u32, u32) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.looks.join().unwrap()
+    }
+}
+
+impl Cluster {
+    /// Counts the processes that serve an app, straight from the kernel: containers say their instance in their
+    /// environment.
+    pub fn watch_twice(&self, app: &str) -> Watch {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let mark = format!("DEPLOYD_POD_NAME={app}.");
+        let looks = std::thread::spawn(move || {
+            let (mut looks, mut twice) = (0, 0);
+            while !stopped.load(Ordering::Relaxed) {
+                looks += 1;
+                if pods(&mark) > 1 {
+                    twice += 1;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            (looks, twice)
+        });
+        Watch { stop, looks }
+    }
+}
+
+/// How many different containers have a process whose environment has this mark.
+fn pods(mark: &str) -> usize {
+    let mut found = std::collections::BTreeSet::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let name = entry.file_name();
+        if !name.to_string_lossy().bytes().all(|b| b.is_ascii_digit()) {
+            continue;
+        }
+        // One that has ended meanwhile is none.
+        let Ok(environment) = std::fs::read(entry.path().join("environ")) else {
+            continue;
+        };
+        let variables = environment.split(|b| *b == 0);
+        found.extend(
+            variables
+                .filter(|v| v.starts_with(mark.as_bytes()))
+                .map(<[u8]>::to_vec),
+        );
+    }
+    found.len()
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.kill_server();
+        // Best effort, also while a test fails: the rig ends everything that it started.
+        drop(self.rig_command(&["down"]).output());
+    }
+}
+
+/// Whether a web instance answers 200.
+pub fn answers(address: &str) -> bool {
+    let Ok(parsed) = address.parse() else {
+        return false;
+    };
+    let Ok(mut stream) = TcpStream::connect_timeout(&parsed, Duration::from_millis(300)) else {
+        return false;
+    };
+    let limit = Some(Duration::from_secs(1));
+    if stream.set_read_timeout(limit).is_err() {
+        return false;
+    }
+    let request = b"GET /cgi-bin/health HTTP/1.0\r\n\r\n";
+    let mut head = [0; 12];
+    stream.write_all(request).is_ok()
+        && stream.read_exact(&mut head).is_ok()
+        && &head[9..] == b"200"
+}
+
+/// What a client saw.
+pub struct Seen {
+    /// Moments in which no address of its list answered.
+    pub gaps: u32,
+}
+
+/// A client with a list of addresses: each request goes to the next one, and to those after it when that does
+/// not answer.
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    client: std::thread::JoinHandle<u32>,
+}
+
+impl Load {
+    /// With a fixed list.
+    pub fn on(addresses: Vec<String>) -> Self {
+        Self::with(move || addresses.clone())
+    }
+
+    /// With a list that follows the app.
+    pub fn on_live(cluster: &Cluster, app: &str) -> Self {
+        let url = std::fs::read_to_string(cluster.data("ready")).unwrap();
+        let token = cluster.data("server").join("admin.token");
+        let app = app.to_owned();
+        let list = move || {
+            let ran = Command::new(env!("CARGO_BIN_EXE_lain"))
+                .args(["ps", "-a", &app, "-o", "json"])
+                .env("LAIN_SERVER", url.trim())
+                .env("LAIN_TOKEN_FILE", &token)
+                .output()
+                .unwrap();
+            let view: Value = serde_json::from_slice(&ran.stdout).unwrap_or_default();
+            let procs = view["procs"].as_array().cloned().unwrap_or_default();
+            let all = procs
+                .iter()
+                .filter_map(|p| p["instances"].as_array())
+                .flatten();
+            all.filter_map(|i| i["endpoints"][0]["address"].as_str())
+                .map(str::to_owned)
+                .collect()
+        };
+        Self::with(list)
+    }
+
+    fn with(list: impl Fn() -> Vec<String> + Send + 'static) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let client = std::thread::spawn(move || {
+            let (mut gaps, mut next) = (0, 0);
+            while !stopped.load(Ordering::Relaxed) {
+                let addresses = list();
+                let count = addresses.len();
+                next += 1;
+                let served = (0..count).any(|k| answers(&addresses[(next + k) % count]));
+                if !served {
+                    gaps += 1;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            gaps
+        });
+        Self { stop, client }
+    }
+
+    pub fn stop(self) -> Seen {
+        self.stop.store(true, Ordering::Relaxed);
+        Seen {
+            gaps: self.client.join().unwrap(),
+        }
+    }
+}
