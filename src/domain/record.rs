@@ -287,8 +287,31 @@ pub struct Placement {
     pub last_crash: Option<String>,
     /// How often its node gave up on it in a row; 0 once it was healthy for a while.
     pub gave_up: u32,
-    /// How it ended, where it ended well and is not to run again.
+    /// How it ended, where it is not to run again: an exit, or why it was given up for good.
     pub finished: Option<String>,
+    /// Its turn in a change has not come: nothing was begun for it yet.
+    #[serde(default)]
+    pub waits: bool,
+}
+
+impl Placement {
+    /// Whether it has ended for good, and well: exit code 0.
+    pub fn is_done(&self) -> bool {
+        self.finished.as_deref().is_some_and(ended_well)
+    }
+
+    /// Whether it has ended for good, and not well.
+    pub fn has_failed(&self) -> bool {
+        self.finished.as_deref().is_some_and(|how| !ended_well(how))
+    }
+}
+
+/// How an instance ended that a rollback put back as ended, without another run.
+pub const NOT_REPEATED: &str = "done by an earlier run; a rollback does not repeat it";
+
+/// Whether the text of [`Placement::finished`] tells of a good end.
+pub fn ended_well(how: &str) -> bool {
+    how == "exit code 0" || how == NOT_REPEATED
 }
 
 #[cfg(test)]

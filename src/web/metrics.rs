@@ -174,8 +174,10 @@ fn snapshot(apps: &[AppView], root: &ActorView, streams: usize) -> Registry {
 
 fn add_apps(registry: &mut Registry, apps: &[AppView]) {
     let by_state = Family::<StateLabels, Gauge>::default();
-    use AppState::{Degraded, Deploying, Recovering, Removing, Running, Stopped};
-    for state in [Deploying, Running, Recovering, Degraded, Stopped, Removing] {
+    use AppState::{Degraded, Deploying, Done, Recovering, Removing, Running, Stopped};
+    for state in [
+        Deploying, Running, Done, Recovering, Degraded, Stopped, Removing,
+    ] {
         let count = apps.iter().filter(|app| app.state == state).count();
         let labels = StateLabels {
             state: word(&state),

@@ -56,6 +56,7 @@ pub fn proc(full_name: &str, instances: Vec<InstanceView>) -> ProcView {
         wanted: u32::try_from(instances.len()).unwrap(),
         ready: u32::try_from(running.count()).unwrap(),
         spares_wanted: 0,
+        done: 0,
         spares_ready: 0,
         version: 1,
         image: "hello:release-1-a".to_owned(),

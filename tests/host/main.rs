@@ -6,6 +6,7 @@
 )]
 
 mod chaos;
+mod jobs;
 mod support;
 
 use lain::domain::crash::{CrashCause, Exit};
@@ -427,34 +428,5 @@ worker.mail:
     host.runs("shop").await;
     assert_eq!(started("shop.worker.before.i1").await, before.0);
     assert_ne!(started("shop.worker.mail.i2").await, before.1);
-    host.die().await;
-}
-
-#[actix_rt::test]
-async fn an_oneshot_runs_once_and_is_done() {
-    tokio::time::pause();
-    let host = Machine::new().boot().await;
-    host.machine.engine.set_behaviour(
-        "job:1",
-        Behaviour {
-            runs: vec![Run::ends(Duration::from_secs(3), 0)],
-            ..Behaviour::default()
-        },
-    );
-    succeeded(
-        &host
-            .deployed("appname: shop\noneshot.migrate:\n  image: job:1\n  cmd: migrate\n")
-            .await,
-    );
-    host.until("it has ended", async || {
-        (host.instance("shop.oneshot.migrate.i1").await.state == InstanceState::Stopped)
-            .then_some(())
-    })
-    .await;
-    let starts = host.machine.engine.counters().starts;
-    let host = host.die().await.boot().await;
-    tokio::time::sleep(Duration::from_secs(120)).await;
-    assert_eq!(host.machine.engine.counters().starts, starts);
-    assert_eq!(host.view("shop").await.state, AppState::Running);
     host.die().await;
 }

@@ -53,7 +53,7 @@ pub enum Phase {
     Frozen,
     /// It crashed and is about to be restarted.
     Crashed(String),
-    /// It ended well and is not to run again.
+    /// It ended and is not to run again: well, or not, where it is never restarted.
     Finished(Exit),
     /// It could not be kept alive here.
     GaveUp(String),

@@ -5,6 +5,7 @@ pub mod carry;
 pub mod group;
 pub mod handle;
 pub mod instance;
+pub mod job;
 pub mod operation;
 pub mod paths;
 pub mod render;

@@ -74,17 +74,61 @@ pub async fn prepare(
     let placements = shared.world.placements(app);
     let steps = match view.kind.as_str() {
         "restart" | "stop" | "start" => remaining(&view, &placements),
-        _ => plan_for(
-            &versioned.record,
-            &placements,
-            &shared.settings.site.registry,
-        ),
+        kind => {
+            let registry = &shared.settings.site.registry;
+            let steps = plan_for(&versioned.record, &placements, registry);
+            match kind {
+                "reconcile" => plan::without_asking(steps, &placements),
+                _ => with_begun(steps, &view, &versioned.record, &placements),
+            }
+        }
     };
     if let Err(reason) = place(shared, &versioned.record, &steps).await {
         return Err((view, reason));
     }
     view.steps = steps.iter().map(pending).collect();
     Ok((steps, view))
+}
+
+/// Adds what a lain that died had begun and not seen to its end: it is waited for, as the operation would have.
+fn with_begun(
+    mut steps: Vec<Step>,
+    view: &OperationView,
+    record: &AppRecord,
+    placements: &[Placement],
+) -> Vec<Step> {
+    let open = view.steps.iter().filter(|shown| {
+        let brings_up = matches!(
+            shown.step.action,
+            PlanAction::Create | PlanAction::Recreate | PlanAction::Start
+        );
+        brings_up && shown.state != OperationState::Succeeded
+    });
+    for shown in open {
+        let placement = placements
+            .iter()
+            .find(|p| p.instance.to_string() == shown.step.target);
+        let Some(placement) = placement else { continue };
+        let id = &placement.instance;
+        let current = record.version(&id.full_name()) == placement.version;
+        if current && placement.finished.is_none() && !steps.iter().any(|s| &s.instance == id) {
+            steps.push(Step {
+                action: PlanAction::Create,
+                instance: id.clone(),
+                role: placement.role,
+                version: placement.version,
+                changes: Vec::new(),
+            });
+        }
+    }
+    // As in the file, so that what waits for a oneshot proc waits for it again.
+    let procs = &record.current.spec.procs;
+    let place = |step: &Step| procs.iter().position(|p| p.name == step.instance.proc);
+    steps.sort_by_key(|step| {
+        let last = step.action == PlanAction::Delete;
+        (last, if last { None } else { place(step) })
+    });
+    steps
 }
 
 /// The steps of a command that have not been done, rebuilt from what the operation shows.
@@ -112,13 +156,15 @@ fn remaining(view: &OperationView, placements: &[Placement]) -> Vec<Step> {
 async fn place(shared: &Arc<Shared>, record: &AppRecord, steps: &[Step]) -> Result<(), String> {
     let mut taken = HashSet::new();
     let mut fresh = Vec::new();
-    for step in steps.iter().filter(|s| s.action == PlanAction::Create) {
+    let creates = steps.iter().filter(|s| s.action == PlanAction::Create);
+    for step in creates.filter(|s| shared.world.placement(&s.instance).is_none()) {
         let proc = record
             .proc(&step.instance.proc)
             .ok_or_else(|| format!("proc {} is gone", step.instance.proc))?;
         let mut placement = carry::allocate(shared, &step.instance, &proc, &taken)?;
         taken.extend(placement.ports.iter().map(|p| p.1));
         (placement.version, placement.role) = (step.version, step.role);
+        placement.waits = true;
         fresh.push(placement);
     }
     let doomed: HashSet<&InstanceId> = steps
@@ -320,7 +366,8 @@ pub async fn reconcile(shared: &Arc<Shared>, app: &AppName) -> Result<(), StoreE
     let registry = shared.settings.site.registry.clone();
     let placements = shared.world.placements(app);
     begin(shared, app, "reconcile", |record| {
-        let differs = !plan_for(record, &placements, &registry).is_empty();
+        let steps = plan_for(record, &placements, &registry);
+        let differs = !plan::without_asking(steps, &placements).is_empty();
         match record.operation.is_none() && !record.removing && differs {
             true => Start::Operation,
             false => Start::Nothing,

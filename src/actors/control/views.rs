@@ -6,7 +6,7 @@ use crate::actors::control::{paths, render};
 use crate::actors::shared::{EngineState, Shared};
 use crate::domain::cron;
 use crate::domain::id::{AppName, ProcType};
-use crate::domain::record::{AppRecord, Placement};
+use crate::domain::record::{AppRecord, Placement, ended_well};
 use crate::domain::spec::model::{AppType, ProcSpec, ProcStrategy};
 use crate::domain::view::{
     AppState, AppView, Endpoint, InstanceRole, InstanceState, InstanceView, NodeView, ProcView,
@@ -77,11 +77,15 @@ fn app_state(
             return (state, Some(format!("proc {}: {reason}", proc.full_name)));
         }
     }
-    if !procs.is_empty() && procs.iter().all(|p| p.state == AppState::Stopped) {
+    let all = |state| !procs.is_empty() && procs.iter().all(|p| p.state == state);
+    if all(AppState::Stopped) {
         return (
             AppState::Stopped,
             Some("it was stopped; start it with `lain start`".to_owned()),
         );
+    }
+    if all(AppState::Done) {
+        return (AppState::Done, None);
     }
     (AppState::Running, None)
 }
@@ -124,14 +128,13 @@ pub fn proc(
             .count();
         u32::try_from(n).unwrap_or(u32::MAX)
     };
-    let is_job = matches!(proc.proc_type, ProcType::Oneshot | ProcType::Cron);
-    let ready_states: &[InstanceState] = if is_job {
-        &[InstanceState::Running, InstanceState::Stopped]
-    } else {
-        &[InstanceState::Running]
+    // The instances of a cron proc are its runs: those that have ended are history.
+    let done = match proc.proc_type {
+        ProcType::Cron => 0,
+        _ => count(InstanceRole::Active, &[InstanceState::Done]),
     };
-    let ready = count(InstanceRole::Active, ready_states);
-    let (state, reason) = proc_state(record, proc, &instances, ready);
+    let ready = done + count(InstanceRole::Active, &[InstanceState::Running]);
+    let (state, reason) = proc_state(record, proc, &instances, (ready, done));
     let file = record
         .current
         .spec
@@ -149,6 +152,7 @@ pub fn proc(
             proc.num_instances
         },
         ready,
+        done,
         spares_wanted: proc.spares,
         spares_ready: count(
             InstanceRole::Spare,
@@ -175,7 +179,7 @@ fn proc_state(
     record: &AppRecord,
     proc: &ProcSpec,
     instances: &[InstanceView],
-    ready: u32,
+    (ready, done): (u32, u32),
 ) -> (AppState, Option<String>) {
     let full_name = proc.full_name();
     if record.stopped.get(&full_name).is_some_and(|s| s.all) {
@@ -188,16 +192,27 @@ fn proc_state(
     if let Some(degraded) = of(InstanceState::Degraded) {
         return (AppState::Degraded, degraded.reason.clone());
     }
+    if proc.proc_type == ProcType::Cron {
+        return (AppState::Running, None);
+    }
+    if let Some(failed) = of(InstanceState::Failed) {
+        let reason = failed.reason.as_deref().unwrap_or("it has failed");
+        return (AppState::Degraded, Some(format!("{}: {reason}", failed.id)));
+    }
     let stopped = record
         .stopped
         .get(&full_name)
         .map_or(0, |s| u32::try_from(s.instances.len()).unwrap_or(u32::MAX));
-    if proc.proc_type == ProcType::Cron || ready.saturating_add(stopped) >= proc.num_instances {
-        return (AppState::Running, None);
+    if ready.saturating_add(stopped) >= proc.num_instances {
+        let state = match done > 0 && done.saturating_add(stopped) >= proc.num_instances {
+            true => AppState::Done,
+            false => AppState::Running,
+        };
+        return (state, None);
     }
     let waiting = instances
         .iter()
-        .find(|i| i.role == InstanceRole::Active && i.state != InstanceState::Running);
+        .find(|i| i.role == InstanceRole::Active && !is_ready(i.state));
     let reason = waiting.map(|i| {
         format!(
             "{}: {}",
@@ -214,6 +229,10 @@ fn proc_state(
             ))
         }),
     )
+}
+
+fn is_ready(state: InstanceState) -> bool {
+    matches!(state, InstanceState::Running | InstanceState::Done)
 }
 
 /// An instance.
@@ -290,17 +309,18 @@ fn instance_state(
             )),
         );
     }
+    if let Some(how) = &placement.finished
+        && seen.is_none_or(|o| !o.is_alive())
+    {
+        return ended(how);
+    }
     let Some(seen) = seen else {
-        return match (
-            &placement.finished,
-            record.is_stopped(&id.full_name(), id.no),
-        ) {
-            (Some(exit), _) => (InstanceState::Stopped, Some(format!("ended: {exit}"))),
-            (None, true) => (
+        return match record.is_stopped(&id.full_name(), id.no) {
+            true => (
                 InstanceState::Stopped,
                 Some("stopped by an operator".to_owned()),
             ),
-            (None, false) => (
+            false => (
                 InstanceState::Pending,
                 Some("waiting for its turn".to_owned()),
             ),
@@ -324,13 +344,22 @@ fn instance_state(
         Phase::Running => (InstanceState::Running, None),
         Phase::Frozen => (InstanceState::Idle, None),
         Phase::Crashed(why) => (InstanceState::Backoff, Some(why.clone())),
-        Phase::Finished(exit) => (InstanceState::Stopped, Some(format!("ended: {exit}"))),
+        Phase::Finished(exit) => ended(&exit.to_string()),
         Phase::GaveUp(why) => (InstanceState::Degraded, Some(why.clone())),
         Phase::Stopped => (
             InstanceState::Stopped,
             Some("stopped by an operator".to_owned()),
         ),
     }
+}
+
+/// The state of what has ended for good.
+fn ended(how: &str) -> (InstanceState, Option<String>) {
+    let state = match ended_well(how) {
+        true => InstanceState::Done,
+        false => InstanceState::Failed,
+    };
+    (state, Some(format!("ended: {how}")))
 }
 
 /// This node.

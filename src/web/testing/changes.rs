@@ -327,6 +327,7 @@ fn carry_out(
             last_crash: before.and_then(|p| p.last_crash),
             gave_up: 0,
             finished: None,
+            waits: false,
         });
     }
     placements.sort_by(|a, b| a.instance.cmp(&b.instance));

@@ -75,6 +75,7 @@ fn proc(app: &App, spec: &ProcSpec) -> ProcView {
         },
         ready,
         spares_wanted: spec.spares,
+        done: 0,
         spares_ready: to_u32(count(InstanceState::Idle)),
         version: record.version(&full_name),
         image: image.unwrap_or_else(|| format!("{}:release", record.current.spec.appname)),
