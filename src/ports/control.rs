@@ -4,6 +4,7 @@
 //! `drivers::memory` has a small in-memory form for the tests of `web`. Reads answer from state that
 //! is kept for reading: they never wait for an actor.
 
+use crate::domain::census::Census;
 use crate::domain::crash::CrashReport;
 use crate::domain::id::{AppName, CrashId, InstanceId, OperationId, ProcName};
 use crate::domain::view::{
@@ -284,6 +285,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// Events as they come. `after: None`: only new ones.
     fn events(&self, after: Option<u64>) -> EventStream;
+
+    /// How many there are of what, for `/metrics`: cheap, however many there are.
+    fn census(&self) -> Result<Census, ControlError>;
 
     /// The supervision tree below `path` (empty: the root), `depth` levels (`None`: all).
     fn tree(&self, path: &str, depth: Option<u32>) -> Result<ActorView, ControlError>;

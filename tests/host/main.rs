@@ -9,6 +9,7 @@ mod chaos;
 mod jobs;
 mod support;
 
+use lain::domain::census::Census;
 use lain::domain::crash::{CrashCause, Exit};
 use lain::domain::view::{AppState, InstanceRole, InstanceState, OperationState, ScaleRequest};
 use lain::drivers::simulated::{Behaviour, Run};
@@ -42,6 +43,45 @@ async fn a_deploy_brings_every_instance_up_and_says_so() {
     assert_eq!(view.procs[0].ready, 3);
     assert_eq!(view.urls.len(), 3);
     assert_eq!(host.machine.engine.containers().len(), 4);
+    host.die().await;
+}
+
+#[actix_rt::test]
+async fn the_figures_of_the_metrics_are_those_of_the_views() {
+    tokio::time::pause();
+    let host = Machine::new().boot().await;
+    let yaml = format!(
+        "{WEB}  restart: temporary\ncron.tick:\n  image: shop:1\n  schedule: \"* * * * *\"\n"
+    );
+    let yaml = yaml.replace("num_instances: 3", "num_instances: 3\n  spares: 1");
+    succeeded(&host.deployed(&yaml).await);
+    let same = async || {
+        let apps = host.handle.apps().await.unwrap();
+        let views = Census::of(&apps, &host.handle.tree("", None).unwrap());
+        let taken = host.handle.census().unwrap();
+        (taken == views).then_some(taken)
+    };
+    let census = host.until("both agree", same).await;
+    assert_eq!(census.apps, [AppState::Running]);
+    let web = census.procs.iter().find(|p| p.proc == "web.web").unwrap();
+    assert_eq!((web.wanted, web.restarts), (3, 0));
+    let running = |census: &Census| census.actors.by_state["running"];
+    assert!(running(&census) > 20, "{census:?}");
+    let name = "shop.worker.mail.v1-i1-d0";
+    let victim = host.machine.engine.by_name(name).unwrap();
+    host.machine.engine.kill(&victim, sigkill()).unwrap();
+    let name = "shop.web.web.v1-i2-d0";
+    let victim = host.machine.engine.by_name(name).unwrap();
+    host.machine.engine.kill(&victim, sigkill()).unwrap();
+    let degraded = host.until("both agree on the failed one", async || {
+        let census = same().await?;
+        let states = census.procs.iter().flat_map(|p| &p.instances);
+        let mut failed = states.filter(|(state, _)| *state == InstanceState::Failed);
+        failed.next()?;
+        (census.apps == [AppState::Degraded]).then_some(census)
+    });
+    let restarts: u64 = degraded.await.procs.iter().map(|p| p.restarts).sum();
+    assert!(restarts <= 1, "{restarts}");
     host.die().await;
 }
 

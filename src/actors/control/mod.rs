@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod carry;
+pub mod census;
 pub mod group;
 pub mod handle;
 pub mod instance;
@@ -11,5 +12,6 @@ pub mod paths;
 pub mod render;
 pub mod rollout;
 pub mod schedule;
+pub mod states;
 pub mod views;
 pub mod world;

@@ -1,30 +1,33 @@
 //! From the mirror of the store and the cells of the node to what the API shows. Reads only, never waits.
 
 use crate::actors::agent::cell::{ContainerCell, Observed, Phase};
+use crate::actors::control::states::{self, Readiness};
 use crate::actors::control::world::Versioned;
 use crate::actors::control::{paths, render};
 use crate::actors::shared::{EngineState, Shared};
 use crate::domain::cron;
 use crate::domain::id::{AppName, ProcType};
-use crate::domain::record::{AppRecord, Placement, ended_well};
+use crate::domain::record::{AppRecord, Placement};
 use crate::domain::spec::model::{AppType, ProcSpec, ProcStrategy};
 use crate::domain::view::{
     AppState, AppView, Endpoint, InstanceRole, InstanceState, InstanceView, NodeView, ProcView,
 };
+use chrono::{DateTime, Utc};
 use std::sync::Arc;
 
 /// An app.
 pub fn app(shared: &Shared, name: &AppName, app: &Versioned) -> AppView {
     let record = &app.record;
     let placements = shared.world.placements(name);
-    let deploying = record.operation.is_some();
     let procs: Vec<ProcView> = record
         .procs()
         .iter()
         .map(|p| proc(shared, record, p, &placements))
         .collect();
     let trouble = shared.world.trouble(name);
-    let (state, reason) = app_state(record, deploying, &procs, trouble);
+    let each: Vec<AppState> = procs.iter().map(|p| p.state).collect();
+    let state = states::app_state(record, &each, trouble.is_some());
+    let reason = app_reason(record, state, &procs, trouble);
     AppView {
         name: name.to_string(),
         apptype: match record.current.spec.apptype {
@@ -49,45 +52,29 @@ pub fn app(shared: &Shared, name: &AppName, app: &Versioned) -> AppView {
     }
 }
 
-/// The worst of the procs' states, operations and removal first.
-fn app_state(
+const STOPPED: &str = "it was stopped; start it with `lain start`";
+
+/// Why an app is in a state; nothing where there is nothing to explain.
+fn app_reason(
     record: &AppRecord,
-    deploying: bool,
+    state: AppState,
     procs: &[ProcView],
     trouble: Option<String>,
-) -> (AppState, Option<String>) {
-    if record.removing {
-        return (AppState::Removing, Some("it is being removed".to_owned()));
-    }
-    if deploying {
-        return (
-            AppState::Deploying,
-            record
-                .operation
-                .as_ref()
-                .map(|id| format!("operation {id} is in progress")),
-        );
-    }
-    if let Some(trouble) = trouble {
-        return (AppState::Degraded, Some(trouble));
-    }
-    for state in [AppState::Degraded, AppState::Recovering] {
-        if let Some(proc) = procs.iter().find(|p| p.state == state) {
-            let reason = proc.reason.as_deref().unwrap_or("no reason is known");
-            return (state, Some(format!("proc {}: {reason}", proc.full_name)));
+) -> Option<String> {
+    match state {
+        AppState::Removing => Some("it is being removed".to_owned()),
+        AppState::Deploying => {
+            let operation = record.operation.as_ref();
+            operation.map(|id| format!("operation {id} is in progress"))
         }
+        AppState::Degraded | AppState::Recovering => trouble.or_else(|| {
+            let proc = procs.iter().find(|p| p.state == state)?;
+            let reason = proc.reason.as_deref().unwrap_or("no reason is known");
+            Some(format!("proc {}: {reason}", proc.full_name))
+        }),
+        AppState::Stopped => Some(STOPPED.to_owned()),
+        AppState::Running | AppState::Done => None,
     }
-    let all = |state| !procs.is_empty() && procs.iter().all(|p| p.state == state);
-    if all(AppState::Stopped) {
-        return (
-            AppState::Stopped,
-            Some("it was stopped; start it with `lain start`".to_owned()),
-        );
-    }
-    if all(AppState::Done) {
-        return (AppState::Done, None);
-    }
-    (AppState::Running, None)
 }
 
 /// Where active, ready instances of web procs answer.
@@ -121,20 +108,12 @@ pub fn proc(
         .iter()
         .filter(|p| p.instance.proc == proc.name && p.instance.proc_type == proc.proc_type);
     let instances: Vec<InstanceView> = mine.map(|p| instance(shared, record, p)).collect();
-    let count = |role: InstanceRole, states: &[InstanceState]| {
-        let n = instances
-            .iter()
-            .filter(|i| i.role == role && states.contains(&i.state))
-            .count();
-        u32::try_from(n).unwrap_or(u32::MAX)
-    };
-    // The instances of a cron proc are its runs: those that have ended are history.
-    let done = match proc.proc_type {
-        ProcType::Cron => 0,
-        _ => count(InstanceRole::Active, &[InstanceState::Done]),
-    };
-    let ready = done + count(InstanceRole::Active, &[InstanceState::Running]);
-    let (state, reason) = proc_state(record, proc, &instances, (ready, done));
+    let mut readiness = Readiness::default();
+    for instance in &instances {
+        readiness.add(instance.role, instance.state);
+    }
+    let state = states::proc_state(record, proc, &readiness);
+    let reason = proc_reason(proc, state, &instances, readiness.ready_of(proc));
     let file = record
         .current
         .spec
@@ -146,18 +125,11 @@ pub fn proc(
         proc_type: proc.proc_type.to_string(),
         state,
         reason,
-        wanted: if proc.proc_type == ProcType::Cron {
-            0
-        } else {
-            proc.num_instances
-        },
-        ready,
-        done,
+        wanted: states::wanted(proc),
+        ready: readiness.ready_of(proc),
+        done: readiness.done_of(proc),
         spares_wanted: proc.spares,
-        spares_ready: count(
-            InstanceRole::Spare,
-            &[InstanceState::Idle, InstanceState::Running],
-        ),
+        spares_ready: readiness.spares,
         version: record.version(&full_name),
         image: render::image_of(proc, &record.current, &shared.settings.site.registry)
             .unwrap_or_default(),
@@ -175,77 +147,53 @@ pub fn proc(
     }
 }
 
-fn proc_state(
-    record: &AppRecord,
+/// Why a proc is in a state; nothing where there is nothing to explain.
+fn proc_reason(
     proc: &ProcSpec,
+    state: AppState,
     instances: &[InstanceView],
-    (ready, done): (u32, u32),
-) -> (AppState, Option<String>) {
-    let full_name = proc.full_name();
-    if record.stopped.get(&full_name).is_some_and(|s| s.all) {
-        return (
-            AppState::Stopped,
-            Some("it was stopped; start it with `lain start`".to_owned()),
-        );
+    ready: u32,
+) -> Option<String> {
+    let of = |wanted| instances.iter().find(move |i| i.state == wanted);
+    let said = |i: &InstanceView| {
+        let reason = i.reason.as_deref().unwrap_or("not ready yet");
+        format!("{}: {reason}", i.id)
+    };
+    match state {
+        AppState::Stopped => Some(STOPPED.to_owned()),
+        AppState::Degraded => match of(InstanceState::Degraded) {
+            Some(degraded) => degraded.reason.clone(),
+            None => of(InstanceState::Failed).map(said),
+        },
+        AppState::Recovering => {
+            let ready_states = [InstanceState::Running, InstanceState::Done];
+            let waiting = instances
+                .iter()
+                .find(|i| i.role == InstanceRole::Active && !ready_states.contains(&i.state));
+            let placed = || format!("{ready} of {} instances are placed", proc.num_instances);
+            Some(waiting.map_or_else(placed, said))
+        }
+        AppState::Running | AppState::Done | AppState::Deploying | AppState::Removing => None,
     }
-    let of = |state| instances.iter().find(move |i| i.state == state);
-    if let Some(degraded) = of(InstanceState::Degraded) {
-        return (AppState::Degraded, degraded.reason.clone());
-    }
-    if proc.proc_type == ProcType::Cron {
-        return (AppState::Running, None);
-    }
-    if let Some(failed) = of(InstanceState::Failed) {
-        let reason = failed.reason.as_deref().unwrap_or("it has failed");
-        return (AppState::Degraded, Some(format!("{}: {reason}", failed.id)));
-    }
-    let stopped = record
-        .stopped
-        .get(&full_name)
-        .map_or(0, |s| u32::try_from(s.instances.len()).unwrap_or(u32::MAX));
-    if ready.saturating_add(stopped) >= proc.num_instances {
-        let state = match done > 0 && done.saturating_add(stopped) >= proc.num_instances {
-            true => AppState::Done,
-            false => AppState::Running,
-        };
-        return (state, None);
-    }
-    let waiting = instances
-        .iter()
-        .find(|i| i.role == InstanceRole::Active && !is_ready(i.state));
-    let reason = waiting.map(|i| {
-        format!(
-            "{}: {}",
-            i.id,
-            i.reason.as_deref().unwrap_or("not ready yet")
-        )
-    });
-    (
-        AppState::Recovering,
-        reason.or_else(|| {
-            Some(format!(
-                "{ready} of {} instances are placed",
-                proc.num_instances
-            ))
-        }),
-    )
 }
 
-fn is_ready(state: InstanceState) -> bool {
-    matches!(state, InstanceState::Running | InstanceState::Done)
+/// The container that counts for an instance. While two versions overlap, the placed one is what clients reach.
+pub fn cell(shared: &Shared, placement: &Placement) -> Option<Arc<ContainerCell>> {
+    let cells = shared.node.of(&placement.instance);
+    let placed = cells
+        .iter()
+        .find(|c| c.assignment.version == placement.version);
+    placed.or(cells.last()).cloned()
 }
 
 /// An instance.
 pub fn instance(shared: &Shared, record: &AppRecord, placement: &Placement) -> InstanceView {
     let id = &placement.instance;
-    let cells = shared.node.of(id);
-    // While two versions overlap, the placed one is what clients reach.
-    let cell = cells
-        .iter()
-        .find(|c| c.assignment.version == placement.version)
-        .or_else(|| cells.last());
-    let seen = cell.map(|c| c.seen());
-    let (state, reason) = instance_state(shared, record, placement, seen.as_ref());
+    let cell = cell(shared, placement);
+    let seen = cell.as_ref().map(|c| c.seen());
+    let retry = shared.world.retry(id);
+    let state = states::instance_state(record, placement, retry.is_some(), seen.as_ref());
+    let reason = instance_reason(state, placement, retry, seen.as_ref());
     let alive = seen.as_ref().filter(|o| o.is_alive());
     InstanceView {
         id: id.to_string(),
@@ -258,20 +206,19 @@ pub fn instance(shared: &Shared, record: &AppRecord, placement: &Placement) -> I
             .to_owned(),
         role: seen.as_ref().map_or(placement.role, |o| o.role),
         node: placement.node.to_string(),
-        container: cell.map(|c| c.name().to_owned()),
+        container: cell.as_ref().map(|c| c.name().to_owned()),
         container_id: seen
             .as_ref()
             .and_then(|o| o.id.as_ref())
             .map(ToString::to_string),
-        version: cell.map_or(placement.version, |c| c.assignment.version),
+        version: cell
+            .as_ref()
+            .map_or(placement.version, |c| c.assignment.version),
         ip: alive.and_then(|o| o.ip).map(|ip| ip.to_string()),
-        endpoints: cell.map(endpoints).unwrap_or_default(),
+        endpoints: cell.as_ref().map(endpoints).unwrap_or_default(),
         started_at: alive.and_then(|o| o.started_at),
         restarts: placement.restarts,
-        restart_at: shared
-            .world
-            .retry(id)
-            .or_else(|| seen.as_ref().and_then(|o| o.restart_at)),
+        restart_at: retry.or_else(|| seen.as_ref().and_then(|o| o.restart_at)),
         last_exit: placement
             .finished
             .clone()
@@ -287,79 +234,55 @@ fn endpoints(cell: &Arc<ContainerCell>) -> Vec<Endpoint> {
         .collect()
 }
 
-fn instance_state(
-    shared: &Shared,
-    record: &AppRecord,
+/// Why an instance is in a state; nothing where there is nothing to explain.
+fn instance_reason(
+    state: InstanceState,
     placement: &Placement,
+    retry: Option<DateTime<Utc>>,
     seen: Option<&Observed>,
-) -> (InstanceState, Option<String>) {
-    let id = &placement.instance;
-    if let Some(due) = shared.world.retry(id) {
-        let crash = placement
-            .last_crash
-            .as_deref()
-            .map(|c| format!("; see `lain crashes show {c}`"))
-            .unwrap_or_default();
-        let tries = placement.gave_up;
-        return (
-            InstanceState::Degraded,
-            Some(format!(
-                "given up {tries} time(s), tried again at {}{crash}",
-                due.format("%H:%M:%S UTC")
-            )),
-        );
+) -> Option<String> {
+    if let Some(due) = retry {
+        let crash = placement.last_crash.as_deref();
+        let crash = crash.map(|c| format!("; see `lain crashes show {c}`"));
+        return Some(format!(
+            "given up {} time(s), tried again at {}{}",
+            placement.gave_up,
+            due.format("%H:%M:%S UTC"),
+            crash.unwrap_or_default()
+        ));
     }
-    if let Some(how) = &placement.finished
-        && seen.is_none_or(|o| !o.is_alive())
-    {
-        return ended(how);
-    }
-    let Some(seen) = seen else {
-        return match record.is_stopped(&id.full_name(), id.no) {
-            true => (
-                InstanceState::Stopped,
-                Some("stopped by an operator".to_owned()),
-            ),
-            false => (
-                InstanceState::Pending,
-                Some("waiting for its turn".to_owned()),
-            ),
-        };
-    };
-    match &seen.phase {
-        Phase::Pending(what) => (InstanceState::Pending, Some(format!("waiting for {what}"))),
-        Phase::Starting(how) => (InstanceState::Starting, Some(how.clone())),
-        Phase::Running if !seen.is_ready() => {
-            let probe = seen
-                .probes
-                .back()
-                .map(|p| format!(": {p}"))
-                .unwrap_or_default();
-            (
-                InstanceState::Starting,
-                Some(format!("running, {}{probe}", seen.health.as_str())),
-            )
+    match state {
+        InstanceState::Done | InstanceState::Failed => {
+            let seen = seen.and_then(|o| o.last_exit.clone());
+            let how = placement.finished.clone().or(seen);
+            how.map(|how| format!("ended: {how}"))
         }
-        Phase::Running if seen.role == InstanceRole::Spare => (InstanceState::Idle, None),
-        Phase::Running => (InstanceState::Running, None),
-        Phase::Frozen => (InstanceState::Idle, None),
-        Phase::Crashed(why) => (InstanceState::Backoff, Some(why.clone())),
-        Phase::Finished(exit) => ended(&exit.to_string()),
-        Phase::GaveUp(why) => (InstanceState::Degraded, Some(why.clone())),
-        Phase::Stopped => (
-            InstanceState::Stopped,
-            Some("stopped by an operator".to_owned()),
-        ),
+        InstanceState::Stopped => Some("stopped by an operator".to_owned()),
+        InstanceState::Pending
+        | InstanceState::Starting
+        | InstanceState::Running
+        | InstanceState::Idle
+        | InstanceState::Backoff
+        | InstanceState::Degraded
+        | InstanceState::Stopping => match seen {
+            Some(seen) => phase_reason(seen),
+            None => Some("waiting for its turn".to_owned()),
+        },
     }
 }
 
-/// The state of what has ended for good.
-fn ended(how: &str) -> (InstanceState, Option<String>) {
-    let state = match ended_well(how) {
-        true => InstanceState::Done,
-        false => InstanceState::Failed,
-    };
-    (state, Some(format!("ended: {how}")))
+fn phase_reason(seen: &Observed) -> Option<String> {
+    match &seen.phase {
+        Phase::Pending(what) => Some(format!("waiting for {what}")),
+        Phase::Starting(how) => Some(how.clone()),
+        Phase::Running if !seen.is_ready() => {
+            let probe = seen.probes.back().map(|p| format!(": {p}"));
+            let probe = probe.unwrap_or_default();
+            Some(format!("running, {}{probe}", seen.health.as_str()))
+        }
+        Phase::Crashed(why) | Phase::GaveUp(why) => Some(why.clone()),
+        Phase::Running | Phase::Frozen | Phase::Finished(_) | Phase::Stopped => None,
+    }
 }
 
 /// This node.

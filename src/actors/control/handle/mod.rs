@@ -10,9 +10,10 @@ mod exec;
 mod logs;
 mod tree;
 
-use crate::actors::control::{views, world};
+use crate::actors::control::{census, views, world};
 use crate::actors::recorder::Record;
 use crate::actors::shared::Shared;
+use crate::domain::census::Census;
 use crate::domain::crash::CrashReport;
 use crate::domain::id::{AppName, CrashId, InstanceId, OperationId, ProcName};
 use crate::domain::record::keys;
@@ -312,6 +313,10 @@ impl Control for Handle {
 
     fn events(&self, after: Option<u64>) -> EventStream {
         self.shared.hub.subscribe(after)
+    }
+
+    fn census(&self) -> Result<Census, ControlError> {
+        Ok(census::take(&self.shared))
     }
 
     fn tree(&self, path: &str, depth: Option<u32>) -> Result<ActorView, ControlError> {

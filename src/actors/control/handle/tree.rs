@@ -4,6 +4,7 @@ use super::Handle;
 use crate::actors::agent::process::{Process, Retire};
 use crate::actors::agent::put_away::Removal;
 use crate::actors::agent::{node, paths};
+use crate::actors::control::census::word;
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{
     CallError, ChildType, Restart, Shutdown, State, Strategy, Supervises, TreeNode, Work,
@@ -103,7 +104,7 @@ impl Handle {
             restart: restart(node.restart).to_owned(),
             shutdown: shutdown(node.shutdown),
             significant: node.significant,
-            state: state(&node).to_owned(),
+            state: word(node.state).to_owned(),
             note: note(&self.shared, &node.path),
             incarnation: node.incarnation,
             started_at: running.then(|| now - node.for_time),
@@ -272,16 +273,6 @@ fn shutdown(shutdown: Shutdown) -> String {
         Shutdown::BrutalKill => "brutal_kill".to_owned(),
         Shutdown::Timeout(limit) => duration_text::render(limit),
         Shutdown::Infinity => "infinity".to_owned(),
-    }
-}
-
-fn state(node: &TreeNode) -> &'static str {
-    match node.state {
-        State::Starting => "starting",
-        State::Running => "running",
-        State::Restarting => "restarting",
-        State::Stopping => "stopping",
-        State::Undefined => "undefined",
     }
 }
 
