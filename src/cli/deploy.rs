@@ -54,7 +54,7 @@ pub async fn run(args: DeployArgs, session: &Session) -> Result<Exit> {
         meta_version: args.meta_version,
         image: args.image,
     };
-    let expect = revision(session, &target).await?;
+    let expect = state(session, &target).await?;
     let change = Change::new(Method::PUT).body(&request)?.expect(expect);
     let done = change::perform(
         session,
@@ -78,10 +78,10 @@ pub async fn run(args: DeployArgs, session: &Session) -> Result<Exit> {
     }
 }
 
-/// The revision to change, or that there is none.
-async fn revision(session: &Session, target: &Target) -> Result<Expect> {
+/// The state to change, or that there is none.
+async fn state(session: &Session, target: &Target) -> Result<Expect> {
     match session.client.get_as::<AppView>(target).await {
-        Ok(app) => Ok(Expect::Revision(app.revision)),
+        Ok(app) => Ok(Expect::Etag(app.etag)),
         Err(error) if error.status == Some(404) => Ok(Expect::Absent),
         Err(error) => Err(error),
     }

@@ -75,6 +75,7 @@ fn record(procs: Vec<ProcSpec>, version: u64) -> AppRecord {
         history: vec![],
         overrides: BTreeMap::new(),
         stopped: BTreeMap::new(),
+        revision: 1,
         created_at: at,
         updated_at: at,
         removing: false,

@@ -125,6 +125,9 @@ pub struct AppRecord {
     pub overrides: BTreeMap<String, Overrides>,
     /// What operators stopped, by proc (full name).
     pub stopped: BTreeMap<String, Stopped>,
+    /// Counts the changes of what is wanted, from 1.
+    #[serde(default)]
+    pub revision: u64,
     /// When it was first deployed.
     pub created_at: DateTime<Utc>,
     /// When its desired state last changed.
@@ -136,6 +139,18 @@ pub struct AppRecord {
 }
 
 impl AppRecord {
+    /// The number in the app's `ETag`: another one after each change of what is wanted, also when an app of this
+    /// name was removed and deployed anew. 0 for a record that is not kept yet.
+    pub fn etag(&self) -> u64 {
+        match self.revision {
+            0 => 0,
+            revision => {
+                let born = u64::try_from(self.created_at.timestamp_micros());
+                born.unwrap_or(0).saturating_add(revision)
+            }
+        }
+    }
+
     /// The proc of the current release by its name, with operators' changes applied.
     pub fn proc(&self, name: &ProcName) -> Option<ProcSpec> {
         let proc = self.current.spec.procs.iter().find(|p| &p.name == name)?;
@@ -322,6 +337,19 @@ mod tests {
     fn sizes_read_as_lain_writes_them() {
         for (bytes, text) in [(32 << 20, "32m"), (1 << 30, "1g"), (1000, "1000"), (0, "0")] {
             assert_eq!(size_text(bytes), text);
+        }
+    }
+
+    #[test]
+    fn an_ending_is_good_only_with_exit_code_0() {
+        for (how, good) in [
+            ("exit code 0", true),
+            (NOT_REPEATED, true),
+            ("exit code 0, out of memory", false),
+            ("exit code 1", false),
+            ("replaced by the next run", false),
+        ] {
+            assert_eq!(ended_well(how), good, "{how}");
         }
     }
 

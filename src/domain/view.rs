@@ -27,8 +27,11 @@ pub struct AppView {
     pub name: String,
     /// `app` or `resource`.
     pub apptype: String,
-    /// The revision of its desired state; also the `ETag`.
+    /// Counts the changes of what is wanted of it, from 1.
     pub revision: u64,
+    /// The number in its `ETag`, which `If-Match` of a change names: another one after each change of what is wanted.
+    #[serde(default)]
+    pub etag: u64,
     /// The deployed meta version, where one was given.
     pub meta_version: Option<String>,
     /// What it is doing.
@@ -240,6 +243,9 @@ pub struct ChangeAnswer {
     pub plan: PlanView,
     /// The app's revision after the change is accepted (unchanged for a dry run).
     pub revision: u64,
+    /// The number in the app's `ETag` then; 0 for a dry run of an app that does not exist.
+    #[serde(default)]
+    pub etag: u64,
     /// What the file gave cause to warn of.
     #[serde(default)]
     pub warnings: Vec<String>,

@@ -42,18 +42,20 @@ pub enum ControlError {
     #[error("{0}")]
     Conflict(String),
     /// 412: the caller's revision is stale.
-    #[error("app {app} is at revision {current}, not {given}; read it again and repeat")]
+    #[error(
+        "app {app} was changed since it was read: its ETag is {current}, not {given}; read it again and repeat"
+    )]
     Stale {
         /// The app.
         app: String,
-        /// The revision given in `If-Match`.
+        /// The number of the ETag given in `If-Match`.
         given: u64,
-        /// The current revision.
+        /// That of the current one.
         current: u64,
     },
     /// 428: `If-Match` is missing.
     #[error(
-        "app {0} exists: say which revision is to be changed with If-Match (its ETag), or * for any"
+        "app {0} exists: say by its ETag, in If-Match, which state of it is to be changed, or * for any"
     )]
     PreconditionRequired(String),
     /// 503: the store failed.
@@ -101,7 +103,7 @@ pub enum Precondition {
     None,
     /// `If-Match: *`.
     Any,
-    /// `If-Match: "<revision>"`.
+    /// `If-Match: "<etag>"`: its number.
     Revision(u64),
     /// `If-None-Match: *`: only if it does not exist.
     Absent,

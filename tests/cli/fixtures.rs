@@ -90,6 +90,7 @@ pub fn hello() -> AppView {
         name: "hello".to_owned(),
         apptype: "app".to_owned(),
         revision: 3,
+        etag: 3,
         meta_version: None,
         state: AppState::Running,
         reason: None,
@@ -157,6 +158,7 @@ pub fn accepted(operation: OperationView) -> ChangeAnswer {
         },
         operation: Some(operation),
         revision: 4,
+        etag: 4,
         warnings: Vec::new(),
     }
 }
@@ -170,6 +172,7 @@ pub fn planned(steps: Vec<PlanStep>) -> ChangeAnswer {
             steps,
         },
         revision: 3,
+        etag: 3,
         warnings: Vec::new(),
     }
 }

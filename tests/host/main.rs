@@ -13,7 +13,7 @@ use lain::domain::census::Census;
 use lain::domain::crash::{CrashCause, Exit};
 use lain::domain::view::{AppState, InstanceRole, InstanceState, OperationState, ScaleRequest};
 use lain::drivers::simulated::{Behaviour, Run};
-use lain::ports::control::{Control, CrashFilter};
+use lain::ports::control::{Control, ControlError, CrashFilter, Precondition};
 use std::time::Duration;
 use support::*;
 
@@ -82,6 +82,55 @@ async fn the_figures_of_the_metrics_are_those_of_the_views() {
     });
     let restarts: u64 = degraded.await.procs.iter().map(|p| p.restarts).sum();
     assert!(restarts <= 1, "{restarts}");
+    host.die().await;
+}
+
+#[actix_rt::test]
+async fn revisions_count_an_apps_own_changes_and_etags_never_repeat() {
+    tokio::time::pause();
+    let host = Machine::new().boot().await;
+    succeeded(&host.deployed(&WEB.replace("shop", "other")).await);
+    let (shop, first) = (app("shop"), host.deploy(WEB).await.unwrap());
+    assert_eq!(first.revision, 1);
+    succeeded(&host.ended(&first).await);
+    // The end of an operation changes nothing that is wanted.
+    let view = host.view("shop").await;
+    assert_eq!((view.revision, view.etag), (1, first.etag));
+    let two = ScaleRequest {
+        num_instances: Some(2),
+        ..Default::default()
+    };
+    succeeded(&host.scale("shop", "web", two).await);
+    let scaled = host.view("shop").await;
+    assert_eq!(scaled.revision, 2);
+    assert_ne!(scaled.etag, first.etag);
+    host.machine.engine.set_behaviour(
+        "shop:2",
+        Behaviour {
+            runs: vec![Run::ends(Duration::from_millis(10), 1)],
+            ..Behaviour::default()
+        },
+    );
+    let bad = host.deployed(&WEB.replace("shop:1", "shop:2")).await;
+    assert_eq!(bad.state, OperationState::Failed);
+    let rolled_back = host
+        .until("the rollback is over", async || {
+            let view = host.view("shop").await;
+            (view.operation.is_none() && view.revision == 4).then_some(view)
+        })
+        .await;
+    // Removed and deployed anew it begins with 1, and an old ETag is not taken for a new one.
+    let stale = Precondition::Revision(rolled_back.etag);
+    let gone = host.handle.undeploy(&shop, stale, false, caller());
+    succeeded(&host.ended(&gone.await.unwrap()).await);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let again = host.deploy(WEB).await.unwrap();
+    assert_eq!(again.revision, 1);
+    assert!(again.etag > rolled_back.etag);
+    host.ended(&again).await;
+    let stale = Precondition::Revision(first.etag);
+    let refused = host.handle.undeploy(&shop, stale, false, caller());
+    assert!(matches!(refused.await, Err(ControlError::Stale { .. })));
     host.die().await;
 }
 

@@ -342,6 +342,7 @@ async fn roll_back(shared: &Arc<Shared>, change: &Change) -> Result<(), StoreErr
         };
         // The failed release stays known until its last container is replaced.
         record.succeed(previous, &placements);
+        record.revision += 1;
         let why = change.operation.error.as_deref();
         let why = why.unwrap_or("no reason was given");
         text = Some(format!(

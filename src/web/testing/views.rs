@@ -36,6 +36,7 @@ pub fn app(app: &App) -> AppView {
         name: spec.appname.to_string(),
         apptype: "app".to_owned(),
         revision: app.revision,
+        etag: app.revision,
         meta_version: record.current.meta_version.clone(),
         state,
         reason,

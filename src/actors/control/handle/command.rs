@@ -81,7 +81,8 @@ impl Handle {
             return Ok(ChangeAnswer {
                 operation: None,
                 plan,
-                revision: app.revision,
+                revision: app.record.revision,
+                etag: app.record.etag(),
                 warnings: Vec::new(),
             });
         }
@@ -102,14 +103,15 @@ impl Handle {
         let operation = self.new_operation(verb(action), &selector.app, &caller.name, &steps)?;
         record.operation = OperationId::new(operation.id.clone()).ok();
         record.updated_at = self.shared.clock.now_utc();
-        let revision = self
+        let written = self
             .write(&selector.app, record, Some(app.revision), &operation)
             .await?;
         self.hand_over(&selector.app, operation.clone()).await?;
         Ok(ChangeAnswer {
             operation: Some(operation),
             plan,
-            revision,
+            revision: written.revision,
+            etag: written.etag(),
             warnings: Vec::new(),
         })
     }
