@@ -226,6 +226,8 @@ pub async fn follow(session: &Session, target: Target, filter: &Filter) -> Resul
                     .screen
                     .warn("some events were missed: they are too old to be resumed");
                 watch.restart();
+                // It may be a server that counts from a clock that was set back.
+                seen = Seen::default();
                 continue;
             }
             Err(error) => return Err(error),

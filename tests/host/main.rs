@@ -6,6 +6,7 @@
 )]
 
 mod chaos;
+mod clocks;
 mod jobs;
 mod support;
 
