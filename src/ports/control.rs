@@ -65,7 +65,7 @@ pub enum ControlError {
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
     /// 503: shutting down, or not yet up.
-    #[error("lain is {0}; repeat in a moment")]
+    #[error("lain cannot do this now: {0}; repeat in a moment")]
     Unavailable(String),
     /// 500: a defect of lain.
     #[error("internal error: {0}; please report it with this text")]

@@ -172,7 +172,12 @@ impl Handle {
         rollout
             .send(Cancel(why))
             .await
-            .map_err(|e| ControlError::Unavailable(e.to_string()))?;
+            .map_err(|e| {
+                let path = paths::rollout(&app);
+                ControlError::Conflict(format!(
+                    "{path}, which carries it out, does not run ({e}); restart it in `lain tree --watch`"
+                ))
+            })?;
         crate::ports::control::Control::operation(self, id).await
     }
 }

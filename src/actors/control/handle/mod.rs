@@ -115,7 +115,7 @@ impl Control for Handle {
         self.shared.store.get(keys::OWNER).await?;
         match self.shared.is_settled() {
             true => Ok(()),
-            false => Err(ControlError::Unavailable("still starting".to_owned())),
+            false => Err(ControlError::Unavailable("it is still starting".to_owned())),
         }
     }
 

@@ -187,6 +187,11 @@ impl Handle {
                 if path.is_empty() { "the root" } else { path }
             )));
         }
+        if action == ChildAction::Terminate && self.carries_apps(path) {
+            return Err(ControlError::Conflict(format!(
+                "without {path} no app can be changed or kept alive: it can be restarted, not terminated"
+            )));
+        }
         if let Some(name) = paths::container_of(&self.shared, path)
             && let Some(cell) = self.shared.node.get(&name)
         {
@@ -218,6 +223,17 @@ impl Handle {
                 .map_err(|e| refused(path, &e))?;
         }
         self.read_tree(path, Some(0)).or(Ok(view))
+    }
+
+    /// Whether all apps need the actor at a path: nobody is helped by an operator's leaving it down.
+    fn carries_apps(&self, path: &str) -> bool {
+        let containers = paths::containers(&self.shared);
+        // The node, its engine and what is above them.
+        let above = containers
+            .strip_prefix(path)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let node = containers.rsplit_once('/').map_or("", |(node, _)| node);
+        above || path == "apps" || path == format!("{node}/engine")
     }
 
     /// The supervisor of an actor and the actor's id in it. Ids may hold slashes: the longest prefix that is a
