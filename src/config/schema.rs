@@ -90,7 +90,7 @@ schema! {
         /// Where the API is served.
         listen: SocketAddr;
         /// Host names that are served besides addresses and localhost.
-        allowed_hosts: Vec<String>, host_names;
+        allowed_hosts: Vec<String>, |names| host_names(names);
         /// Where everything durable is kept.
         data_dir: PathBuf;
         /// How long requests at work may take to end after SIGTERM.
@@ -244,7 +244,7 @@ fn domain(name: &String) -> Result<(), String> {
 }
 
 /// Host names without scheme, port or path.
-fn host_names(names: &Vec<String>) -> Result<(), String> {
+fn host_names(names: &[String]) -> Result<(), String> {
     names.iter().try_for_each(|name| {
         domain(name).map_err(|_| {
             format!(

@@ -96,7 +96,7 @@ fn an_engine_that_takes_all_containers_down_with_it_has_them_all_back() {
         eprintln!("not tested: needs root, to start an engine of its own");
         return;
     }
-    let private = Private::without_live_restore();
+    let private = Private::with(&["--iptables=false"]);
     let host = Host::on(&private.endpoint());
     let lain = host.start();
     let app = host.app("shop");
@@ -112,7 +112,8 @@ worker: {{image: \"lain/hello:1\", cmd: /app/worker, num_instances: 3}}
     let before = host.containers();
     // Twice: the second time the restart windows have the first one in them.
     for round in 1..=2 {
-        private.stop();
+        // In good order, so that the engine stops its containers first.
+        private.end(rustix::process::Signal::TERM);
         until("the node is down", || {
             (lain.get("nodes/here")["state"] == "down").then_some(())
         });

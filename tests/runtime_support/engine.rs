@@ -64,12 +64,8 @@ impl Private {
         Self::with(&["--iptables=false", "--live-restore"])
     }
 
-    /// Starts one whose containers end with it, as the engine has it unless it is told otherwise.
-    pub fn without_live_restore() -> Self {
-        Self::with(&["--iptables=false"])
-    }
-
-    fn with(flags: &'static [&'static str]) -> Self {
+    /// Starts one with these flags. Without `--live-restore` its containers end with it.
+    pub fn with(flags: &'static [&'static str]) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("lain-engine-")
             .tempdir()
@@ -101,12 +97,8 @@ impl Private {
         self.end(rustix::process::Signal::KILL);
     }
 
-    /// Stops the engine in good order, which stops its containers first, unless they live on without it.
-    pub fn stop(&self) {
-        self.end(rustix::process::Signal::TERM);
-    }
-
-    fn end(&self, signal: rustix::process::Signal) {
+    /// Ends the engine by a signal and waits for its end.
+    pub fn end(&self, signal: rustix::process::Signal) {
         let recorded = std::fs::read_to_string(self.dir.path().join("dockerd.pid")).unwrap();
         let pid = recorded.split_whitespace().next().unwrap();
         let engine = lain::drivers::pidfd::Process::open(pid.parse().unwrap()).unwrap();
