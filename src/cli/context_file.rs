@@ -125,9 +125,10 @@ fn known(document: &DocumentMut, name: &str) -> Result<(), String> {
     if table(document).is_some_and(|t| t.contains_key(name)) {
         return Ok(());
     }
-    let names: Vec<&str> = table(document)
+    let mut names: Vec<&str> = table(document)
         .map(|t| t.iter().map(|(name, _)| name).collect())
         .unwrap_or_default();
+    names.sort_unstable();
     Err(match names.is_empty() {
         true => format!("there is no context {name}, nor any other; see `lain login --help`"),
         false => format!(
