@@ -126,7 +126,7 @@ pub struct AppRecord {
     /// What operators stopped, by proc (full name).
     pub stopped: BTreeMap<String, Stopped>,
     /// Counts the changes of what is wanted, from 1.
-    #[serde(default)]
+    #[serde(default = "first_revision")]
     pub revision: u64,
     /// When it was first deployed.
     pub created_at: DateTime<Utc>,
@@ -136,6 +136,11 @@ pub struct AppRecord {
     pub removing: bool,
     /// The operation in progress.
     pub operation: Option<OperationId>,
+}
+
+/// That of a record which was kept before revisions were counted.
+fn first_revision() -> u64 {
+    1
 }
 
 impl AppRecord {

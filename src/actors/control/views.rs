@@ -164,7 +164,10 @@ fn proc_reason(
         AppState::Stopped => Some(STOPPED.to_owned()),
         AppState::Degraded => match of(InstanceState::Degraded) {
             Some(degraded) => degraded.reason.clone(),
-            None => of(InstanceState::Failed).map(said),
+            None => of(InstanceState::Failed).map(|i| {
+                let reason = i.reason.as_deref().unwrap_or("no exit is known");
+                format!("{} has failed: {reason}", i.id)
+            }),
         },
         AppState::Recovering => {
             let ready_states = [InstanceState::Running, InstanceState::Done];
@@ -256,7 +259,7 @@ fn instance_reason(
         InstanceState::Done | InstanceState::Failed => {
             let seen = seen.and_then(|o| o.last_exit.clone());
             let how = placement.finished.clone().or(seen);
-            how.map(|how| format!("ended: {how}"))
+            how
         }
         InstanceState::Stopped => Some("stopped by an operator".to_owned()),
         InstanceState::Pending
