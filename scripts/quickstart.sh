@@ -142,6 +142,18 @@ ask() { # URL
   die "$1 does not answer; look at: $binary crashes, $binary logs"
 }
 
+# Where the app answers. One that was deployed before starts along with lain.
+wait_for_url() {
+  local i
+  for ((i = 0; i < 300; i++)); do
+    app_url=$(lain ps -a hello -o json | grep -o 'http://127\.0\.0\.1:[0-9]*' | head -n 1 || true)
+    [ -z "$app_url" ] || return 0
+    sleep 0.1
+  done
+  lain ps -a hello >&2
+  die "no instance of the app is ready; look at: $binary crashes, $binary logs -a hello; lain's log: $log"
+}
+
 start() {
   local url app_url answer engine privilege connection=()
   mkdir -p "$home"
@@ -159,12 +171,11 @@ start() {
   connection=("LAIN_SERVER=$url")
   [ -z "$data_dir" ] || connection+=("LAIN_TOKEN_FILE=$data_dir/admin.token")
   lain deploy -f samples/hello/lain.yaml
+  wait_for_url
   echo
   lain tree
   echo
   lain ps -a hello
-  app_url=$(lain ps -a hello -o json | grep -o 'http://127\.0\.0\.1:[0-9]*' | head -n 1)
-  [ -n "$app_url" ] || die "lain ps names no URL for the app; its log: $log"
   ask "$app_url/"
   printf '\n$ curl %s/\n%s\n' "$app_url" "$answer"
   next_steps

@@ -130,6 +130,33 @@ fn dotted_and_inline_forms_are_the_same_keys() {
 }
 
 #[test]
+fn lists_are_arrays_in_files_and_have_commas_in_the_environment() {
+    let names = |fixture: &Fixture| fixture.load().server.allowed_hosts;
+    let fixture = Fixture::new(&["[server]\nallowed_hosts = [\"lain.example.com\", \"b\"]"]);
+    assert_eq!(names(&fixture), ["lain.example.com", "b"]);
+    assert_eq!(
+        fixture.origin("server.allowed_hosts").0,
+        "lain.example.com,b"
+    );
+    let fixture = fixture.env("LAIN_SERVER__ALLOWED_HOSTS", "a.example.com, c");
+    assert_eq!(names(&fixture), ["a.example.com", "c"]);
+    for (value, problem) in [
+        (
+            "\"lain\"",
+            "expected an array of strings, found string \"lain\"",
+        ),
+        ("[1]", "expected an array of strings, found an array"),
+        ("[\"http://lain\"]", "without scheme, port or path"),
+        ("[\"lain:80\"]", "without scheme, port or path"),
+    ] {
+        let text = format!("[server]\nallowed_hosts = {value}");
+        let fixture = Fixture::new(&[&text]);
+        let errors = Config::load(&fixture.sources).unwrap_err().to_string();
+        assert!(errors.contains(problem), "{errors}");
+    }
+}
+
+#[test]
 fn the_contexts_of_the_command_line_share_the_users_file() {
     let text = "current_context = \"a\"\n[contexts.a]\nserver = \"http://127.0.0.1:1\"";
     Fixture::new(&[text]).load();

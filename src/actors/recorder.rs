@@ -53,7 +53,7 @@ pub enum Record {
 pub enum Touch {
     /// How often its node gave up on it in a row.
     GaveUp(u32),
-    /// It ended well.
+    /// How it ended for good; `None`: it runs again.
     Finished(Option<String>),
     /// Limits that were applied.
     Resources((u32, u64)),

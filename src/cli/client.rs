@@ -250,7 +250,7 @@ impl Client {
         }
         request = match change.expect {
             Expect::Anything => request,
-            Expect::Revision(revision) => request.header("if-match", format!("\"{revision}\"")),
+            Expect::Etag(etag) => request.header("if-match", format!("\"{etag}\"")),
             Expect::Absent => request.header("if-none-match", "*"),
         };
         match &change.body {

@@ -256,7 +256,7 @@ fn named_context(name: &str, origin: &str, around: &dyn Surroundings) -> Result<
         let path = user_config(around).unwrap_or_default();
         let hint = if known.is_empty() {
             format!(
-                "add [contexts.{name}] with server = \"http://…\" to {}",
+                "lain context set {name} --server URL, which writes it to {}",
                 path.display()
             )
         } else {
@@ -269,6 +269,19 @@ fn named_context(name: &str, origin: &str, around: &dyn Surroundings) -> Result<
         origin: format!("context {name}"),
         context: Some(name.to_owned()),
         token_file: context.token_file,
+    })
+}
+
+/// Checks the address of a server that `origin` gives; returns it without a slash at the end.
+///
+/// # Errors
+/// [`Exit::Usage`] saying what an address looks like.
+pub fn check_address(url: &str, origin: &str) -> Result<String> {
+    checked_url(&Server {
+        url: url.to_owned(),
+        origin: origin.to_owned(),
+        context: None,
+        token_file: None,
     })
 }
 

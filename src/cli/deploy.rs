@@ -7,7 +7,7 @@ use crate::cli::lainfile::{DEFAULT_FILE, LainFile};
 use crate::cli::request::{Change, Expect, Target};
 use crate::cli::session::Session;
 use crate::domain::id::AppName;
-use crate::domain::view::{AppView, DeployRequest, OperationView};
+use crate::domain::view::{AppView, DeployRequest, OperationView, ProcView};
 use clap::Args;
 use reqwest::Method;
 use std::path::PathBuf;
@@ -54,7 +54,7 @@ pub async fn run(args: DeployArgs, session: &Session) -> Result<Exit> {
         meta_version: args.meta_version,
         image: args.image,
     };
-    let expect = revision(session, &target).await?;
+    let expect = state(session, &target).await?;
     let change = Change::new(Method::PUT).body(&request)?.expect(expect);
     let done = change::perform(
         session,
@@ -78,10 +78,10 @@ pub async fn run(args: DeployArgs, session: &Session) -> Result<Exit> {
     }
 }
 
-/// The revision to change, or that there is none.
-async fn revision(session: &Session, target: &Target) -> Result<Expect> {
+/// The state to change, or that there is none.
+async fn state(session: &Session, target: &Target) -> Result<Expect> {
     match session.client.get_as::<AppView>(target).await {
-        Ok(app) => Ok(Expect::Revision(app.revision)),
+        Ok(app) => Ok(Expect::Etag(app.etag)),
         Err(error) if error.status == Some(404) => Ok(Expect::Absent),
         Err(error) => Err(error),
     }
@@ -128,11 +128,9 @@ async fn finished(
         .await?;
     let next = format!("lain tree --watch -a {app}, lain logs -f -a {app}");
     if let Some(operation) = operation {
-        let (ready, wanted) = view.procs.iter().fold((0, 0), |(ready, wanted), proc| {
-            (ready + proc.ready, wanted + proc.wanted)
-        });
         let what = format!(
-            "{app} is deployed: {ready} of {wanted} instances ready, revision {}",
+            "{app} is deployed: {}, revision {}",
+            readiness(&view),
             view.revision
         );
         change::summary(session, operation, &what, &next)?;
@@ -141,6 +139,27 @@ async fn finished(
         session.screen.line(&format!("  {url}"))?;
     }
     Ok(())
+}
+
+/// How much of an app is ready: `4 of 4 instances ready, 1 done, 1 spare`.
+fn readiness(app: &AppView) -> String {
+    // The runs of a cron proc come and go by the clock.
+    let procs = app.procs.iter().filter(|proc| proc.proc_type != "cron");
+    let sum = |of: fn(&ProcView) -> u32| procs.clone().map(of).sum::<u32>();
+    let (done, spares) = (sum(|proc| proc.done), sum(|proc| proc.spares_ready));
+    let mut text = format!(
+        "{} of {} instances ready",
+        sum(|proc| proc.ready) - done,
+        sum(|proc| proc.wanted) - done
+    );
+    let mut and = |count: u32, one: &str, many: &str| match count {
+        0 => {}
+        1 => text.push_str(&format!(", 1 {one}")),
+        more => text.push_str(&format!(", {more} {many}")),
+    };
+    and(done, "done", "done");
+    and(spares, "spare", "spares");
+    text
 }
 
 #[cfg(test)]

@@ -43,6 +43,8 @@ pub struct Filter {
     pub instance: Option<u32>,
     /// The least level.
     pub level: Option<Level>,
+    /// Also what an actor tells of a container that its instance tells too.
+    pub repeats: bool,
     /// Only actors at or below this path.
     pub below: Option<String>,
     /// At most this many of the past.
@@ -54,6 +56,7 @@ impl Filter {
     pub fn below(path: String) -> Self {
         Self {
             below: Some(path).filter(|path| !path.is_empty()),
+            repeats: true,
             past: 10,
             ..Self::default()
         }
@@ -75,11 +78,20 @@ impl Filter {
             && self
                 .level
                 .is_none_or(|least| Level::of(&event.level) >= least)
+            && (self.repeats || !is_repeat(event))
             && self.below.as_deref().is_none_or(|below| {
                 path.strip_prefix(below)
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             })
     }
+}
+
+/// Whether an actor tells what its instance tells too: a container's end is the end of its `process` actor, and
+/// `instance_crashed` says more of it than `actor_crashed`.
+fn is_repeat(event: &EventView) -> bool {
+    const TOLD_BY_THE_INSTANCE: [&str; 3] = ["actor_crashed", "actor_exited", "actor_restarted"];
+    let path = event.path.as_deref().unwrap_or("");
+    path.ends_with("/process") && TOLD_BY_THE_INSTANCE.contains(&event.kind.as_str())
 }
 
 /// Leaves out what a reconnection repeats. A server that has begun to count anew is told by its clock.
@@ -149,6 +161,22 @@ mod tests {
         assert!(wants(Filter::below("apps/app/hello".into())));
         assert!(!wants(Filter::below("apps/app/hell".into())));
         assert!(wants(Filter::below(String::new())));
+    }
+
+    #[test]
+    fn one_crash_is_told_once() {
+        let mut actor = event(1, 0, "warn");
+        actor.kind = "actor_crashed".to_owned();
+        assert!(Filter::default().wants(&actor), "an actor of lain's own");
+        actor.path = Some("nodes/node/n1/containers/container/x/process".to_owned());
+        assert!(!Filter::default().wants(&actor));
+        let all = Filter {
+            repeats: true,
+            ..Filter::default()
+        };
+        assert!(all.wants(&actor));
+        actor.kind = "instance_crashed".to_owned();
+        assert!(Filter::default().wants(&actor));
     }
 
     #[test]

@@ -78,6 +78,9 @@ pub struct ListArgs {
     /// Go on as events come
     #[arg(short, long)]
     pub follow: bool,
+    /// Also what the actor of a container tells of its crash and restart, besides its instance
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// Lists or follows.
@@ -95,12 +98,13 @@ pub async fn run(args: EventsArgs, session: &Session) -> Result<Exit> {
 async fn list(args: ListArgs, session: &Session) -> Result<Exit> {
     let target = Target::new(["events"])
         .maybe("app", args.app)
-        .maybe("kind", args.kind)
+        .maybe("kind", args.kind.clone())
         .maybe("level", args.level.map(Level::word));
     let filter = Filter {
         proc: args.proc.map(|proc| proc.to_string()),
         instance: args.instance,
         level: args.level,
+        repeats: args.all || args.kind.is_some(),
         below: None,
         past: args.limit,
     };
@@ -112,7 +116,7 @@ async fn list(args: ListArgs, session: &Session) -> Result<Exit> {
 
 async fn past(session: &Session, target: Target, filter: &Filter) -> Result<Exit> {
     // The server's limit counts what is filtered out here.
-    let narrowed = filter.proc.is_some() || filter.instance.is_some();
+    let narrowed = filter.proc.is_some() || filter.instance.is_some() || !filter.repeats;
     let limit = if narrowed {
         1000
     } else {
@@ -222,6 +226,8 @@ pub async fn follow(session: &Session, target: Target, filter: &Filter) -> Resul
                     .screen
                     .warn("some events were missed: they are too old to be resumed");
                 watch.restart();
+                // It may be a server that counts from a clock that was set back.
+                seen = Seen::default();
                 continue;
             }
             Err(error) => return Err(error),

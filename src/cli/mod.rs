@@ -14,6 +14,8 @@ pub mod completion;
 pub mod config;
 pub mod confirm;
 pub mod connection;
+pub mod context;
+pub mod context_file;
 pub mod crashes;
 pub mod daemon;
 pub mod deploy;
@@ -111,6 +113,9 @@ pub enum Command {
     Audit(audit::AuditArgs),
     Doctor(doctor::DoctorArgs),
     Config(config::ConfigArgs),
+    #[command(visible_alias = "contexts")]
+    Context(context::ContextArgs),
+    Login(context::LoginArgs),
     Completion(completion::CompletionArgs),
     /// Show the version of this binary and of the server
     Version,
@@ -178,6 +183,7 @@ fn dispatch(cli: Cli, roles: Roles) -> Result<Exit> {
         Command::Validate(args) => validate::run(&args, &screen),
         Command::Schema(_) => schema::run(&screen).map(|()| Exit::Ok),
         Command::Config(args) => config::run(args, &screen).map(|()| Exit::Ok),
+        Command::Context(args) => context::run(args, &global, &screen),
         Command::Completion(args) => completion::run(&args, &screen).map(|()| Exit::Ok),
         Command::Man(args) => man::run(&args, command(), &screen).map(|()| Exit::Ok),
         verb => {
@@ -197,12 +203,15 @@ fn dispatch(cli: Cli, roles: Roles) -> Result<Exit> {
 /// The verbs that speak to a server.
 async fn remote(verb: Command, global: &Global) -> Result<Exit> {
     use lifecycle::Action;
-    match verb {
-        // These work without a server too.
+    let verb = match verb {
+        // These work without a server too, or with another one than the current.
         Command::Doctor(_) => return doctor::run(global).await,
         Command::Version => return version::run(global).await,
-        _ => {}
-    }
+        Command::Login(args) => {
+            return context::login(args, global, &session::screen(global)).await;
+        }
+        verb => verb,
+    };
     let session = Session::open(global)?;
     match verb {
         Command::Deploy(args) => deploy::run(args, &session).await,
@@ -236,6 +245,8 @@ async fn remote(verb: Command, global: &Global) -> Result<Exit> {
         | Command::Validate(_)
         | Command::Schema(_)
         | Command::Config(_)
+        | Command::Context(_)
+        | Command::Login(_)
         | Command::Completion(_)
         | Command::Man(_)
         | Command::Doctor(_)

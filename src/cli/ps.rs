@@ -101,6 +101,7 @@ pub fn app_tone(state: AppState) -> (Tone, &'static str) {
         AppState::Running => (Tone::Good, "running"),
         AppState::Recovering => (Tone::Warn, "recovering"),
         AppState::Degraded => (Tone::Bad, "degraded"),
+        AppState::Done => (Tone::Good, "done"),
         AppState::Stopped => (Tone::Dim, "stopped"),
         AppState::Removing => (Tone::Warn, "removing"),
     }
@@ -117,6 +118,8 @@ pub fn instance_tone(state: InstanceState) -> (Tone, &'static str) {
         InstanceState::Degraded => (Tone::Bad, "degraded"),
         InstanceState::Stopping => (Tone::Warn, "stopping"),
         InstanceState::Stopped => (Tone::Dim, "stopped"),
+        InstanceState::Done => (Tone::Good, "done"),
+        InstanceState::Failed => (Tone::Bad, "failed"),
     }
 }
 
@@ -132,7 +135,9 @@ fn apps_table(apps: &[AppView], style: Style, now: DateTime<Utc>, wide: bool) ->
     header.push("REASON");
     let mut table = Table::new(&header);
     for app in apps {
-        let count = |of: fn(&ProcView) -> u32| app.procs.iter().map(of).sum::<u32>();
+        // The runs of a cron proc come and go by the clock.
+        let steady = app.procs.iter().filter(|proc| proc.proc_type != "cron");
+        let count = |of: fn(&ProcView) -> u32| steady.clone().map(of).sum::<u32>();
         let crashes: u64 = app.procs.iter().map(|proc| proc.crashes).sum();
         let mut row: Vec<Cell> = vec![
             app.name.as_str().into(),
@@ -197,7 +202,7 @@ fn procs_table(procs: &[ProcView], style: Style, now: DateTime<Utc>) -> Table {
         table.row(vec![
             proc.full_name.as_str().into(),
             state_cell(style, app_tone(proc.state)),
-            format!("{}/{}", proc.ready, proc.wanted).into(),
+            readiness(proc).into(),
             spares.into(),
             proc.crashes.to_string().into(),
             proc.image.as_str().into(),
@@ -205,6 +210,17 @@ fn procs_table(procs: &[ProcView], style: Style, now: DateTime<Utc>) -> Table {
         ]);
     }
     table
+}
+
+/// How much of a proc is ready: `3/3`, `done 1/1` where all that is ready has ended well, and of a cron proc the
+/// runs in progress.
+fn readiness(proc: &ProcView) -> String {
+    match (proc.proc_type.as_str(), proc.ready, proc.done) {
+        ("cron", 0, _) => "at rest".to_owned(),
+        ("cron", running, _) => format!("{running} running"),
+        (_, ready, done) if done > 0 && ready == done => format!("done {done}/{}", proc.wanted),
+        (_, ready, _) => format!("{ready}/{}", proc.wanted),
+    }
 }
 
 /// What else there is to say of a proc: why, when next, how the last run went, what differs from the file.

@@ -64,13 +64,13 @@ impl Target {
     }
 }
 
-/// Which revision a change is meant for.
+/// Which state of an object a change is meant for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
-    /// Whatever there is, or an object that has no revisions.
+    /// Whatever there is, or an object that has no `ETag`.
     Anything,
-    /// This revision (`If-Match`).
-    Revision(u64),
+    /// The one with this number in its `ETag` (`If-Match`).
+    Etag(u64),
     /// That there is none yet (`If-None-Match: *`).
     Absent,
 }
@@ -82,7 +82,7 @@ pub struct Change {
     pub method: Method,
     /// The JSON body.
     pub body: Option<Vec<u8>>,
-    /// Which revision it is meant for.
+    /// Which state it is meant for.
     pub expect: Expect,
 }
 
@@ -107,7 +107,7 @@ impl Change {
         Ok(self)
     }
 
-    /// For this revision only.
+    /// For this state only.
     #[must_use]
     pub fn expect(mut self, expect: Expect) -> Self {
         self.expect = expect;

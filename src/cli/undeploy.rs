@@ -46,7 +46,7 @@ pub async fn run(args: UndeployArgs, session: &Session) -> Result<Exit> {
     }
     let target = Target::new(["apps", app.as_str()]);
     let view: AppView = session.client.get_as(&target).await?;
-    let change = Change::new(Method::DELETE).expect(Expect::Revision(view.revision));
+    let change = Change::new(Method::DELETE).expect(Expect::Etag(view.etag));
     if !dry_run && !args.yes {
         let planned = target.clone().query("dry_run", true);
         let answer = session.client.change(&planned, &change).await?;

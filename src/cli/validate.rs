@@ -8,7 +8,7 @@ use crate::cli::output::style::Tone;
 use crate::domain::spec::{self, Parsed, SpecErrors};
 use clap::Args;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Check a lain.yaml
 ///
@@ -17,12 +17,23 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(before_long_help = "Examples:
   lain validate
-  lain validate shop/lain.yaml
+  lain validate -f shop/lain.yaml
   lain validate -o json | jq '.errors[] | .line'")]
 pub struct ValidateArgs {
-    /// The file
-    #[arg(value_name = "FILE", default_value = DEFAULT_FILE, value_hint = clap::ValueHint::FilePath)]
-    pub file: PathBuf,
+    /// The file [default: lain.yaml]
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub positional: Option<PathBuf>,
+    /// The same as FILE
+    #[arg(short, long, value_name = "FILE", conflicts_with = "positional", value_hint = clap::ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+}
+
+impl ValidateArgs {
+    /// The file, however it was given.
+    fn path(&self) -> &Path {
+        let given = self.file.as_deref().or(self.positional.as_deref());
+        given.unwrap_or(Path::new(DEFAULT_FILE))
+    }
 }
 
 /// Checks it.
@@ -30,7 +41,7 @@ pub struct ValidateArgs {
 /// # Errors
 /// [`Exit::Invalid`] where the file is refused.
 pub fn run(args: &ValidateArgs, screen: &Screen) -> Result<Exit> {
-    let file = LainFile::read(&args.file)?;
+    let file = LainFile::read(args.path())?;
     let name = file.path.display().to_string();
     let parsed = spec::parse(&file.text, &name);
     if !screen.is_table() {

@@ -104,6 +104,15 @@ impl Reader<'_> {
     }
 }
 
+/// The items of an array that has nothing but strings.
+fn strings(items: &[toml::Spanned<DeValue<'_>>]) -> Option<Vec<String>> {
+    let text = |item: &toml::Spanned<DeValue<'_>>| match item.get_ref() {
+        DeValue::String(text) => Some(text.to_string()),
+        _ => None,
+    };
+    items.iter().map(text).collect()
+}
+
 fn plain(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(s) => Value::String(s.to_string()),
@@ -112,7 +121,7 @@ fn plain(value: &DeValue<'_>) -> Value {
             .map_or(Value::Other("an integer out of range"), Value::Integer),
         DeValue::Float(_) => Value::Other("a float"),
         DeValue::Datetime(_) => Value::Other("a date"),
-        DeValue::Array(_) => Value::Other("an array"),
+        DeValue::Array(items) => strings(items).map_or(Value::Other("an array"), Value::List),
         DeValue::Table(_) => Value::Other("a table"),
     }
 }

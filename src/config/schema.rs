@@ -89,6 +89,8 @@ schema! {
     server: Server {
         /// Where the API is served.
         listen: SocketAddr;
+        /// Host names that are served besides addresses and localhost.
+        allowed_hosts: Vec<String>, |names| host_names(names);
         /// Where everything durable is kept.
         data_dir: PathBuf;
         /// How long requests at work may take to end after SIGTERM.
@@ -300,6 +302,17 @@ fn domain(name: &String) -> Result<(), String> {
     right
         .then_some(())
         .ok_or_else(|| format!("expected a domain such as \"lain.local\", found {name:?}"))
+}
+
+/// Host names without scheme, port or path.
+fn host_names(names: &[String]) -> Result<(), String> {
+    names.iter().try_for_each(|name| {
+        domain(name).map_err(|_| {
+            format!(
+                "expected host names such as \"lain.example.com\", without scheme, port or path, found {name:?}"
+            )
+        })
+    })
 }
 
 /// A level, or `target=level`, in a list with commas.

@@ -23,6 +23,8 @@ pub enum Value {
     String(String),
     /// Text from the environment or a flag, which may stand for any of the above.
     Text(String),
+    /// A TOML array of strings.
+    List(Vec<String>),
     /// Anything else: the TOML name of its type.
     Other(&'static str),
 }
@@ -34,6 +36,7 @@ impl Value {
             Value::Boolean(b) => b.to_string(),
             Value::Integer(n) => n.to_string(),
             Value::String(s) | Value::Text(s) => s.clone(),
+            Value::List(items) => items.join(","),
             Value::Other(kind) => (*kind).to_owned(),
         }
     }
@@ -45,6 +48,7 @@ impl Value {
             Value::Integer(n) => format!("integer {n}"),
             Value::String(s) => format!("string {s:?}"),
             Value::Text(s) => format!("{s:?}"),
+            Value::List(_) => "an array".to_owned(),
             Value::Other(kind) => (*kind).to_owned(),
         }
     }
@@ -142,6 +146,26 @@ impl FromValue for String {
     const EXPECTED: &'static str = "a string";
     fn from_value(value: &Value) -> Option<Self> {
         value.text().map(str::to_owned)
+    }
+}
+
+/// In text the items are separated by commas.
+impl FromValue for Vec<String> {
+    const EXPECTED: &'static str = "an array of strings";
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::List(items) => Some(items.clone()),
+            Value::Text(text) => {
+                let items = text.split(',').map(str::trim);
+                Some(
+                    items
+                        .filter(|item| !item.is_empty())
+                        .map(str::to_owned)
+                        .collect(),
+                )
+            }
+            _ => None,
+        }
     }
 }
 

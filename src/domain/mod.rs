@@ -1,5 +1,6 @@
 //! PURE: identifiers, specs, decisions and views. No async, no clock, no I/O.
 
+pub mod census;
 pub mod crash;
 pub mod cron;
 pub mod group;

@@ -126,8 +126,17 @@ fn plan_proc(
         match placement {
             None => steps.push(step(PlanAction::Create, Vec::new())),
             Some(p) if p.version != version => {
-                let why = changes.get(&full_name).cloned().unwrap_or_default();
+                let why = match goes_back(&instance, p.version, version) {
+                    true => vec![NOT_REPEATED.to_owned()],
+                    false => changes.get(&full_name).cloned().unwrap_or_default(),
+                };
                 steps.push(step(PlanAction::Recreate, why));
+            }
+            // An earlier change has placed it, and ended before it came to it.
+            Some(p) if p.waits => steps.push(step(PlanAction::Create, Vec::new())),
+            Some(p) if must_run_again(p) && !record.is_stopped(&full_name, no) => {
+                let how = p.finished.iter().map(|how| format!("failed: {how}"));
+                steps.push(step(PlanAction::Start, how.collect()));
             }
             Some(p) if p.resources != resources => {
                 steps.push(step(
@@ -138,6 +147,34 @@ fn plan_proc(
             Some(_) => {}
         }
     }
+}
+
+/// What a plan says of a oneshot proc that goes back to a version before.
+const NOT_REPEATED: &str = "back to the version before; not run again";
+
+/// Whether a change has to run what ran before: a oneshot proc that has not succeeded.
+fn must_run_again(placement: &Placement) -> bool {
+    placement.instance.proc_type == ProcType::Oneshot && placement.has_failed()
+}
+
+/// The steps that lain takes by itself to put right what is not as it is wanted. What a failed change did not come
+/// to, or a run that failed, waits for somebody who asks for it.
+pub fn without_asking(steps: Vec<Step>, placements: &[Placement]) -> Vec<Step> {
+    let placed = |id: &InstanceId| placements.iter().any(|p| &p.instance == id);
+    let mut steps = steps;
+    steps.retain(|step| match step.action {
+        PlanAction::Start => false,
+        PlanAction::Create => !placed(&step.instance),
+        _ => true,
+    });
+    steps
+}
+
+/// Whether a step takes a oneshot proc back to a version before. That version has run already, and running it
+/// again would not undo what the newer one did: it is put back as ended. Versions only rise with deploys, so that
+/// only a rollback goes back.
+pub fn goes_back(instance: &InstanceId, placed: u64, wanted: u64) -> bool {
+    instance.proc_type == ProcType::Oneshot && wanted < placed
 }
 
 fn resource_changes(from: (u32, u64), to: (u32, u64)) -> Vec<String> {
@@ -182,30 +219,80 @@ pub fn rebalance_roles(
 ///
 /// Creations, restarts of stopped ones and in-place changes first, all at once; then each proc's instances
 /// are replaced or restarted `parallelism` at a time, in the order of the steps; deletions last.
+///
+/// The run of a oneshot proc divides what is before it from what is after it in the file: the former is up
+/// before it runs, the latter waits until it has ended. A migration comes before those that need it.
 pub fn batches(steps: &[Step], parallelism: impl Fn(&InstanceId) -> u32) -> Vec<Vec<usize>> {
-    let mut first = Vec::new();
-    let mut rolling: Vec<Vec<usize>> = Vec::new();
+    let mut all = Vec::new();
+    let mut part = Part::default();
     let mut last = Vec::new();
     for (index, step) in steps.iter().enumerate() {
         match step.action {
-            PlanAction::Create | PlanAction::UpdateInPlace | PlanAction::Start => first.push(index),
             PlanAction::Delete | PlanAction::Stop => last.push(index),
+            _ if runs_to_its_end(step) => part.run(index, steps, &mut all),
+            PlanAction::Create | PlanAction::UpdateInPlace | PlanAction::Start => {
+                part.close_run(&mut all);
+                part.first.push(index);
+            }
             PlanAction::Recreate | PlanAction::Restart => {
-                let room =
-                    usize::try_from(parallelism(&step.instance).max(1)).unwrap_or(usize::MAX);
-                let joins = rolling.last().is_some_and(|batch: &Vec<usize>| {
-                    batch.len() < room && steps[batch[0]].instance.proc == step.instance.proc
-                });
-                match rolling.last_mut() {
-                    Some(batch) if joins => batch.push(index),
-                    _ => rolling.push(vec![index]),
-                }
+                part.close_run(&mut all);
+                part.roll(index, steps, parallelism(&step.instance));
             }
         }
     }
-    std::iter::once(first)
-        .chain(rolling)
-        .chain(std::iter::once(last))
-        .filter(|batch| !batch.is_empty())
-        .collect()
+    part.close(&mut all);
+    all.push(last);
+    all.retain(|batch| !batch.is_empty());
+    all
+}
+
+/// Whether a step is the run of a oneshot proc, which others wait for.
+fn runs_to_its_end(step: &Step) -> bool {
+    step.instance.proc_type == ProcType::Oneshot && step.action != PlanAction::UpdateInPlace
+}
+
+/// The batches between two runs of oneshot procs, and the run after them.
+#[derive(Default)]
+struct Part {
+    first: Vec<usize>,
+    rolling: Vec<Vec<usize>>,
+    run: Vec<usize>,
+}
+
+impl Part {
+    /// Adds an instance that runs to its end: those of one proc run side by side.
+    fn run(&mut self, index: usize, steps: &[Step], all: &mut Vec<Vec<usize>>) {
+        let other = |&i: &usize| steps[i].instance.proc != steps[index].instance.proc;
+        if self.run.first().is_some_and(other) {
+            self.close_run(all);
+        }
+        self.run.push(index);
+    }
+
+    /// Adds an instance that is replaced or restarted, `room` at a time.
+    fn roll(&mut self, index: usize, steps: &[Step], room: u32) {
+        let room = usize::try_from(room.max(1)).unwrap_or(usize::MAX);
+        match self.rolling.last_mut() {
+            Some(batch)
+                if batch.len() < room
+                    && steps[batch[0]].instance.proc == steps[index].instance.proc =>
+            {
+                batch.push(index);
+            }
+            _ => self.rolling.push(vec![index]),
+        }
+    }
+
+    /// What comes next waits for the run, if there is one.
+    fn close_run(&mut self, all: &mut Vec<Vec<usize>>) {
+        if !self.run.is_empty() {
+            self.close(all);
+        }
+    }
+
+    fn close(&mut self, all: &mut Vec<Vec<usize>>) {
+        all.push(std::mem::take(&mut self.first));
+        all.append(&mut self.rolling);
+        all.push(std::mem::take(&mut self.run));
+    }
 }

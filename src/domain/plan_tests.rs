@@ -1,7 +1,7 @@
 //! Tables for plans and rollouts.
 
-use super::plan::{Step, batches, plan, rebalance_roles};
-use super::record::{AppRecord, Overrides, Placement, Release};
+use super::plan::{Step, batches, goes_back, plan, rebalance_roles, without_asking};
+use super::record::{AppRecord, NOT_REPEATED, Overrides, Placement, Release, Stopped};
 use super::rollout::{Action, Event, Machine};
 use super::spec::model::*;
 use super::view::{InstanceRole, OperationState};
@@ -76,6 +76,7 @@ fn record(procs: Vec<ProcSpec>, version: u64) -> AppRecord {
         history: vec![],
         overrides: BTreeMap::new(),
         stopped: BTreeMap::new(),
+        revision: 1,
         created_at: at,
         updated_at: at,
         removing: false,
@@ -98,6 +99,7 @@ fn placed(id: &str, version: u64, role: InstanceRole) -> Placement {
         finished: None,
         failed_on: Vec::new(),
         unplaced: None,
+        waits: false,
     }
 }
 
@@ -240,7 +242,8 @@ fn machine(count: u32) -> Machine {
         .collect();
     let steps = plan(&record, &placements, &BTreeMap::new());
     let batches = batches(&steps, |_: &InstanceId| 1);
-    Machine::new(steps, batches, Duration::from_secs(10))
+    let deadlines = vec![Duration::from_secs(10); steps.len()];
+    Machine::new(steps, batches, deadlines)
 }
 
 #[test]
@@ -288,9 +291,114 @@ fn the_deadline_counts_from_the_last_progress() {
 
 #[test]
 fn an_empty_rollout_succeeds_at_once() {
-    let mut machine = Machine::new(vec![], vec![], Duration::from_secs(1));
+    let mut machine = Machine::new(vec![], vec![], vec![]);
     assert_eq!(
         machine.begin(Duration::ZERO),
         [Action::Finish(OperationState::Succeeded, None)]
     );
+}
+
+#[test]
+fn a_oneshot_divides_what_is_before_it_from_what_is_after_it() {
+    let record = record(
+        vec![
+            proc("cache", ProcType::Worker, 1, 0),
+            proc("migrate", ProcType::Oneshot, 2, 0),
+            proc("seed", ProcType::Oneshot, 1, 0),
+            proc("web", ProcType::Web, 2, 0),
+            proc("mail", ProcType::Worker, 1, 0),
+        ],
+        2,
+    );
+    let placements = [
+        placed("shop.web.web.i1", 1, InstanceRole::Active),
+        placed("shop.worker.gone.i1", 1, InstanceRole::Active),
+    ];
+    let steps = plan(&record, &placements, &BTreeMap::new());
+    // 0 cache, 1 2 migrate, 3 seed, 4 web.i1 recreated, 5 web.i2, 6 mail, 7 gone
+    assert_eq!(
+        batches(&steps, |_: &InstanceId| 1),
+        vec![vec![0], vec![1, 2], vec![3], vec![5, 6], vec![4], vec![7]]
+    );
+}
+
+#[test]
+fn a_oneshot_that_goes_back_says_that_it_is_not_run_again() {
+    let mut newer = placed("shop.oneshot.migrate.i1", 2, InstanceRole::Active);
+    newer.finished = Some("exit code 1".to_owned());
+    let record = record(vec![proc("migrate", ProcType::Oneshot, 1, 0)], 1);
+    let steps = plan(&record, &[newer.clone()], &BTreeMap::new());
+    assert_eq!(shown(&steps), ["Recreate shop.oneshot.migrate.i1 Active"]);
+    assert_eq!(
+        steps[0].changes,
+        ["back to the version before; not run again"]
+    );
+    assert!(goes_back(&newer.instance, 2, 1) && !goes_back(&newer.instance, 1, 2));
+}
+
+#[test]
+fn a_oneshot_runs_again_only_if_it_has_not_succeeded_and_somebody_asks() {
+    let mut record = record(vec![proc("migrate", ProcType::Oneshot, 1, 0)], 1);
+    for (finished, steps) in [
+        (None, 0),
+        (Some("exit code 0"), 0),
+        (Some(NOT_REPEATED), 0),
+        (Some("exit code 137 (SIGKILL)"), 1),
+        (Some("node n1 gave up: exit code 1"), 1),
+    ] {
+        let mut placement = placed("shop.oneshot.migrate.i1", 1, InstanceRole::Active);
+        placement.finished = finished.map(str::to_owned);
+        let placements = [placement];
+        let planned = plan(&record, &placements, &BTreeMap::new());
+        assert_eq!(planned.len(), steps, "{finished:?}");
+        assert_eq!(without_asking(planned, &placements), [], "{finished:?}");
+    }
+    let mut failed = placed("shop.oneshot.migrate.i1", 1, InstanceRole::Active);
+    failed.finished = Some("exit code 1".to_owned());
+    let stopped = Stopped {
+        all: true,
+        ..Stopped::default()
+    };
+    record.stopped.insert("oneshot.migrate".into(), stopped);
+    assert_eq!(plan(&record, &[failed], &BTreeMap::new()), []);
+}
+
+#[test]
+fn what_a_failed_change_did_not_come_to_is_created_by_the_next_one() {
+    let record = record(vec![proc("web", ProcType::Web, 2, 0)], 1);
+    let mut waiting = placed("shop.web.web.i1", 1, InstanceRole::Active);
+    waiting.waits = true;
+    let placements = [waiting];
+    let steps = plan(&record, &placements, &BTreeMap::new());
+    assert_eq!(
+        shown(&steps),
+        [
+            "Create shop.web.web.i1 Active",
+            "Create shop.web.web.i2 Active"
+        ]
+    );
+    let alone = without_asking(steps, &placements);
+    assert_eq!(shown(&alone), ["Create shop.web.web.i2 Active"]);
+}
+
+#[test]
+fn the_most_patient_step_in_progress_sets_the_deadline() {
+    let record = record(
+        vec![
+            proc("migrate", ProcType::Oneshot, 1, 0),
+            proc("web", ProcType::Web, 1, 0),
+        ],
+        1,
+    );
+    let steps = plan(&record, &[], &BTreeMap::new());
+    let (batches, at) = (batches(&steps, |_: &InstanceId| 1), Duration::from_secs);
+    let mut machine = Machine::new(steps, batches, vec![at(100), at(10)]);
+    machine.begin(at(0));
+    assert_eq!(machine.on(Event::Tick(at(99)), at(99)), []);
+    assert_eq!(machine.on(Event::Done(0), at(99)), [Action::Begin(1)]);
+    assert_eq!(machine.on(Event::Tick(at(109)), at(109)), []);
+    assert!(matches!(
+        machine.on(Event::Tick(at(110)), at(110))[..],
+        [Action::Finish(OperationState::Failed, Some(_))]
+    ));
 }

@@ -132,6 +132,9 @@ pub struct AppRecord {
     pub overrides: BTreeMap<String, Overrides>,
     /// What operators stopped, by proc (full name).
     pub stopped: BTreeMap<String, Stopped>,
+    /// Counts the changes of what is wanted, from 1.
+    #[serde(default = "first_revision")]
+    pub revision: u64,
     /// When it was first deployed.
     pub created_at: DateTime<Utc>,
     /// When its desired state last changed.
@@ -142,7 +145,24 @@ pub struct AppRecord {
     pub operation: Option<OperationId>,
 }
 
+/// That of a record which was kept before revisions were counted.
+fn first_revision() -> u64 {
+    1
+}
+
 impl AppRecord {
+    /// The number in the app's `ETag`: another one after each change of what is wanted, also when an app of this
+    /// name was removed and deployed anew. 0 for a record that is not kept yet.
+    pub fn etag(&self) -> u64 {
+        match self.revision {
+            0 => 0,
+            revision => {
+                let born = u64::try_from(self.created_at.timestamp_micros());
+                born.unwrap_or(0).saturating_add(revision)
+            }
+        }
+    }
+
     /// The proc of the current release by its name, with operators' changes applied.
     pub fn proc(&self, name: &ProcName) -> Option<ProcSpec> {
         let proc = self.current.spec.procs.iter().find(|p| &p.name == name)?;
@@ -294,7 +314,7 @@ pub struct Placement {
     pub last_crash: Option<String>,
     /// How often its node gave up on it in a row; 0 once it was healthy for a while.
     pub gave_up: u32,
-    /// How it ended, where it ended well and is not to run again.
+    /// How it ended, where it is not to run again: an exit, or why it was given up for good.
     pub finished: Option<String>,
     /// Nodes that gave up on it, and how often; forgotten once it was healthy for a while.
     #[serde(default)]
@@ -302,6 +322,29 @@ pub struct Placement {
     /// Why it could not be placed anywhere, while that is so.
     #[serde(default)]
     pub unplaced: Option<String>,
+    /// Its turn in a change has not come: nothing was begun for it yet.
+    #[serde(default)]
+    pub waits: bool,
+}
+
+impl Placement {
+    /// Whether it has ended for good, and well: exit code 0.
+    pub fn is_done(&self) -> bool {
+        self.finished.as_deref().is_some_and(ended_well)
+    }
+
+    /// Whether it has ended for good, and not well.
+    pub fn has_failed(&self) -> bool {
+        self.finished.as_deref().is_some_and(|how| !ended_well(how))
+    }
+}
+
+/// How an instance ended that a rollback put back as ended, without another run.
+pub const NOT_REPEATED: &str = "done by an earlier run; a rollback does not repeat it";
+
+/// Whether the text of [`Placement::finished`] tells of a good end.
+pub fn ended_well(how: &str) -> bool {
+    how == "exit code 0" || how == NOT_REPEATED
 }
 
 #[cfg(test)]
@@ -312,6 +355,19 @@ mod tests {
     fn sizes_read_as_lain_writes_them() {
         for (bytes, text) in [(32 << 20, "32m"), (1 << 30, "1g"), (1000, "1000"), (0, "0")] {
             assert_eq!(size_text(bytes), text);
+        }
+    }
+
+    #[test]
+    fn an_ending_is_good_only_with_exit_code_0() {
+        for (how, good) in [
+            ("exit code 0", true),
+            (NOT_REPEATED, true),
+            ("exit code 0, out of memory", false),
+            ("exit code 1", false),
+            ("replaced by the next run", false),
+        ] {
+            assert_eq!(ended_well(how), good, "{how}");
         }
     }
 

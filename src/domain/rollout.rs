@@ -37,21 +37,22 @@ pub struct Machine {
     pub states: Vec<OperationState>,
     batches: Vec<Vec<usize>>,
     batch: usize,
-    deadline: Duration,
+    deadlines: Vec<Duration>,
     last_progress: Duration,
     finished: bool,
 }
 
 impl Machine {
-    /// A machine that has not begun. `deadline`: without progress for this long the operation has failed.
-    pub fn new(steps: Vec<Step>, batches: Vec<Vec<usize>>, deadline: Duration) -> Self {
+    /// A machine that has not begun. `deadlines`: the operation has failed when no step has ended for as long as
+    /// the most patient of those in progress allows.
+    pub fn new(steps: Vec<Step>, batches: Vec<Vec<usize>>, deadlines: Vec<Duration>) -> Self {
         let states = vec![OperationState::Pending; steps.len()];
         Self {
             steps,
             states,
             batches,
             batch: 0,
-            deadline,
+            deadlines,
             last_progress: Duration::ZERO,
             finished: false,
         }
@@ -82,10 +83,10 @@ impl Machine {
                 self.finish(OperationState::Failed, Some(why))
             }
             Event::Cancel(why) => self.finish(OperationState::Cancelled, Some(why)),
-            Event::Tick(at) if at.saturating_sub(self.last_progress) > self.deadline => {
+            Event::Tick(at) if at.saturating_sub(self.last_progress) > self.deadline() => {
                 let why = format!(
                     "no progress for {}s: {}",
-                    self.deadline.as_secs(),
+                    self.deadline().as_secs(),
                     self.waiting_for()
                 );
                 for state in &mut self.states {
@@ -124,6 +125,14 @@ impl Machine {
             self.states[index] = OperationState::Running;
         }
         batch.iter().map(|&index| Action::Begin(index)).collect()
+    }
+
+    /// The longest deadline of the steps in progress.
+    fn deadline(&self) -> Duration {
+        let running = self.states.iter().zip(&self.deadlines);
+        let running = running.filter(|(state, _)| **state == OperationState::Running);
+        let longest = running.map(|(_, deadline)| *deadline).max();
+        longest.unwrap_or(Duration::MAX)
     }
 
     fn waiting_for(&self) -> String {

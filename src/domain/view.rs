@@ -27,8 +27,11 @@ pub struct AppView {
     pub name: String,
     /// `app` or `resource`.
     pub apptype: String,
-    /// The revision of its desired state; also the `ETag`.
+    /// Counts the changes of what is wanted of it, from 1.
     pub revision: u64,
+    /// The number in its `ETag`, which `If-Match` of a change names: another one after each change of what is wanted.
+    #[serde(default)]
+    pub etag: u64,
     /// The deployed meta version, where one was given.
     pub meta_version: Option<String>,
     /// What it is doing.
@@ -55,8 +58,10 @@ pub struct AppView {
 pub enum AppState {
     /// A rollout is in progress.
     Deploying,
-    /// Everything wanted runs and is healthy (or has ended well, for oneshot and idle cron procs).
+    /// Everything wanted runs and is healthy, or has ended well; a cron proc at rest included.
     Running,
+    /// All of it has ended well, and nothing of it is to run again: a oneshot proc that is done.
+    Done,
     /// Something wanted is not running, and lain is at work on it.
     Recovering,
     /// A proc keeps failing and is retried slowly.
@@ -82,8 +87,11 @@ pub struct ProcView {
     pub reason: Option<String>,
     /// Instances wanted.
     pub wanted: u32,
-    /// Instances that run and are healthy.
+    /// Active instances that run and are healthy, or have ended well. `cron`: the runs in progress.
     pub ready: u32,
+    /// Those of them that have ended well.
+    #[serde(default)]
+    pub done: u32,
     /// Spares wanted.
     pub spares_wanted: u32,
     /// Spares ready for promotion.
@@ -187,8 +195,12 @@ pub enum InstanceState {
     Degraded,
     /// It is being stopped.
     Stopping,
-    /// It ended well and is not to run again (oneshot, transient, or stopped by an operator).
+    /// It was stopped by an operator.
     Stopped,
+    /// It ended well and is not to run again (oneshot, cron, or a restart type other than permanent).
+    Done,
+    /// It ended otherwise, and is not to run again by itself.
+    Failed,
 }
 
 /// What an instance is for.
@@ -231,6 +243,9 @@ pub struct ChangeAnswer {
     pub plan: PlanView,
     /// The app's revision after the change is accepted (unchanged for a dry run).
     pub revision: u64,
+    /// The number in the app's `ETag` then; 0 for a dry run of an app that does not exist.
+    #[serde(default)]
+    pub etag: u64,
     /// What the file gave cause to warn of.
     #[serde(default)]
     pub warnings: Vec<String>,

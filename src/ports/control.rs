@@ -4,6 +4,7 @@
 //! `drivers::memory` has a small in-memory form for the tests of `web`. Reads answer from state that
 //! is kept for reading: they never wait for an actor.
 
+use crate::domain::census::Census;
 use crate::domain::crash::CrashReport;
 use crate::domain::id::{AppName, CrashId, InstanceId, NodeName, OperationId, ProcName};
 use crate::domain::view::{
@@ -42,18 +43,20 @@ pub enum ControlError {
     #[error("{0}")]
     Conflict(String),
     /// 412: the caller's revision is stale.
-    #[error("app {app} is at revision {current}, not {given}; read it again and repeat")]
+    #[error(
+        "app {app} was changed since it was read: its ETag is {current}, not {given}; read it again and repeat"
+    )]
     Stale {
         /// The app.
         app: String,
-        /// The revision given in `If-Match`.
+        /// The number of the ETag given in `If-Match`.
         given: u64,
-        /// The current revision.
+        /// That of the current one.
         current: u64,
     },
     /// 428: `If-Match` is missing.
     #[error(
-        "app {0} exists: say which revision is to be changed with If-Match (its ETag), or * for any"
+        "app {0} exists: say by its ETag, in If-Match, which state of it is to be changed, or * for any"
     )]
     PreconditionRequired(String),
     /// 503: the store failed.
@@ -63,7 +66,7 @@ pub enum ControlError {
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
     /// 503: shutting down, or not yet up.
-    #[error("lain is {0}; repeat in a moment")]
+    #[error("lain cannot do this now: {0}; repeat in a moment")]
     Unavailable(String),
     /// 500: a defect of lain.
     #[error("internal error: {0}; please report it with this text")]
@@ -106,7 +109,7 @@ pub enum Precondition {
     None,
     /// `If-Match: *`.
     Any,
-    /// `If-Match: "<revision>"`.
+    /// `If-Match: "<etag>"`: its number.
     Revision(u64),
     /// `If-None-Match: *`: only if it does not exist.
     Absent,
@@ -370,6 +373,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// Events as they come. `after: None`: only new ones.
     fn events(&self, after: Option<u64>) -> EventStream;
+
+    /// How many there are of what, for `/metrics`: cheap, however many there are.
+    fn census(&self) -> Result<Census, ControlError>;
 
     /// The supervision tree below `path` (empty: the root), `depth` levels (`None`: all).
     fn tree(&self, path: &str, depth: Option<u32>) -> Result<ActorView, ControlError>;

@@ -327,6 +327,7 @@ fn web_options(config: &Config) -> WebOptions {
     let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
     WebOptions {
         listen: config.server.listen,
+        allowed_hosts: config.server.allowed_hosts.clone(),
         workers: WEB_WORKERS,
         limits: Limits {
             body: usize::try_from(limits.max_body.0).unwrap_or(usize::MAX),
@@ -339,7 +340,6 @@ fn web_options(config: &Config) -> WebOptions {
             ..Limits::default()
         },
         stop_deadline: config.server.shutdown_timeout.min(Duration::from_secs(60)),
-        ..WebOptions::default()
     }
 }
 

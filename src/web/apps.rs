@@ -28,14 +28,14 @@ pub async fn list_apps(
 
 /// Reads an app: as it is wanted, and as it is
 ///
-/// The `ETag` is the revision of what is wanted, for `If-Match` of a change. As the answer also says
+/// The `ETag` names what is wanted of it, for `If-Match` of a change. As the answer also says
 /// what is, which changes by itself, `If-None-Match` is not honoured here.
 #[utoipa::path(get, path = "/api/v1/apps/{app}", params(AppPath),
     responses((status = 200, description = "The app", body = AppView,
-        headers(("ETag" = String, description = "The app's revision")))))]
+        headers(("ETag" = String, description = "Names what is wanted of the app now")))))]
 pub async fn get_app(api: Data<Api>, path: InPath<AppPath>) -> Result<HttpResponse, Problem> {
     let app = api.control.app(&path.app).await?;
-    Ok(params::tagged(&mut HttpResponse::Ok(), app.revision).json(app))
+    Ok(params::tagged(&mut HttpResponse::Ok(), app.etag).json(app))
 }
 
 /// Deploys or updates an app
@@ -43,18 +43,18 @@ pub async fn get_app(api: Data<Api>, path: InPath<AppPath>) -> Result<HttpRespon
 /// The `appname` of the file must be that of the path. Sending the same file again changes nothing.
 #[utoipa::path(put, path = "/api/v1/apps/{app}",
     params(AppPath, DryRunQuery,
-        ("If-Match" = Option<String>, Header, description = "The revision to replace, `\"7\"`, or `*` for any; needed where the app exists", example = "*"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of what is to be replaced, `\"7\"`, or `*` for any; needed where the app exists", example = "*"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only create")),
     request_body(content = DeployRequest, example = json!({
         "lain_yaml": "appname: hello\nweb:\n  image: hello:1\n  num_instances: 3\n"})),
     responses(
         (status = 200, description = "Nothing to do, or a dry run", body = ChangeAnswer,
-            headers(("ETag" = String, description = "The app's revision"))),
+            headers(("ETag" = String, description = "Names what is wanted of the app now"))),
         (status = 202, description = "Accepted, and durable; `Location` names the operation", body = ChangeAnswer,
-            headers(("ETag" = String, description = "The app's revision"),
+            headers(("ETag" = String, description = "Names what is wanted of the app now"),
                 ("Location" = String, description = "The operation"))),
         (status = 409, description = "Not possible in the app's state", body = ProblemView, content_type = "application/problem+json"),
-        (status = 412, description = "The revision is stale", body = ProblemView, content_type = "application/problem+json"),
+        (status = 412, description = "The app was changed since", body = ProblemView, content_type = "application/problem+json"),
         (status = 422, description = "The `lain.yaml` is wrong; `errors` says where", body = ProblemView, content_type = "application/problem+json"),
         (status = 428, description = "The app exists, and `If-Match` is missing", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn deploy_app(
@@ -75,12 +75,12 @@ pub async fn deploy_app(
 /// Removes an app and its containers
 #[utoipa::path(delete, path = "/api/v1/apps/{app}",
     params(AppPath, DryRunQuery,
-        ("If-Match" = Option<String>, Header, description = "The revision to remove, `\"7\"`, or `*` for any; always needed", example = "*")),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of what is to be removed, `\"7\"`, or `*` for any; always needed", example = "*")),
     responses(
         (status = 200, description = "A dry run", body = ChangeAnswer),
         (status = 202, description = "Accepted, and durable; `Location` names the operation", body = ChangeAnswer,
             headers(("Location" = String, description = "The operation"))),
-        (status = 412, description = "The revision is stale", body = ProblemView, content_type = "application/problem+json"),
+        (status = 412, description = "The app was changed since", body = ProblemView, content_type = "application/problem+json"),
         (status = 428, description = "`If-Match` is missing", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn undeploy_app(
     api: Data<Api>,
@@ -111,11 +111,11 @@ pub async fn undeploy_app(
 /// Restarts all instances of an app, one after another
 #[utoipa::path(post, path = "/api/v1/apps/{app}/restart",
     params(AppPath, DryRunQuery,
-        ("If-Match" = Option<String>, Header, description = "The revision that is expected")),
+        ("If-Match" = Option<String>, Header, description = "The app's `ETag` that is expected")),
     responses(
         (status = 200, description = "Nothing to do, or a dry run", body = ChangeAnswer),
         (status = 202, description = "Accepted; `Location` names the operation", body = ChangeAnswer),
-        (status = 412, description = "The revision is stale", body = ProblemView, content_type = "application/problem+json")))]
+        (status = 412, description = "The app was changed since", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn restart_app(
     api: Data<Api>,
     who: Who,
@@ -129,11 +129,11 @@ pub async fn restart_app(
 /// Stops all instances of an app until they are started again
 #[utoipa::path(post, path = "/api/v1/apps/{app}/stop",
     params(AppPath, DryRunQuery,
-        ("If-Match" = Option<String>, Header, description = "The revision that is expected")),
+        ("If-Match" = Option<String>, Header, description = "The app's `ETag` that is expected")),
     responses(
         (status = 200, description = "Nothing to do, or a dry run", body = ChangeAnswer),
         (status = 202, description = "Accepted; `Location` names the operation", body = ChangeAnswer),
-        (status = 412, description = "The revision is stale", body = ProblemView, content_type = "application/problem+json")))]
+        (status = 412, description = "The app was changed since", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn stop_app(
     api: Data<Api>,
     who: Who,
@@ -147,11 +147,11 @@ pub async fn stop_app(
 /// Starts what is stopped, and retries at once what is degraded or waits
 #[utoipa::path(post, path = "/api/v1/apps/{app}/start",
     params(AppPath, DryRunQuery,
-        ("If-Match" = Option<String>, Header, description = "The revision that is expected")),
+        ("If-Match" = Option<String>, Header, description = "The app's `ETag` that is expected")),
     responses(
         (status = 200, description = "Nothing to do, or a dry run", body = ChangeAnswer),
         (status = 202, description = "Accepted; `Location` names the operation", body = ChangeAnswer),
-        (status = 412, description = "The revision is stale", body = ProblemView, content_type = "application/problem+json")))]
+        (status = 412, description = "The app was changed since", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn start_app(
     api: Data<Api>,
     who: Who,

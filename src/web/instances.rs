@@ -62,11 +62,11 @@ pub fn find_instance(proc: ProcView, no: u32) -> Result<InstanceView, Problem> {
 /// Restarts an instance
 #[utoipa::path(post, path = "/api/v1/apps/{app}/procs/{proc}/instances/{no}/restart",
     params(InstancePath, DryRunQuery,
-        ("If-Match" = Option<String>, Header, description = "The app's revision that is expected")),
+        ("If-Match" = Option<String>, Header, description = "The app's `ETag` that is expected")),
     responses(
         (status = 200, description = "Nothing to do, or a dry run", body = ChangeAnswer),
         (status = 202, description = "Accepted; `Location` names the operation", body = ChangeAnswer),
-        (status = 412, description = "The revision is stale", body = ProblemView, content_type = "application/problem+json")))]
+        (status = 412, description = "The app was changed since", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn restart_instance(
     api: Data<Api>,
     who: Who,
@@ -80,11 +80,11 @@ pub async fn restart_instance(
 /// Stops an instance until it is started again
 #[utoipa::path(post, path = "/api/v1/apps/{app}/procs/{proc}/instances/{no}/stop",
     params(InstancePath, DryRunQuery,
-        ("If-Match" = Option<String>, Header, description = "The app's revision that is expected")),
+        ("If-Match" = Option<String>, Header, description = "The app's `ETag` that is expected")),
     responses(
         (status = 200, description = "Nothing to do, or a dry run", body = ChangeAnswer),
         (status = 202, description = "Accepted; `Location` names the operation", body = ChangeAnswer),
-        (status = 412, description = "The revision is stale", body = ProblemView, content_type = "application/problem+json")))]
+        (status = 412, description = "The app was changed since", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn stop_instance(
     api: Data<Api>,
     who: Who,
@@ -98,11 +98,11 @@ pub async fn stop_instance(
 /// Starts an instance that is stopped, or retries it at once
 #[utoipa::path(post, path = "/api/v1/apps/{app}/procs/{proc}/instances/{no}/start",
     params(InstancePath, DryRunQuery,
-        ("If-Match" = Option<String>, Header, description = "The app's revision that is expected")),
+        ("If-Match" = Option<String>, Header, description = "The app's `ETag` that is expected")),
     responses(
         (status = 200, description = "Nothing to do, or a dry run", body = ChangeAnswer),
         (status = 202, description = "Accepted; `Location` names the operation", body = ChangeAnswer),
-        (status = 412, description = "The revision is stale", body = ProblemView, content_type = "application/problem+json")))]
+        (status = 412, description = "The app was changed since", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn start_instance(
     api: Data<Api>,
     who: Who,

@@ -6,7 +6,8 @@
 use super::error::Problem;
 use super::limits::lock;
 use super::state::Api;
-use crate::domain::view::{ActorView, AppState, AppView, InstanceState};
+use crate::domain::census::{ActorCensus, Census, ProcCensus};
+use crate::domain::view::{AppState, InstanceState};
 use crate::ports::control::ControlError;
 use actix_web::http::{Method, StatusCode};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -148,10 +149,8 @@ fn status_class(status: StatusCode) -> &'static str {
 ///
 /// # Errors
 /// 503 where the control host cannot answer.
-pub async fn scrape(api: &Api) -> Result<String, Problem> {
-    let apps = api.control.apps().await?;
-    let root = api.control.tree("", None)?;
-    let now = snapshot(&apps, &root, api.slots.in_use());
+pub fn scrape(api: &Api) -> Result<String, Problem> {
+    let now = snapshot(&api.control.census()?, api.slots.in_use());
     let mut text = String::new();
     encode_registry(&mut text, &lock(&api.metrics.registry))
         .and_then(|()| encode_registry(&mut text, &now))
@@ -160,23 +159,25 @@ pub async fn scrape(api: &Api) -> Result<String, Problem> {
     Ok(text)
 }
 
-/// What can be read off the views.
-fn snapshot(apps: &[AppView], root: &ActorView, streams: usize) -> Registry {
+/// What is counted when asked.
+fn snapshot(census: &Census, streams: usize) -> Registry {
     let mut registry = Registry::default();
-    add_apps(&mut registry, apps);
-    add_procs(&mut registry, apps);
-    add_actors(&mut registry, root);
+    add_apps(&mut registry, &census.apps);
+    add_procs(&mut registry, &census.procs);
+    add_actors(&mut registry, &census.actors);
     let open = Gauge::<i64>::default();
     open.set(as_i64(streams as u64));
     registry.register("lain_http_streams", "Open SSE and WebSocket streams", open);
     registry
 }
 
-fn add_apps(registry: &mut Registry, apps: &[AppView]) {
+fn add_apps(registry: &mut Registry, apps: &[AppState]) {
     let by_state = Family::<StateLabels, Gauge>::default();
-    use AppState::{Degraded, Deploying, Recovering, Removing, Running, Stopped};
-    for state in [Deploying, Running, Recovering, Degraded, Stopped, Removing] {
-        let count = apps.iter().filter(|app| app.state == state).count();
+    use AppState::{Degraded, Deploying, Done, Recovering, Removing, Running, Stopped};
+    for state in [
+        Deploying, Running, Done, Recovering, Degraded, Stopped, Removing,
+    ] {
+        let count = apps.iter().filter(|app| **app == state).count();
         let labels = StateLabels {
             state: word(&state),
         };
@@ -185,30 +186,26 @@ fn add_apps(registry: &mut Registry, apps: &[AppView]) {
     registry.register("lain_apps", "Apps by state", by_state);
 }
 
-fn add_procs(registry: &mut Registry, apps: &[AppView]) {
+fn add_procs(registry: &mut Registry, procs: &[ProcCensus]) {
     let instances = Family::<ProcStateLabels, Gauge>::default();
     let wanted = Family::<ProcLabels, Gauge>::default();
     let restarts = Family::<ProcLabels, Counter>::default();
     let crashes = Family::<ProcLabels, Counter>::default();
-    for (app, proc) in apps
-        .iter()
-        .flat_map(|app| app.procs.iter().map(move |p| (app, p)))
-    {
+    for proc in procs {
         let labels = ProcLabels {
-            app: app.name.clone(),
-            proc: proc.full_name.clone(),
+            app: proc.app.clone(),
+            proc: proc.proc.clone(),
         };
         wanted.get_or_create(&labels).set(i64::from(proc.wanted));
+        restarts.get_or_create(&labels).inc_by(proc.restarts);
         crashes.get_or_create(&labels).inc_by(proc.crashes);
-        let all: u64 = proc.instances.iter().map(|i| i.restarts).sum();
-        restarts.get_or_create(&labels).inc_by(all);
-        for instance in &proc.instances {
+        for (state, count) in &proc.instances {
             let labels = ProcStateLabels {
-                app: app.name.clone(),
-                proc: proc.full_name.clone(),
-                state: word::<InstanceState>(&instance.state),
+                app: proc.app.clone(),
+                proc: proc.proc.clone(),
+                state: word::<InstanceState>(state),
             };
-            instances.get_or_create(&labels).inc();
+            instances.get_or_create(&labels).set(as_i64(*count));
         }
     }
     registry.register(
@@ -233,20 +230,16 @@ fn add_procs(registry: &mut Registry, apps: &[AppView]) {
     );
 }
 
-fn add_actors(registry: &mut Registry, root: &ActorView) {
+fn add_actors(registry: &mut Registry, actors: &ActorCensus) {
     let by_state = Family::<StateLabels, Gauge>::default();
-    let (mut restarts, mut waiting, mut stack) = (0, 0, vec![root]);
-    while let Some(actor) = stack.pop() {
+    for (state, count) in &actors.by_state {
         let labels = StateLabels {
-            state: known_state(&actor.state).to_owned(),
+            state: known_state(state).to_owned(),
         };
-        by_state.get_or_create(&labels).inc();
-        restarts += actor.restarts;
-        waiting += actor.mailbox.as_ref().map_or(0, |mailbox| mailbox.length);
-        stack.extend(&actor.children);
+        by_state.get_or_create(&labels).inc_by(as_i64(*count));
     }
     let messages = Gauge::<i64>::default();
-    messages.set(as_i64(waiting));
+    messages.set(as_i64(actors.waiting));
     registry.register(
         "lain_actors",
         "Actors of the supervision tree by state",
@@ -260,7 +253,7 @@ fn add_actors(registry: &mut Registry, root: &ActorView) {
     registry.register(
         "lain_actor_restarts",
         "Restarts of the actors that there are now",
-        ConstCounter::new(restarts),
+        ConstCounter::new(actors.restarts),
     );
 }
 

@@ -94,7 +94,7 @@ fn check_host(api: &Api, request: &ServiceRequest) -> Result<(), Problem> {
     Err(Problem::new(
         Kind::ForbiddenHost,
         format!(
-            "the host {host:?} is not served here; call lain by its address, which a proxy in front of it has to send as Host"
+            "the host {host:?} is not served here; call lain by its address, or add the name to server.allowed_hosts"
         ),
     ))
 }

@@ -265,12 +265,12 @@ pub fn changed(answer: &ChangeAnswer) -> HttpResponse {
         }
         None => HttpResponse::Ok(),
     };
-    tagged(&mut response, answer.revision).json(answer)
+    tagged(&mut response, answer.etag).json(answer)
 }
 
-/// Adds the `ETag` of an app's revision.
-pub fn tagged(response: &mut HttpResponseBuilder, revision: u64) -> &mut HttpResponseBuilder {
-    response.insert_header((ETAG, precondition::etag(revision)))
+/// Adds an app's `ETag`.
+pub fn tagged(response: &mut HttpResponseBuilder, etag: u64) -> &mut HttpResponseBuilder {
+    response.insert_header((ETAG, precondition::etag(etag)))
 }
 
 /// Honours `If-Match` where the control host takes none: compares it with the app's revision before
@@ -286,7 +286,7 @@ pub async fn check_revision(api: &Api, headers: &HeaderMap, app: &AppName) -> Re
             "If-None-Match: * makes no sense for a change of something that exists",
         )),
         Precondition::Revision(given) => {
-            let current = api.control.app(app).await?.revision;
+            let current = api.control.app(app).await?.etag;
             if current == given {
                 return Ok(());
             }

@@ -5,9 +5,9 @@ use crate::ports::control::Precondition;
 use actix_web::http::header::{ETAG, HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
-/// The strong `ETag` of a revision.
-pub fn etag(revision: u64) -> String {
-    format!("\"{revision}\"")
+/// The strong `ETag` of a number.
+pub fn etag(number: u64) -> String {
+    format!("\"{number}\"")
 }
 
 /// What a change is conditional on.

@@ -26,12 +26,12 @@ pub async fn list_procs(
 /// Reads a proc, with its spec and its instances
 #[utoipa::path(get, path = "/api/v1/apps/{app}/procs/{proc}", params(ProcPath),
     responses((status = 200, description = "The proc", body = ProcView,
-        headers(("ETag" = String, description = "The app's revision")))))]
+        headers(("ETag" = String, description = "Names what is wanted of the app now")))))]
 pub async fn get_proc(api: Data<Api>, path: InPath<ProcPath>) -> Result<HttpResponse, Problem> {
     let app = api.control.app(&path.app).await?;
-    let revision = app.revision;
+    let etag = app.etag;
     let proc = find_proc(app, path.proc.as_str())?;
-    Ok(params::tagged(&mut HttpResponse::Ok(), revision).json(proc))
+    Ok(params::tagged(&mut HttpResponse::Ok(), etag).json(proc))
 }
 
 /// A proc of an app.
@@ -54,14 +54,14 @@ pub fn find_proc(app: AppView, name: &str) -> Result<ProcView, Problem> {
 /// All that is given, or nothing. Absent fields stay as they are (JSON Merge Patch).
 #[utoipa::path(patch, path = "/api/v1/apps/{app}/procs/{proc}",
     params(ProcPath, DryRunQuery,
-        ("If-Match" = Option<String>, Header, description = "The app's revision that is expected")),
+        ("If-Match" = Option<String>, Header, description = "The app's `ETag` that is expected")),
     request_body(content(
         (ScaleRequest = "application/merge-patch+json"),
         (ScaleRequest = "application/json"))),
     responses(
         (status = 200, description = "Nothing to do, or a dry run", body = ChangeAnswer),
         (status = 202, description = "Accepted, and durable; `Location` names the operation", body = ChangeAnswer),
-        (status = 412, description = "The revision is stale", body = ProblemView, content_type = "application/problem+json"),
+        (status = 412, description = "The app was changed since", body = ProblemView, content_type = "application/problem+json"),
         (status = 422, description = "A value is out of range; `errors` says which", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn scale_proc(
     api: Data<Api>,
@@ -81,11 +81,11 @@ pub async fn scale_proc(
 /// Restarts the instances of a proc, one after another
 #[utoipa::path(post, path = "/api/v1/apps/{app}/procs/{proc}/restart",
     params(ProcPath, DryRunQuery,
-        ("If-Match" = Option<String>, Header, description = "The app's revision that is expected")),
+        ("If-Match" = Option<String>, Header, description = "The app's `ETag` that is expected")),
     responses(
         (status = 200, description = "Nothing to do, or a dry run", body = ChangeAnswer),
         (status = 202, description = "Accepted; `Location` names the operation", body = ChangeAnswer),
-        (status = 412, description = "The revision is stale", body = ProblemView, content_type = "application/problem+json")))]
+        (status = 412, description = "The app was changed since", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn restart_proc(
     api: Data<Api>,
     who: Who,
@@ -99,11 +99,11 @@ pub async fn restart_proc(
 /// Stops the instances of a proc until they are started again
 #[utoipa::path(post, path = "/api/v1/apps/{app}/procs/{proc}/stop",
     params(ProcPath, DryRunQuery,
-        ("If-Match" = Option<String>, Header, description = "The app's revision that is expected")),
+        ("If-Match" = Option<String>, Header, description = "The app's `ETag` that is expected")),
     responses(
         (status = 200, description = "Nothing to do, or a dry run", body = ChangeAnswer),
         (status = 202, description = "Accepted; `Location` names the operation", body = ChangeAnswer),
-        (status = 412, description = "The revision is stale", body = ProblemView, content_type = "application/problem+json")))]
+        (status = 412, description = "The app was changed since", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn stop_proc(
     api: Data<Api>,
     who: Who,
@@ -117,11 +117,11 @@ pub async fn stop_proc(
 /// Starts what is stopped of a proc, and retries at once what is degraded or waits
 #[utoipa::path(post, path = "/api/v1/apps/{app}/procs/{proc}/start",
     params(ProcPath, DryRunQuery,
-        ("If-Match" = Option<String>, Header, description = "The app's revision that is expected")),
+        ("If-Match" = Option<String>, Header, description = "The app's `ETag` that is expected")),
     responses(
         (status = 200, description = "Nothing to do, or a dry run", body = ChangeAnswer),
         (status = 202, description = "Accepted; `Location` names the operation", body = ChangeAnswer),
-        (status = 412, description = "The revision is stale", body = ProblemView, content_type = "application/problem+json")))]
+        (status = 412, description = "The app was changed since", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn start_proc(
     api: Data<Api>,
     who: Who,

@@ -231,7 +231,7 @@ async fn hosts_that_are_not_ours_are_refused_on_every_path() {
             if !ours {
                 answer
                     .problem_is(403, "forbidden-host")
-                    .says("call lain by its address");
+                    .says("server.allowed_hosts");
             }
         }
     }

@@ -14,10 +14,7 @@ async fn an_app_from_its_first_deploy_to_its_end() {
         deployed.header("location"),
         format!("/api/v1/operations/{operation}")
     );
-    assert_eq!(
-        deployed.header("etag"),
-        format!("\"{}\"", answer["revision"])
-    );
+    assert_eq!(deployed.header("etag"), format!("\"{}\"", answer["etag"]));
     assert_eq!(answer["plan"]["steps"].as_array().unwrap().len(), 4);
     api.get(deployed.header("location")).await.is(200);
 

@@ -91,3 +91,60 @@ fn verbose_shows_each_request_on_stderr() {
         run.stderr
     );
 }
+
+#[test]
+fn a_login_is_checked_and_becomes_the_current_context() {
+    let fake = fake();
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("lain/config.toml");
+    let token = folder.path().join("token");
+    std::fs::write(&token, TOKEN).unwrap();
+    std::fs::create_dir_all(config.parent().unwrap()).unwrap();
+    std::fs::write(&config, "# mine\n[log]\nlevel = \"debug\"\n").unwrap();
+    let home = folder.path().to_str().unwrap();
+    let run = |arguments: &[&str]| {
+        let lain = lain_alone(arguments).without("LAIN_SERVER");
+        lain.env("XDG_CONFIG_HOME", home).run()
+    };
+    let token = token.to_str().unwrap();
+
+    // What does not answer, or refuses the token, is not kept.
+    let refused = run(&["login", "http://127.0.0.1:9", "--token-file", token]);
+    assert_eq!(refused.code, 8, "{}", refused.stderr);
+    assert!(
+        !std::fs::read_to_string(&config)
+            .unwrap()
+            .contains("contexts")
+    );
+
+    let login = run(&["login", &fake.url, "--token-file", token, "--as", "lab"]);
+    assert_eq!(login.code, 0, "{}", login.stderr);
+    assert!(login.stderr.contains("lain ps --all"), "{}", login.stderr);
+    assert_eq!(run(&["ps"]).code, 0);
+    let text = std::fs::read_to_string(&config).unwrap();
+    assert!(text.contains("# mine") && !text.contains(TOKEN), "{text}");
+
+    let set = run(&["context", "set", "away", "--server", "http://127.0.0.1:9"]);
+    assert_eq!(set.code, 0, "{}", set.stderr);
+    let list = run(&["context", "list"]);
+    let lines: Vec<&str> = list.stdout.lines().collect();
+    assert!(
+        lines[1].contains("away") && lines[2].starts_with("*        lab"),
+        "{lines:?}"
+    );
+    assert_eq!(run(&["context", "use", "away"]).code, 0);
+    assert_eq!(run(&["ps"]).code, 8);
+    assert_eq!(run(&["ps", "--context", "lab"]).code, 0);
+    let unknown = run(&["context", "use", "nowhere"]);
+    assert_eq!(unknown.code, 9);
+    assert!(
+        unknown.stderr.contains("there are: away, lab"),
+        "{}",
+        unknown.stderr
+    );
+    assert_eq!(run(&["context", "delete", "away"]).code, 0);
+    // Nobody is current now: the default server is asked.
+    assert_eq!(run(&["context", "list", "-o", "name"]).stdout, "lab\n");
+    let wrong = run(&["login", "https://lain.example.com"]);
+    assert_eq!(wrong.code, 2, "{}", wrong.stderr);
+}

@@ -56,6 +56,7 @@ pub fn proc(full_name: &str, instances: Vec<InstanceView>) -> ProcView {
         wanted: u32::try_from(instances.len()).unwrap(),
         ready: u32::try_from(running.count()).unwrap(),
         spares_wanted: 0,
+        done: 0,
         spares_ready: 0,
         version: 1,
         image: "hello:release-1-a".to_owned(),
@@ -89,6 +90,7 @@ pub fn hello() -> AppView {
         name: "hello".to_owned(),
         apptype: "app".to_owned(),
         revision: 3,
+        etag: 3,
         meta_version: None,
         state: AppState::Running,
         reason: None,
@@ -156,6 +158,7 @@ pub fn accepted(operation: OperationView) -> ChangeAnswer {
         },
         operation: Some(operation),
         revision: 4,
+        etag: 4,
         warnings: Vec::new(),
     }
 }
@@ -169,6 +172,7 @@ pub fn planned(steps: Vec<PlanStep>) -> ChangeAnswer {
             steps,
         },
         revision: 3,
+        etag: 3,
         warnings: Vec::new(),
     }
 }

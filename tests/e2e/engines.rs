@@ -89,3 +89,60 @@ fn an_engine_that_goes_and_comes_back_finds_its_apps_kept() {
     lain.stop();
     assert!(host.containers().is_empty());
 }
+
+#[test]
+fn an_engine_that_takes_all_containers_down_with_it_has_them_all_back() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not tested: needs root, to start an engine of its own");
+        return;
+    }
+    let private = Private::with(&["--iptables=false"]);
+    let host = Host::on(&private.endpoint());
+    let lain = host.start();
+    let app = host.app("shop");
+    let yaml = format!(
+        "appname: {app}
+oneshot.migrate: {{image: \"lain/hello:1\", cmd: /app/oneshot}}
+web: {{image: \"lain/hello:1\", cmd: /app/web, num_instances: 3, spares: 1, healthcheck: /cgi-bin/health}}
+worker: {{image: \"lain/hello:1\", cmd: /app/worker, num_instances: 3}}
+"
+    );
+    lain.deploy(&yaml).ended_with(0);
+    lain.until_app_is(&app, "running");
+    let before = host.containers();
+    // Twice: the second time the restart windows have the first one in them.
+    for round in 1..=2 {
+        // In good order, so that the engine stops its containers first.
+        private.end(rustix::process::Signal::TERM);
+        until("the node is down", || {
+            (lain.get("nodes/here")["state"] == "down").then_some(())
+        });
+        private.ensure();
+        until("all but the oneshot run again", || {
+            let now = host.containers();
+            let up = now.values().filter(|c| c.running).count();
+            (up == 7).then_some(())
+        });
+        lain.until_app_is(&app, "running");
+        let now = host.containers();
+        let names: Vec<&String> = now.keys().collect();
+        assert_eq!(names, before.keys().collect::<Vec<_>>(), "round {round}");
+    }
+    // Nobody gave up, and what had ended was not run again.
+    for kind in [
+        "proc_degraded",
+        "actor_gave_up",
+        "actor_abandoned",
+        "run_failed",
+    ] {
+        let events = lain.get(&format!("events?limit=1000&kind={kind}"));
+        assert_eq!(events["items"].as_array().unwrap().len(), 0, "{events:#}");
+    }
+    let migrate = lain.instance(&app, "migrate", 1);
+    assert_eq!(
+        (&migrate["state"], &migrate["restarts"]),
+        (&"done".into(), &0.into())
+    );
+    lain.stop();
+    assert!(host.containers().is_empty());
+}

@@ -204,3 +204,36 @@ async fn a_full_store_refuses_changes_and_touches_nothing() {
     succeeded(&host.deployed(&file(2, 3, "start_first")).await);
     host.die().await;
 }
+
+#[actix_rt::test]
+async fn what_all_apps_need_cannot_be_terminated_and_what_an_app_needs_comes_back_with_a_change() {
+    use lain::ports::control::{ChildAction, Control, ControlError};
+    tokio::time::pause();
+    let host = Machine::new().boot().await;
+    succeeded(&host.deployed(&file(1, 2, "start_first")).await);
+    let act = |path: &'static str, action| host.handle.act_on_child(path, action, caller());
+    let carries = [
+        "nodes",
+        "nodes/node/n1",
+        "nodes/node/n1/engine",
+        "nodes/node/n1/containers",
+        "apps",
+    ];
+    for path in carries {
+        let refused = act(path, ChildAction::Terminate).await;
+        assert!(
+            matches!(refused, Err(ControlError::Conflict(_))),
+            "{path}: {refused:?}"
+        );
+    }
+    for path in ["nodes", "apps", "nodes/node/n1/engine"] {
+        act(path, ChildAction::Restart).await.unwrap();
+        host.runs("shop").await;
+    }
+    for path in ["apps/app/shop/rollout", "apps/app/shop"] {
+        act(path, ChildAction::Terminate).await.unwrap();
+        let version = if path.ends_with("rollout") { 2 } else { 3 };
+        succeeded(&host.deployed(&file(version, 2, "start_first")).await);
+    }
+    host.die().await;
+}

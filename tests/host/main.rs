@@ -6,12 +6,15 @@
 )]
 
 mod chaos;
+mod clocks;
+mod jobs;
 mod support;
 
+use lain::domain::census::Census;
 use lain::domain::crash::{CrashCause, Exit};
 use lain::domain::view::{AppState, InstanceRole, InstanceState, OperationState, ScaleRequest};
 use lain::drivers::simulated::{Behaviour, Run};
-use lain::ports::control::{Control, CrashFilter};
+use lain::ports::control::{Control, ControlError, CrashFilter, Precondition};
 use std::time::Duration;
 use support::*;
 
@@ -41,6 +44,94 @@ async fn a_deploy_brings_every_instance_up_and_says_so() {
     assert_eq!(view.procs[0].ready, 3);
     assert_eq!(view.urls.len(), 3);
     assert_eq!(host.machine.engine.containers().len(), 4);
+    host.die().await;
+}
+
+#[actix_rt::test]
+async fn the_figures_of_the_metrics_are_those_of_the_views() {
+    tokio::time::pause();
+    let host = Machine::new().boot().await;
+    let yaml = format!(
+        "{WEB}  restart: temporary\ncron.tick:\n  image: shop:1\n  schedule: \"* * * * *\"\n"
+    );
+    let yaml = yaml.replace("num_instances: 3", "num_instances: 3\n  spares: 1");
+    succeeded(&host.deployed(&yaml).await);
+    let same = async || {
+        let apps = host.handle.apps().await.unwrap();
+        let views = Census::of(&apps, &host.handle.tree("", None).unwrap());
+        let taken = host.handle.census().unwrap();
+        (taken == views).then_some(taken)
+    };
+    let census = host.until("both agree", same).await;
+    assert_eq!(census.apps, [AppState::Running]);
+    let web = census.procs.iter().find(|p| p.proc == "web.web").unwrap();
+    assert_eq!((web.wanted, web.restarts), (3, 0));
+    let running = |census: &Census| census.actors.by_state["running"];
+    assert!(running(&census) > 20, "{census:?}");
+    let name = "shop.worker.mail.v1-i1-d0";
+    let victim = host.machine.engine.by_name(name).unwrap();
+    host.machine.engine.kill(&victim, sigkill()).unwrap();
+    let name = "shop.web.web.v1-i2-d0";
+    let victim = host.machine.engine.by_name(name).unwrap();
+    host.machine.engine.kill(&victim, sigkill()).unwrap();
+    let degraded = host.until("both agree on the failed one", async || {
+        let census = same().await?;
+        let states = census.procs.iter().flat_map(|p| &p.instances);
+        let mut failed = states.filter(|(state, _)| *state == InstanceState::Failed);
+        failed.next()?;
+        (census.apps == [AppState::Degraded]).then_some(census)
+    });
+    let restarts: u64 = degraded.await.procs.iter().map(|p| p.restarts).sum();
+    assert!(restarts <= 1, "{restarts}");
+    host.die().await;
+}
+
+#[actix_rt::test]
+async fn revisions_count_an_apps_own_changes_and_etags_never_repeat() {
+    tokio::time::pause();
+    let host = Machine::new().boot().await;
+    succeeded(&host.deployed(&WEB.replace("shop", "other")).await);
+    let (shop, first) = (app("shop"), host.deploy(WEB).await.unwrap());
+    assert_eq!(first.revision, 1);
+    succeeded(&host.ended(&first).await);
+    // The end of an operation changes nothing that is wanted.
+    let view = host.view("shop").await;
+    assert_eq!((view.revision, view.etag), (1, first.etag));
+    let two = ScaleRequest {
+        num_instances: Some(2),
+        ..Default::default()
+    };
+    succeeded(&host.scale("shop", "web", two).await);
+    let scaled = host.view("shop").await;
+    assert_eq!(scaled.revision, 2);
+    assert_ne!(scaled.etag, first.etag);
+    host.machine.engine.set_behaviour(
+        "shop:2",
+        Behaviour {
+            runs: vec![Run::ends(Duration::from_millis(10), 1)],
+            ..Behaviour::default()
+        },
+    );
+    let bad = host.deployed(&WEB.replace("shop:1", "shop:2")).await;
+    assert_eq!(bad.state, OperationState::Failed);
+    let rolled_back = host
+        .until("the rollback is over", async || {
+            let view = host.view("shop").await;
+            (view.operation.is_none() && view.revision == 4).then_some(view)
+        })
+        .await;
+    // Removed and deployed anew it begins with 1, and an old ETag is not taken for a new one.
+    let stale = Precondition::Revision(rolled_back.etag);
+    let gone = host.handle.undeploy(&shop, stale, false, caller());
+    succeeded(&host.ended(&gone.await.unwrap()).await);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let again = host.deploy(WEB).await.unwrap();
+    assert_eq!(again.revision, 1);
+    assert!(again.etag > rolled_back.etag);
+    host.ended(&again).await;
+    let stale = Precondition::Revision(first.etag);
+    let refused = host.handle.undeploy(&shop, stale, false, caller());
+    assert!(matches!(refused.await, Err(ControlError::Stale { .. })));
     host.die().await;
 }
 
@@ -427,34 +518,5 @@ worker.mail:
     host.runs("shop").await;
     assert_eq!(started("shop.worker.before.i1").await, before.0);
     assert_ne!(started("shop.worker.mail.i2").await, before.1);
-    host.die().await;
-}
-
-#[actix_rt::test]
-async fn an_oneshot_runs_once_and_is_done() {
-    tokio::time::pause();
-    let host = Machine::new().boot().await;
-    host.machine.engine.set_behaviour(
-        "job:1",
-        Behaviour {
-            runs: vec![Run::ends(Duration::from_secs(3), 0)],
-            ..Behaviour::default()
-        },
-    );
-    succeeded(
-        &host
-            .deployed("appname: shop\noneshot.migrate:\n  image: job:1\n  cmd: migrate\n")
-            .await,
-    );
-    host.until("it has ended", async || {
-        (host.instance("shop.oneshot.migrate.i1").await.state == InstanceState::Stopped)
-            .then_some(())
-    })
-    .await;
-    let starts = host.machine.engine.counters().starts;
-    let host = host.die().await.boot().await;
-    tokio::time::sleep(Duration::from_secs(120)).await;
-    assert_eq!(host.machine.engine.counters().starts, starts);
-    assert_eq!(host.view("shop").await.state, AppState::Running);
     host.die().await;
 }

@@ -18,6 +18,7 @@ use lain::ports::clock::Clock;
 use lain::ports::control::{Caller, Control, ControlError, Precondition, Selector};
 use lain::ports::store::Store;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 /// The patience of a test, in virtual time.
@@ -51,11 +52,21 @@ pub struct Machine {
 pub struct VirtualClock {
     base: chrono::DateTime<Utc>,
     origin: tokio::time::Instant,
+    /// How far the wall clock was set, in seconds; the monotonic one knows nothing of it.
+    set: Arc<AtomicI64>,
+}
+
+impl VirtualClock {
+    /// Sets the wall clock by this many seconds, as an administrator or NTP would.
+    pub fn jump(&self, seconds: i64) {
+        self.set.fetch_add(seconds, Ordering::SeqCst);
+    }
 }
 
 impl Clock for VirtualClock {
     fn now_utc(&self) -> chrono::DateTime<Utc> {
-        self.base + self.origin.elapsed()
+        let set = chrono::TimeDelta::seconds(self.set.load(Ordering::SeqCst));
+        self.base + self.origin.elapsed() + set
     }
 
     fn monotonic(&self) -> Duration {
@@ -69,6 +80,7 @@ impl Machine {
         let clock = VirtualClock {
             base: Utc::now(),
             origin: tokio::time::Instant::now(),
+            set: Arc::default(),
         };
         Self {
             engine: runtime.handle(),

@@ -61,14 +61,16 @@ pub struct Private {
 impl Private {
     /// Starts one, without firewall rules, its containers living on while it is away.
     pub fn start() -> Self {
+        Self::with(&["--iptables=false", "--live-restore"])
+    }
+
+    /// Starts one with these flags. Without `--live-restore` its containers end with it.
+    pub fn with(flags: &'static [&'static str]) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("lain-engine-")
             .tempdir()
             .unwrap();
-        let private = Self {
-            dir,
-            flags: &["--iptables=false", "--live-restore"],
-        };
+        let private = Self { dir, flags };
         private.ensure();
         load_sample(&private.endpoint());
         private
@@ -92,10 +94,15 @@ impl Private {
 
     /// Kills the engine, as a crash would; its containers run on.
     pub fn kill(&self) {
+        self.end(rustix::process::Signal::KILL);
+    }
+
+    /// Ends the engine by a signal and waits for its end.
+    pub fn end(&self, signal: rustix::process::Signal) {
         let recorded = std::fs::read_to_string(self.dir.path().join("dockerd.pid")).unwrap();
         let pid = recorded.split_whitespace().next().unwrap();
         let engine = lain::drivers::pidfd::Process::open(pid.parse().unwrap()).unwrap();
-        engine.signal(rustix::process::Signal::KILL).unwrap();
+        engine.signal(signal).unwrap();
         while !engine.has_ended() {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }

@@ -27,7 +27,7 @@ pub enum Up {
         /// It is frozen.
         frozen: bool,
     },
-    /// It ended well while nobody looked, and is not to run again.
+    /// It ended while nobody looked, and is not to run again.
     Finished(ContainerId, Exit),
 }
 
@@ -114,20 +114,19 @@ async fn adopt(
             shared.runtime.unpause(id).await?;
             Ok(running(false))
         }
-        ContainerState::Exited(exit)
-            if exit.is_clean() && ends_well(cell) && !cell.assignment.fresh =>
-        {
+        ContainerState::Exited(exit) if is_last(cell, &exit) && !cell.assignment.fresh => {
             Ok(Up::Finished(id.clone(), exit))
         }
         ContainerState::Exited(_) | ContainerState::Created => start(shared, cell, id).await,
     }
 }
 
-/// Whether a clean exit is this proc's end.
-pub fn ends_well(cell: &ContainerCell) -> bool {
+/// Whether no restart follows such an exit: OTP's restart types.
+pub fn is_last(cell: &ContainerCell, exit: &Exit) -> bool {
     match cell.assignment.restart.policy {
         RestartPolicy::Permanent => false,
-        RestartPolicy::Transient | RestartPolicy::Temporary => true,
+        RestartPolicy::Transient => exit.is_clean(),
+        RestartPolicy::Temporary => true,
     }
 }
 

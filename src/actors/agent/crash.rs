@@ -6,14 +6,18 @@ use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::Record;
 use crate::actors::shared::Shared;
 use crate::domain::crash::{CrashCause, CrashReport, Exit};
-use crate::domain::id::CrashId;
+use crate::domain::id::{CrashId, ProcType};
 use crate::ports::runtime::LogsRequest;
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What is said of a crash of a temporary proc.
+const LAST: &str = "not restarted: its restart type is temporary";
 /// What is said of a crash that is not followed by a restart.
 const GIVEN_UP: &str = "given up on this node; tried again slowly";
+/// The same of a proc that runs to its end.
+const FAILED: &str = "given up: the run has failed";
 
 /// How long the engine may take to hand over the last lines.
 const LINES_WITHIN: Duration = Duration::from_secs(2);
@@ -26,15 +30,33 @@ pub fn new_id() -> String {
 /// Reports a crash: an event at once, and a report that is completed with the last lines of output and
 /// then kept. Never delays the restart.
 pub fn report(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, cause: CrashCause) {
-    report_with(shared, cell, cause, false);
+    report_with(shared, cell, cause, None);
+}
+
+/// As [`report`], for what is never restarted.
+pub fn report_last(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, cause: CrashCause) {
+    report_with(shared, cell, cause, Some(LAST));
 }
 
 /// As [`report`], for what will not get better by trying again.
 pub fn report_hopeless(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, cause: CrashCause) {
-    report_with(shared, cell, cause, true);
+    report_with(shared, cell, cause, Some(given_up(cell)));
 }
 
-fn report_with(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, cause: CrashCause, hopeless: bool) {
+/// What is said of a crash that is not followed by a restart on this node: one that runs to its end has failed.
+fn given_up(cell: &ContainerCell) -> &'static str {
+    match cell.instance().proc_type {
+        ProcType::Oneshot | ProcType::Cron => FAILED,
+        ProcType::Web | ProcType::Worker | ProcType::Portal => GIVEN_UP,
+    }
+}
+
+fn report_with(
+    shared: &Arc<Shared>,
+    cell: &Arc<ContainerCell>,
+    cause: CrashCause,
+    known_action: Option<&str>,
+) {
     let now = shared.clock.monotonic();
     let period = cell.assignment.restart.period;
     let (in_window_now, uptime, lines, probes) = cell.note(|o| {
@@ -63,10 +85,13 @@ fn report_with(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, cause: CrashCaus
         cause,
         uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
         crashes_in_window: in_window_now,
-        action: if hopeless {
-            GIVEN_UP.to_owned()
-        } else {
-            action(in_window_now, cell.assignment.restart.intensity)
+        action: match known_action {
+            Some(action) => action.to_owned(),
+            None => action(
+                in_window_now,
+                cell.assignment.restart.intensity,
+                given_up(cell),
+            ),
         },
         last_lines: lines,
         probes,
@@ -91,9 +116,9 @@ fn report_with(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, cause: CrashCaus
 }
 
 /// What the supervisor is about to do, from the same figures that it decides by.
-fn action(in_window: u32, intensity: u32) -> String {
+fn action(in_window: u32, intensity: u32, given_up: &str) -> String {
     match in_window {
-        n if n > intensity => GIVEN_UP.to_owned(),
+        n if n > intensity => given_up.to_owned(),
         1 => "restarted at once".to_owned(),
         n => format!("restarted after a pause (crash {n} of {intensity} allowed in the window)"),
     }
@@ -152,13 +177,13 @@ pub fn announce_start(shared: &Shared, cell: &ContainerCell, adopted: bool) {
     shared.hub.emit(event);
 }
 
-/// Tells that a container ended well.
+/// Tells that a container ended and is not to run again.
 pub fn announce_finish(shared: &Shared, cell: &ContainerCell, exit: &Exit) {
     shared.hub.emit(
         Event::new(
             "instance_finished",
             Level::Info,
-            format!("{} ended well: {exit}", cell.instance()),
+            format!("{} ended: {exit}", cell.instance()),
         )
         .instance(cell.instance())
         .node(&shared.settings.node)

@@ -4,7 +4,7 @@
 //! in the container does, and starting it again is starting the container again. A restart of this actor
 //! loses nothing: it adopts what runs. When lain stops, it leaves the container running.
 
-use crate::actors::agent::bring_up::{Up, bring_up, ends_well};
+use crate::actors::agent::bring_up::{Up, bring_up, is_last};
 use crate::actors::agent::cell::{ContainerCell, Health, Phase};
 use crate::actors::agent::crash;
 use crate::actors::agent::put_away::{Removal, put_away};
@@ -13,6 +13,7 @@ use crate::actors::shared::Shared;
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::domain::crash::{CrashCause, Exit};
 use crate::domain::id::ContainerId;
+use crate::domain::spec::model::RestartPolicy;
 use crate::domain::view::InstanceRole;
 use crate::ports::runtime::RuntimeError;
 use actix::prelude::*;
@@ -165,7 +166,9 @@ impl Process {
             }
             // Trying again will not help: the node gives up at once, and says why.
             Err(error @ (RuntimeError::NoImage { .. } | RuntimeError::Refused { .. })) => {
-                self.hopeless(error.to_string());
+                self.hopeless(CrashCause::StartFailed {
+                    reason: error.to_string(),
+                });
             }
             Err(error) => self.crashed(
                 CrashCause::StartFailed {
@@ -176,16 +179,17 @@ impl Process {
         }
     }
 
-    fn hopeless(&mut self, reason: String) {
+    fn hopeless(&mut self, cause: CrashCause) {
         self.intent = Intent::Retire;
-        crash::report_hopeless(
-            &self.shared,
-            &self.cell,
-            CrashCause::StartFailed {
-                reason: reason.clone(),
-            },
-        );
-        self.cell.change(|o| o.phase = Phase::GaveUp(reason));
+        let reason = match &cause {
+            CrashCause::StartFailed { reason } => reason.clone(),
+            cause => cause.to_string(),
+        };
+        crash::report_hopeless(&self.shared, &self.cell, cause);
+        self.cell.change(|o| {
+            o.phase = Phase::GaveUp(reason);
+            (o.pid, o.ip, o.ready_since) = (None, None, None);
+        });
         let (shared, cell) = (Arc::clone(&self.shared), Arc::clone(&self.cell));
         // Outlives this actor on purpose: it ends this actor's supervisor.
         actix_rt::spawn(
@@ -228,7 +232,7 @@ impl Process {
             return;
         }
         match exit {
-            Ok(exit) if exit.is_clean() && self.blame.is_none() && ends_well(&self.cell) => {
+            Ok(exit) if exit.is_clean() && self.blame.is_none() && is_last(&self.cell, &exit) => {
                 self.finish(exit, ctx)
             }
             Ok(exit) => {
@@ -236,6 +240,12 @@ impl Process {
                     true => CrashCause::OutOfMemory { exit: exit.clone() },
                     false => CrashCause::Exited { exit: exit.clone() },
                 });
+                // A temporary proc is never restarted: this crash is its end.
+                if self.cell.assignment.restart.policy == RestartPolicy::Temporary {
+                    crash::report_last(&self.shared, &self.cell, cause);
+                    self.finish(exit, ctx);
+                    return;
+                }
                 self.cell.note(|o| o.last_exit = Some(exit.to_string()));
                 self.crashed(cause, ctx);
             }
@@ -273,6 +283,11 @@ impl Process {
     }
 
     fn crashed(&mut self, cause: CrashCause, ctx: &mut Context<Self>) {
+        if self.cell.assignment.restart.policy == RestartPolicy::Temporary {
+            // It has no exit to end with, and nobody starts it again.
+            self.hopeless(cause);
+            return;
+        }
         let text = cause.to_string();
         self.cell.change(|o| {
             o.phase = Phase::Crashed(text.clone());

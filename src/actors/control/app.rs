@@ -104,7 +104,16 @@ async fn ensure(shared: &Shared, supervisor: &str, spec: ChildSpec) -> Result<()
 /// # Errors
 /// A sentence, when the tree is going down.
 pub async fn ensure_app(shared: &Arc<Shared>, app: &AppName) -> Result<(), String> {
-    ensure(shared, "apps", spec(shared, app)).await
+    ensure(shared, "apps", spec(shared, app)).await?;
+    // An operator may have terminated it. One that runs is what is wanted; one that cannot be started is told of by
+    // its supervisor, and is tried again by the next change.
+    let supervisor = shared.supervisor(&paths::app(app));
+    if let Err(error) = supervisor.restart_child("rollout".to_owned()).await
+        && !matches!(error, CallError::Running | CallError::Restarting)
+    {
+        tracing::warn!(%app, %error, "the app's rollout could not be started");
+    }
+    Ok(())
 }
 
 /// Makes sure that an instance's actor runs, and its proc's supervisor.

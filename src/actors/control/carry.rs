@@ -5,15 +5,16 @@
 use crate::actors::agent::cell::{Assignment, ContainerCell, Observed, Phase};
 use crate::actors::agent::node;
 use crate::actors::agent::put_away::Removal;
+use crate::actors::control::job;
 use crate::actors::control::nodes::table::Node;
 use crate::actors::control::placing;
 use crate::actors::control::render::{self, Counters};
 use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
 use crate::domain::crash::CrashReport;
-use crate::domain::id::{InstanceId, NodeName};
-use crate::domain::plan::Step;
-use crate::domain::record::{AppRecord, Placement, keys};
+use crate::domain::id::{InstanceId, NodeName, ProcType};
+use crate::domain::plan::{self, Step};
+use crate::domain::record::{AppRecord, NOT_REPEATED, Placement, keys};
 use crate::domain::spec::model::{ProcSpec, UpdateOrder};
 use crate::domain::view::PlanAction;
 use crate::ports::store::Change;
@@ -123,6 +124,7 @@ pub fn allocate(
         finished: None,
         failed_on: Vec::new(),
         unplaced: None,
+        waits: false,
     })
 }
 
@@ -170,7 +172,12 @@ fn desired(shared: &Shared, id: &InstanceId) -> Result<(Arc<AppRecord>, Placemen
 
 /// Assigns the instance to its node and waits until it is ready.
 pub async fn create(shared: &Arc<Shared>, id: &InstanceId, fresh: bool) -> Result<(), Failure> {
-    let (record, placement) = desired(shared, id)?;
+    let (record, mut placement) = desired(shared, id)?;
+    if placement.waits {
+        // From now on it is begun, and a restart of lain goes on with it.
+        placement.waits = false;
+        commit(shared, &placement).await?;
+    }
     if record.is_stopped(&id.full_name(), id.no) {
         return Ok(());
     }
@@ -186,7 +193,25 @@ pub async fn create(shared: &Arc<Shared>, id: &InstanceId, fresh: bool) -> Resul
             .send(Record::Placement(id.clone(), Touch::GaveUp(0)));
     }
     let cell = node::assign(shared, assignment(shared, &record, &placement, fresh)?).await?;
-    wait_steady(&cell, Duration::ZERO).await
+    wait_up(shared, &record, &cell, Duration::ZERO).await
+}
+
+/// Resolves once the container is as a step wants it: a oneshot proc's has ended, any other is ready.
+///
+/// # Errors
+/// As [`job::wait_ended`] and [`wait_ready`].
+async fn wait_up(
+    shared: &Arc<Shared>,
+    record: &AppRecord,
+    cell: &Arc<ContainerCell>,
+    setup_time: Duration,
+) -> Result<(), Failure> {
+    match record.proc(&cell.instance().proc) {
+        Some(proc) if proc.proc_type == ProcType::Oneshot => {
+            job::wait_ended(shared, cell, proc.update.progress_deadline).await
+        }
+        _ => wait_steady(cell, setup_time).await,
+    }
 }
 
 async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
@@ -202,13 +227,19 @@ async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
         .filter(|c| c.assignment.version != step.version)
         .collect();
     let stopped = record.is_stopped(&proc.full_name(), id.no);
-    let overlap = proc.update.order == UpdateOrder::StartFirst
-        && !proc.stateful
-        && !proc.exclusive
-        && !stopped;
+    // Two runs of a oneshot proc at a time are one too many.
+    let may_overlap =
+        !proc.stateful && !proc.exclusive && !stopped && proc.proc_type != ProcType::Oneshot;
+    let overlap = proc.update.order == UpdateOrder::StartFirst && may_overlap;
+    let goes_back = plan::goes_back(id, placement.version, step.version);
     placement.version = step.version;
     placement.resources = (proc.cpu, proc.memory);
-    (placement.finished, placement.gave_up) = (None, 0);
+    (placement.finished, placement.gave_up, placement.waits) = (None, 0, false);
+    if goes_back {
+        placement.finished = Some(NOT_REPEATED.to_owned());
+        retire_all(shared, &old).await?;
+        return commit(shared, &placement).await;
+    }
     let ports_differ =
         placement.ports.iter().map(|p| p.0).collect::<Vec<_>>() != render::exposed(&proc);
     let begun = shared.node.of(id).into_iter();
@@ -229,7 +260,7 @@ async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
             return Ok(());
         }
         let cell = node::assign(shared, assignment(shared, &record, &placement, false)?).await?;
-        return wait_steady(&cell, proc.setup_time).await;
+        return wait_up(shared, &record, &cell, proc.setup_time).await;
     }
     let cell = node::assign(shared, assignment(shared, &record, &placement, false)?).await?;
     if let Err(failure) = wait_steady(&cell, proc.setup_time).await {
@@ -331,7 +362,8 @@ async fn restart(shared: &Arc<Shared>, id: &InstanceId) -> Result<(), Failure> {
             break;
         }
     }
-    wait_steady(&cell, Duration::ZERO).await
+    let (record, _) = desired(shared, id)?;
+    wait_up(shared, &record, &cell, Duration::ZERO).await
 }
 
 async fn put_away(shared: &Arc<Shared>, id: &InstanceId, removal: Removal) -> Result<(), Failure> {
@@ -361,8 +393,9 @@ pub async fn wait_steady(cell: &ContainerCell, setup_time: Duration) -> Result<(
             return Ok(());
         }
         tokio::time::sleep(steady).await;
-        let (now, finished) = cell.look(run);
-        if finished || (now == started && cell.look(Observed::is_ready)) {
+        // What has ended meanwhile is judged above.
+        let (now, _) = cell.look(run);
+        if now == started && cell.look(Observed::is_ready) {
             return Ok(());
         }
     }
@@ -371,13 +404,17 @@ pub async fn wait_steady(cell: &ContainerCell, setup_time: Duration) -> Result<(
 /// Resolves once the container is ready, or ended well.
 ///
 /// # Errors
-/// When its node gave up on it, or it was put away meanwhile.
+/// When it ended otherwise for good, its node gave up on it, or it was put away meanwhile.
 pub async fn wait_ready(cell: &ContainerCell) -> Result<(), Failure> {
     let mut changed = cell.subscribe();
     loop {
         let verdict = cell.look(|o| match &o.phase {
             _ if o.is_ready() => Some(Ok(())),
-            Phase::Finished(_) => Some(Ok(())),
+            Phase::Finished(exit) if exit.is_clean() => Some(Ok(())),
+            Phase::Finished(exit) => Some(Err(Failure {
+                reason: format!("it ended with {exit}, and is not restarted"),
+                crash: o.last_crash.clone(),
+            })),
             Phase::GaveUp(reason) => Some(Err(Failure {
                 reason: reason.clone(),
                 crash: o.last_crash.clone(),

@@ -90,6 +90,10 @@ fn plan(record: &AppRecord, placements: &[Placement], id: &InstanceId) -> Option
     let crashed = procs.iter().position(|p| p.name == id.proc)?;
     let runs_for_ever =
         |i: usize| !matches!(procs[i].proc_type, ProcType::Cron | ProcType::Oneshot);
+    // What runs to its end takes no part, its failures neither.
+    if !runs_for_ever(crashed) {
+        return None;
+    }
     let group = group_restart(
         record.current.spec.supervision.strategy,
         procs.len(),

@@ -11,14 +11,13 @@ use crate::actors::control::nodes::balance::{self, Balance, Failed};
 use crate::actors::control::nodes::table::Presence;
 use crate::actors::control::relocate::{self, Cause};
 use crate::actors::control::rollout::{InstanceCrashed, Rollout};
-use crate::actors::control::{paths, placing, render};
+use crate::actors::control::{job, paths, placing, render};
 use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
-use crate::domain::id::InstanceId;
+use crate::domain::id::{InstanceId, ProcType};
 use crate::domain::plan::Step;
-use crate::domain::view::PlanAction;
 use actix::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,7 +111,7 @@ impl Actor for Instance {
             return;
         };
         self.last_crash = placement.last_crash.clone();
-        if placement.finished.is_some() || self.is_stopped() {
+        if placement.finished.is_some() || placement.waits || self.is_stopped() {
             return;
         }
         match placement.gave_up {
@@ -279,8 +278,12 @@ impl Instance {
     }
 
     /// All that can be tried was tried: this actor crashes, and its next incarnation waits before it tries
-    /// again.
+    /// again. A run of a proc that runs to its end has failed instead.
     fn give_up(&mut self, reason: String, ctx: &mut Context<Self>) {
+        if matches!(self.id.proc_type, ProcType::Oneshot | ProcType::Cron) {
+            self.fail_run(&reason);
+            return;
+        }
         let times = self
             .shared
             .world
@@ -310,6 +313,15 @@ impl Instance {
         )));
     }
 
+    /// A run has failed for good, which is told once.
+    fn fail_run(&self, reason: &str) {
+        let placement = self.shared.world.placement(&self.id);
+        if placement.is_some_and(|p| p.finished.is_none()) {
+            let started = self.cell().and_then(|c| c.look(|o| o.started_at));
+            job::fail(&self.shared, &self.id, reason, started);
+        }
+    }
+
     fn look(&mut self, ctx: &mut Context<Self>) {
         let Some(cell) = self.cell() else { return };
         let seen = cell.look(|o| (o.phase.clone(), o.last_crash.clone(), o.is_ready()));
@@ -336,13 +348,8 @@ impl Instance {
                     .placement(&self.id)
                     .is_some_and(|p| p.finished.is_none()) =>
             {
-                let text = Some(exit.to_string());
-                self.shared
-                    .world
-                    .change_placement(&self.id, |p| p.finished = text.clone());
-                self.shared
-                    .recorder
-                    .send(Record::Placement(self.id.clone(), Touch::Finished(text)));
+                let started = cell.look(|o| o.started_at);
+                job::end(&self.shared, &self.id, exit.to_string(), started);
             }
             _ if ready && !self.recovering => self.watch_recovery(ctx),
             _ => {}

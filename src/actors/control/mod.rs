@@ -2,9 +2,11 @@
 
 pub mod app;
 pub mod carry;
+pub mod census;
 pub mod group;
 pub mod handle;
 pub mod instance;
+pub mod job;
 pub mod moves;
 pub mod nodes;
 pub mod operation;
@@ -14,5 +16,6 @@ pub mod relocate;
 pub mod render;
 pub mod rollout;
 pub mod schedule;
+pub mod states;
 pub mod views;
 pub mod world;

@@ -75,17 +75,61 @@ pub async fn prepare(
     let placements = shared.world.placements(app);
     let steps = match view.kind.as_str() {
         "restart" | "stop" | "start" => remaining(&view, &placements),
-        _ => plan_for(
-            &versioned.record,
-            &placements,
-            &shared.settings.site.registry,
-        ),
+        kind => {
+            let registry = &shared.settings.site.registry;
+            let steps = plan_for(&versioned.record, &placements, registry);
+            match kind {
+                "reconcile" => plan::without_asking(steps, &placements),
+                _ => with_begun(steps, &view, &versioned.record, &placements),
+            }
+        }
     };
     if let Err(reason) = place(shared, &versioned.record, &steps).await {
         return Err((view, reason));
     }
     view.steps = steps.iter().map(pending).collect();
     Ok((steps, view))
+}
+
+/// Adds what a lain that died had begun and not seen to its end: it is waited for, as the operation would have.
+fn with_begun(
+    mut steps: Vec<Step>,
+    view: &OperationView,
+    record: &AppRecord,
+    placements: &[Placement],
+) -> Vec<Step> {
+    let open = view.steps.iter().filter(|shown| {
+        let brings_up = matches!(
+            shown.step.action,
+            PlanAction::Create | PlanAction::Recreate | PlanAction::Start
+        );
+        brings_up && shown.state != OperationState::Succeeded
+    });
+    for shown in open {
+        let placement = placements
+            .iter()
+            .find(|p| p.instance.to_string() == shown.step.target);
+        let Some(placement) = placement else { continue };
+        let id = &placement.instance;
+        let current = record.version(&id.full_name()) == placement.version;
+        if current && placement.finished.is_none() && !steps.iter().any(|s| &s.instance == id) {
+            steps.push(Step {
+                action: PlanAction::Create,
+                instance: id.clone(),
+                role: placement.role,
+                version: placement.version,
+                changes: Vec::new(),
+            });
+        }
+    }
+    // As in the file, so that what waits for a oneshot proc waits for it again.
+    let procs = &record.current.spec.procs;
+    let place = |step: &Step| procs.iter().position(|p| p.name == step.instance.proc);
+    steps.sort_by_key(|step| {
+        let last = step.action == PlanAction::Delete;
+        (last, if last { None } else { place(step) })
+    });
+    steps
 }
 
 /// The steps of a command that have not been done, rebuilt from what the operation shows.
@@ -114,6 +158,7 @@ async fn place(shared: &Arc<Shared>, record: &AppRecord, steps: &[Step]) -> Resu
     let mut taken = HashSet::new();
     let mut fresh = Vec::new();
     let creates = steps.iter().filter(|s| s.action == PlanAction::Create);
+    let creates = creates.filter(|s| shared.world.placement(&s.instance).is_none());
     let creates: Vec<&Step> = creates.collect();
     let mut wanted = Vec::with_capacity(creates.len());
     for step in &creates {
@@ -132,6 +177,7 @@ async fn place(shared: &Arc<Shared>, record: &AppRecord, steps: &[Step]) -> Resu
         let mut placement = carry::allocate(shared, node, id, proc, &taken)?;
         taken.extend(placement.ports.iter().map(|p| (node.name.clone(), p.1)));
         (placement.version, placement.role) = (step.version, step.role);
+        placement.waits = true;
         fresh.push(placement);
     }
     let doomed: HashSet<&InstanceId> = steps
@@ -309,6 +355,7 @@ async fn roll_back(shared: &Arc<Shared>, change: &Change) -> Result<(), StoreErr
         };
         // The failed release stays known until its last container is replaced.
         record.succeed(previous, &placements);
+        record.revision += 1;
         let why = change.operation.error.as_deref();
         let why = why.unwrap_or("no reason was given");
         text = Some(format!(
@@ -333,7 +380,8 @@ pub async fn reconcile(shared: &Arc<Shared>, app: &AppName) -> Result<(), StoreE
     let registry = shared.settings.site.registry.clone();
     let placements = shared.world.placements(app);
     begin(shared, app, "reconcile", |record| {
-        let differs = !plan_for(record, &placements, &registry).is_empty();
+        let steps = plan_for(record, &placements, &registry);
+        let differs = !plan::without_asking(steps, &placements).is_empty();
         match record.operation.is_none() && !record.removing && differs {
             true => Start::Operation,
             false => Start::Nothing,

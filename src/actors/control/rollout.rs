@@ -12,9 +12,10 @@ use crate::actors::recorder::Record;
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::domain::crash::CrashReport;
-use crate::domain::id::{AppName, InstanceId, OperationId};
+use crate::domain::id::{AppName, InstanceId, OperationId, ProcType};
 use crate::domain::plan::{Step, batches};
 use crate::domain::rollout::{self, Action, Machine};
+use crate::domain::spec::model::ProcSpec;
 use crate::domain::view::{OperationState, OperationView, PlanAction};
 use actix::prelude::*;
 use std::sync::Arc;
@@ -26,6 +27,10 @@ const TICK: Duration = Duration::from_secs(1);
 const COMPARE: Duration = Duration::from_secs(30);
 /// How soon a change of a step is shown; what comes within it is shown together.
 const SHOW_WITHIN: Duration = Duration::from_millis(25);
+/// The deadline for what is no longer in the file.
+const GONE_DEADLINE: Duration = Duration::from_secs(300);
+/// What a oneshot proc is given to be stopped in, besides its `kill_timeout`.
+const ENDING_WITHIN: Duration = Duration::from_secs(30);
 /// How often a step is handed to its instance again when that crashes over it.
 const ATTEMPTS: u32 = 5;
 
@@ -178,13 +183,10 @@ impl Rollout {
         let record = Arc::clone(&app.record);
         let proc = |id: &InstanceId| record.proc(&id.proc);
         let parallelism = |id: &InstanceId| proc(id).map_or(1, |p| p.update.parallelism);
-        let deadline = steps
-            .iter()
-            .filter_map(|s| proc(&s.instance))
-            .map(|p| p.update.progress_deadline)
-            .max();
+        let deadlines = steps.iter().map(|s| deadline(proc(&s.instance)));
+        let deadlines = deadlines.collect();
         let batches = batches(&steps, parallelism);
-        let machine = Machine::new(steps, batches, deadline.unwrap_or(Duration::from_secs(300)));
+        let machine = Machine::new(steps, batches, deadlines);
         view.state = OperationState::Running;
         let mut running = Running { machine, view };
         let actions = running.machine.begin(self.now());
@@ -193,7 +195,7 @@ impl Rollout {
     }
 
     fn refuse(&mut self, view: OperationView, reason: String, ctx: &mut Context<Self>) {
-        let machine = Machine::new(Vec::new(), Vec::new(), TICK);
+        let machine = Machine::new(Vec::new(), Vec::new(), Vec::new());
         self.running = Some(Running { machine, view });
         self.act(
             vec![Action::Finish(OperationState::Failed, Some(reason))],
@@ -326,6 +328,19 @@ impl Rollout {
     }
 }
 
+/// How long a step may take. A oneshot proc's own time is watched where it is waited for, which stops it: this
+/// only has to be later.
+fn deadline(proc: Option<ProcSpec>) -> Duration {
+    let deadline = proc.as_ref().map(|p| p.update.progress_deadline);
+    let deadline = deadline.unwrap_or(GONE_DEADLINE);
+    match proc {
+        Some(proc) if proc.proc_type == ProcType::Oneshot => {
+            deadline + proc.kill_timeout + ENDING_WITHIN
+        }
+        _ => deadline,
+    }
+}
+
 fn announce(shared: &Shared, view: &OperationView) {
     let took = view
         .ended_at
@@ -353,14 +368,15 @@ fn announce(shared: &Shared, view: &OperationView) {
 
 /// Hands a step to its instance; one that crashes over it gets it again.
 async fn carry_step(shared: &Arc<Shared>, step: Step) -> Result<(), Failure> {
-    if step.action == PlanAction::Create {
+    let ends = matches!(step.action, PlanAction::Delete | PlanAction::Stop);
+    if !ends {
         app::ensure_instance(shared, &step.instance).await?;
     }
     for attempt in 1..=ATTEMPTS {
         match instance::carry(shared, step.clone()).await {
             Ok(Ok(())) => break,
             Ok(Err(failure)) => return Err(failure),
-            Err(_) if step.action == PlanAction::Delete => {
+            Err(_) if ends => {
                 // No actor to ask: what is left of the instance is put away here.
                 carry::carry_out(Arc::clone(shared), step.clone()).await?;
                 break;

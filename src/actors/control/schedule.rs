@@ -8,6 +8,7 @@ use crate::actors::agent::node;
 use crate::actors::agent::put_away::Removal;
 use crate::actors::control::app;
 use crate::actors::control::carry;
+use crate::actors::control::job::RUNS_KEPT;
 use crate::actors::control::placing;
 use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::Record;
@@ -15,7 +16,7 @@ use crate::actors::shared::Shared;
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::domain::cron::{self, Due};
 use crate::domain::id::{AppName, InstanceId, ProcType};
-use crate::domain::record::{AppRecord, Placement, keys};
+use crate::domain::record::{AppRecord, Placement, ended_well, keys};
 use crate::domain::spec::model::ProcSpec;
 use crate::domain::view::RunView;
 use crate::ports::store::Change;
@@ -29,8 +30,6 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_secs(1);
 /// A tick that comes this much late (the machine slept, the clock jumped) skips what it missed.
 const LATE: i64 = 60;
-/// Runs kept of each proc.
-const RUNS_KEPT: usize = 10;
 
 /// A cron proc.
 type Key = (AppName, String);
@@ -233,7 +232,7 @@ impl Schedule {
             .filter_map(|p| p.finished.clone())
             .next_back()
             .unwrap_or_default();
-        let result = if text.starts_with("exit code 0") {
+        let result = if ended_well(&text) {
             "succeeded"
         } else {
             "failed"

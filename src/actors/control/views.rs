@@ -2,6 +2,7 @@
 
 use crate::actors::agent::cell::{ContainerCell, Observed, Phase};
 use crate::actors::control::nodes::table::{Node, Presence};
+use crate::actors::control::states::{self, Readiness};
 use crate::actors::control::world::Versioned;
 use crate::actors::control::{paths, placing, render};
 use crate::actors::shared::{EngineState, Shared};
@@ -14,27 +15,30 @@ use crate::domain::view::{
     AppState, AppView, Endpoint, InstanceRole, InstanceState, InstanceView, NodeView, ProcView,
 };
 use crate::ports::runtime::EngineInfo;
+use chrono::{DateTime, Utc};
 use std::sync::Arc;
 
 /// An app.
 pub fn app(shared: &Shared, name: &AppName, app: &Versioned) -> AppView {
     let record = &app.record;
     let placements = shared.world.placements(name);
-    let deploying = record.operation.is_some();
     let procs: Vec<ProcView> = record
         .procs()
         .iter()
         .map(|p| proc(shared, record, p, &placements))
         .collect();
     let trouble = shared.world.trouble(name);
-    let (state, reason) = app_state(record, deploying, &procs, trouble);
+    let each: Vec<AppState> = procs.iter().map(|p| p.state).collect();
+    let state = states::app_state(record, &each, trouble.is_some());
+    let reason = app_reason(record, state, &procs, trouble);
     AppView {
         name: name.to_string(),
         apptype: match record.current.spec.apptype {
             AppType::App => "app".to_owned(),
             AppType::Resource => "resource".to_owned(),
         },
-        revision: app.revision,
+        revision: record.revision,
+        etag: record.etag(),
         meta_version: record.current.meta_version.clone(),
         state,
         reason,
@@ -52,41 +56,29 @@ pub fn app(shared: &Shared, name: &AppName, app: &Versioned) -> AppView {
     }
 }
 
-/// The worst of the procs' states, operations and removal first.
-fn app_state(
+const STOPPED: &str = "it was stopped; start it with `lain start`";
+
+/// Why an app is in a state; nothing where there is nothing to explain.
+fn app_reason(
     record: &AppRecord,
-    deploying: bool,
+    state: AppState,
     procs: &[ProcView],
     trouble: Option<String>,
-) -> (AppState, Option<String>) {
-    if record.removing {
-        return (AppState::Removing, Some("it is being removed".to_owned()));
-    }
-    if deploying {
-        return (
-            AppState::Deploying,
-            record
-                .operation
-                .as_ref()
-                .map(|id| format!("operation {id} is in progress")),
-        );
-    }
-    if let Some(trouble) = trouble {
-        return (AppState::Degraded, Some(trouble));
-    }
-    for state in [AppState::Degraded, AppState::Recovering] {
-        if let Some(proc) = procs.iter().find(|p| p.state == state) {
-            let reason = proc.reason.as_deref().unwrap_or("no reason is known");
-            return (state, Some(format!("proc {}: {reason}", proc.full_name)));
+) -> Option<String> {
+    match state {
+        AppState::Removing => Some("it is being removed".to_owned()),
+        AppState::Deploying => {
+            let operation = record.operation.as_ref();
+            operation.map(|id| format!("operation {id} is in progress"))
         }
+        AppState::Degraded | AppState::Recovering => trouble.or_else(|| {
+            let proc = procs.iter().find(|p| p.state == state)?;
+            let reason = proc.reason.as_deref().unwrap_or("no reason is known");
+            Some(format!("proc {}: {reason}", proc.full_name))
+        }),
+        AppState::Stopped => Some(STOPPED.to_owned()),
+        AppState::Running | AppState::Done => None,
     }
-    if !procs.is_empty() && procs.iter().all(|p| p.state == AppState::Stopped) {
-        return (
-            AppState::Stopped,
-            Some("it was stopped; start it with `lain start`".to_owned()),
-        );
-    }
-    (AppState::Running, None)
 }
 
 /// Where active, ready instances of web procs answer.
@@ -120,21 +112,12 @@ pub fn proc(
         .iter()
         .filter(|p| p.instance.proc == proc.name && p.instance.proc_type == proc.proc_type);
     let instances: Vec<InstanceView> = mine.map(|p| instance(shared, record, p)).collect();
-    let count = |role: InstanceRole, states: &[InstanceState]| {
-        let n = instances
-            .iter()
-            .filter(|i| i.role == role && states.contains(&i.state))
-            .count();
-        u32::try_from(n).unwrap_or(u32::MAX)
-    };
-    let is_job = matches!(proc.proc_type, ProcType::Oneshot | ProcType::Cron);
-    let ready_states: &[InstanceState] = if is_job {
-        &[InstanceState::Running, InstanceState::Stopped]
-    } else {
-        &[InstanceState::Running]
-    };
-    let ready = count(InstanceRole::Active, ready_states);
-    let (state, reason) = proc_state(record, proc, &instances, ready);
+    let mut readiness = Readiness::default();
+    for instance in &instances {
+        readiness.add(instance.role, instance.state);
+    }
+    let state = states::proc_state(record, proc, &readiness);
+    let reason = proc_reason(proc, state, &instances, readiness.ready_of(proc));
     let file = record
         .current
         .spec
@@ -146,17 +129,11 @@ pub fn proc(
         proc_type: proc.proc_type.to_string(),
         state,
         reason,
-        wanted: if proc.proc_type == ProcType::Cron {
-            0
-        } else {
-            proc.num_instances
-        },
-        ready,
+        wanted: states::wanted(proc),
+        ready: readiness.ready_of(proc),
+        done: readiness.done_of(proc),
         spares_wanted: proc.spares,
-        spares_ready: count(
-            InstanceRole::Spare,
-            &[InstanceState::Idle, InstanceState::Running],
-        ),
+        spares_ready: readiness.spares,
         version: record.version(&full_name),
         image: render::image_of(proc, &record.current, &shared.settings.site.registry)
             .unwrap_or_default(),
@@ -174,63 +151,55 @@ pub fn proc(
     }
 }
 
-fn proc_state(
-    record: &AppRecord,
+/// Why a proc is in a state; nothing where there is nothing to explain.
+fn proc_reason(
     proc: &ProcSpec,
+    state: AppState,
     instances: &[InstanceView],
     ready: u32,
-) -> (AppState, Option<String>) {
-    let full_name = proc.full_name();
-    if record.stopped.get(&full_name).is_some_and(|s| s.all) {
-        return (
-            AppState::Stopped,
-            Some("it was stopped; start it with `lain start`".to_owned()),
-        );
+) -> Option<String> {
+    let of = |wanted| instances.iter().find(move |i| i.state == wanted);
+    let said = |i: &InstanceView| {
+        let reason = i.reason.as_deref().unwrap_or("not ready yet");
+        format!("{}: {reason}", i.id)
+    };
+    match state {
+        AppState::Stopped => Some(STOPPED.to_owned()),
+        AppState::Degraded => match of(InstanceState::Degraded) {
+            Some(degraded) => degraded.reason.clone(),
+            None => of(InstanceState::Failed).map(|i| {
+                let reason = i.reason.as_deref().unwrap_or("no exit is known");
+                format!("{} has failed: {reason}", i.id)
+            }),
+        },
+        AppState::Recovering => {
+            let ready_states = [InstanceState::Running, InstanceState::Done];
+            let waiting = instances
+                .iter()
+                .find(|i| i.role == InstanceRole::Active && !ready_states.contains(&i.state));
+            let placed = || format!("{ready} of {} instances are placed", proc.num_instances);
+            Some(waiting.map_or_else(placed, said))
+        }
+        AppState::Running | AppState::Done | AppState::Deploying | AppState::Removing => None,
     }
-    let of = |state| instances.iter().find(move |i| i.state == state);
-    if let Some(degraded) = of(InstanceState::Degraded) {
-        return (AppState::Degraded, degraded.reason.clone());
-    }
-    let stopped = record
-        .stopped
-        .get(&full_name)
-        .map_or(0, |s| u32::try_from(s.instances.len()).unwrap_or(u32::MAX));
-    if proc.proc_type == ProcType::Cron || ready.saturating_add(stopped) >= proc.num_instances {
-        return (AppState::Running, None);
-    }
-    let waiting = instances
-        .iter()
-        .find(|i| i.role == InstanceRole::Active && i.state != InstanceState::Running);
-    let reason = waiting.map(|i| {
-        format!(
-            "{}: {}",
-            i.id,
-            i.reason.as_deref().unwrap_or("not ready yet")
-        )
-    });
-    (
-        AppState::Recovering,
-        reason.or_else(|| {
-            Some(format!(
-                "{ready} of {} instances are placed",
-                proc.num_instances
-            ))
-        }),
-    )
+}
+
+/// The container that counts for an instance. While two containers overlap, the placed one is what clients reach.
+pub fn cell(shared: &Shared, placement: &Placement) -> Option<Arc<ContainerCell>> {
+    let cells = shared.node.of(&placement.instance);
+    let name = render::name_of(placement);
+    let placed = cells.iter().find(|c| c.name() == name);
+    placed.or(cells.last()).cloned()
 }
 
 /// An instance.
 pub fn instance(shared: &Shared, record: &AppRecord, placement: &Placement) -> InstanceView {
     let id = &placement.instance;
-    let cells = shared.node.of(id);
-    // While two containers overlap, the placed one is what clients reach.
-    let name = render::name_of(placement);
-    let cell = cells
-        .iter()
-        .find(|c| c.name() == name)
-        .or_else(|| cells.last());
-    let seen = cell.map(|c| c.seen());
-    let (state, reason) = instance_state(shared, record, placement, seen.as_ref());
+    let cell = cell(shared, placement);
+    let seen = cell.as_ref().map(|c| c.seen());
+    let retry = shared.world.retry(id);
+    let state = states::instance_state(record, placement, retry.is_some(), seen.as_ref());
+    let reason = instance_reason(state, placement, retry, seen.as_ref());
     let alive = seen.as_ref().filter(|o| o.is_alive());
     InstanceView {
         id: id.to_string(),
@@ -243,20 +212,22 @@ pub fn instance(shared: &Shared, record: &AppRecord, placement: &Placement) -> I
             .to_owned(),
         role: seen.as_ref().map_or(placement.role, |o| o.role),
         node: placement.node.to_string(),
-        container: cell.map(|c| c.name().to_owned()),
+        container: cell.as_ref().map(|c| c.name().to_owned()),
         container_id: seen
             .as_ref()
             .and_then(|o| o.id.as_ref())
             .map(ToString::to_string),
-        version: cell.map_or(placement.version, |c| c.assignment.version),
+        version: cell
+            .as_ref()
+            .map_or(placement.version, |c| c.assignment.version),
         ip: alive.and_then(|o| o.ip).map(|ip| ip.to_string()),
-        endpoints: cell.map(|c| endpoints(shared, c)).unwrap_or_default(),
+        endpoints: cell
+            .as_ref()
+            .map(|c| endpoints(shared, c))
+            .unwrap_or_default(),
         started_at: alive.and_then(|o| o.started_at),
         restarts: placement.restarts,
-        restart_at: shared
-            .world
-            .retry(id)
-            .or_else(|| seen.as_ref().and_then(|o| o.restart_at)),
+        restart_at: retry.or_else(|| seen.as_ref().and_then(|o| o.restart_at)),
         last_exit: placement
             .finished
             .clone()
@@ -279,71 +250,57 @@ fn endpoints(shared: &Shared, cell: &Arc<ContainerCell>) -> Vec<Endpoint> {
         .collect()
 }
 
-fn instance_state(
-    shared: &Shared,
-    record: &AppRecord,
+/// Why an instance is in a state; nothing where there is nothing to explain.
+fn instance_reason(
+    state: InstanceState,
     placement: &Placement,
+    retry: Option<DateTime<Utc>>,
     seen: Option<&Observed>,
-) -> (InstanceState, Option<String>) {
-    let id = &placement.instance;
+) -> Option<String> {
     if let Some(reason) = &placement.unplaced {
-        return (InstanceState::Pending, Some(reason.clone()));
+        return Some(reason.clone());
     }
-    if let Some(due) = shared.world.retry(id) {
-        let crash = placement
-            .last_crash
-            .as_deref()
-            .map(|c| format!("; see `lain crashes show {c}`"))
-            .unwrap_or_default();
-        let tries = placement.gave_up;
-        return (
-            InstanceState::Degraded,
-            Some(format!(
-                "given up {tries} time(s), tried again at {}{crash}",
-                due.format("%H:%M:%S UTC")
-            )),
-        );
+    if let Some(due) = retry {
+        let crash = placement.last_crash.as_deref();
+        let crash = crash.map(|c| format!("; see `lain crashes show {c}`"));
+        return Some(format!(
+            "given up {} time(s), tried again at {}{}",
+            placement.gave_up,
+            due.format("%H:%M:%S UTC"),
+            crash.unwrap_or_default()
+        ));
     }
-    let Some(seen) = seen else {
-        return match (
-            &placement.finished,
-            record.is_stopped(&id.full_name(), id.no),
-        ) {
-            (Some(exit), _) => (InstanceState::Stopped, Some(format!("ended: {exit}"))),
-            (None, true) => (
-                InstanceState::Stopped,
-                Some("stopped by an operator".to_owned()),
-            ),
-            (None, false) => (
-                InstanceState::Pending,
-                Some("waiting for its turn".to_owned()),
-            ),
-        };
-    };
-    match &seen.phase {
-        Phase::Pending(what) => (InstanceState::Pending, Some(format!("waiting for {what}"))),
-        Phase::Starting(how) => (InstanceState::Starting, Some(how.clone())),
-        Phase::Running if !seen.is_ready() => {
-            let probe = seen
-                .probes
-                .back()
-                .map(|p| format!(": {p}"))
-                .unwrap_or_default();
-            (
-                InstanceState::Starting,
-                Some(format!("running, {}{probe}", seen.health.as_str())),
-            )
+    match state {
+        InstanceState::Done | InstanceState::Failed => {
+            let seen = seen.and_then(|o| o.last_exit.clone());
+            let how = placement.finished.clone().or(seen);
+            how
         }
-        Phase::Running if seen.role == InstanceRole::Spare => (InstanceState::Idle, None),
-        Phase::Running => (InstanceState::Running, None),
-        Phase::Frozen => (InstanceState::Idle, None),
-        Phase::Crashed(why) => (InstanceState::Backoff, Some(why.clone())),
-        Phase::Finished(exit) => (InstanceState::Stopped, Some(format!("ended: {exit}"))),
-        Phase::GaveUp(why) => (InstanceState::Degraded, Some(why.clone())),
-        Phase::Stopped => (
-            InstanceState::Stopped,
-            Some("stopped by an operator".to_owned()),
-        ),
+        InstanceState::Stopped => Some("stopped by an operator".to_owned()),
+        InstanceState::Pending
+        | InstanceState::Starting
+        | InstanceState::Running
+        | InstanceState::Idle
+        | InstanceState::Backoff
+        | InstanceState::Degraded
+        | InstanceState::Stopping => match seen {
+            Some(seen) => phase_reason(seen),
+            None => Some("waiting for its turn".to_owned()),
+        },
+    }
+}
+
+fn phase_reason(seen: &Observed) -> Option<String> {
+    match &seen.phase {
+        Phase::Pending(what) => Some(format!("waiting for {what}")),
+        Phase::Starting(how) => Some(how.clone()),
+        Phase::Running if !seen.is_ready() => {
+            let probe = seen.probes.back().map(|p| format!(": {p}"));
+            let probe = probe.unwrap_or_default();
+            Some(format!("running, {}{probe}", seen.health.as_str()))
+        }
+        Phase::Crashed(why) | Phase::GaveUp(why) => Some(why.clone()),
+        Phase::Running | Phase::Frozen | Phase::Finished(_) | Phase::Stopped => None,
     }
 }
 

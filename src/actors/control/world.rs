@@ -212,6 +212,18 @@ impl World {
             .unwrap_or_default()
     }
 
+    /// Shows each placement of one app, in order, with the time of its next try where one is set; copies nothing.
+    pub fn each_placement(
+        &self,
+        app: &AppName,
+        mut look: impl FnMut(&Placement, Option<DateTime<Utc>>),
+    ) {
+        let state = self.read();
+        for (id, placement) in state.placements.get(app).into_iter().flatten() {
+            look(placement, state.retries.get(id).copied());
+        }
+    }
+
     /// All placements.
     pub fn all_placements(&self) -> Vec<Placement> {
         self.read()

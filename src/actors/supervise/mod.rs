@@ -80,6 +80,7 @@ mod task;
 mod teller;
 #[cfg(test)]
 mod tests;
+mod totals;
 mod tree;
 mod watchdog;
 
@@ -103,6 +104,7 @@ pub use self::spec::{
     OnExhausted, Restart, Shutdown, SpecError, Strategy, check_childspecs, check_init,
 };
 pub use self::start::{Placement, Start};
+pub use self::totals::Totals;
 pub use self::tree::{STUCK_AFTER, Tree, TreeBuilder};
 
 /// The identity of one incarnation, unique in this program: OTP's pid.

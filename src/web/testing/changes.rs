@@ -83,6 +83,7 @@ fn first_record(release: Release) -> AppRecord {
         history: Vec::new(),
         overrides: BTreeMap::new(),
         stopped: BTreeMap::new(),
+        revision: 0,
         created_at: Utc::now(),
         updated_at: Utc::now(),
         removing: false,
@@ -258,6 +259,7 @@ fn answer(
         operation,
         plan: PlanView { app, steps },
         revision,
+        etag: revision,
         warnings: Vec::new(),
     }
 }
@@ -329,6 +331,7 @@ fn carry_out(
             finished: None,
             failed_on: Vec::new(),
             unplaced: None,
+            waits: false,
         });
     }
     placements.sort_by(|a, b| a.instance.cmp(&b.instance));

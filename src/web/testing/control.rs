@@ -4,6 +4,7 @@ use super::changes::{self, Asked};
 use super::feed::event;
 use super::world::not_found;
 use super::{MemoryControl, commands, tree, views};
+use crate::domain::census::Census;
 use crate::domain::crash::CrashReport;
 use crate::domain::id::{AppName, CrashId, InstanceId, OperationId, ProcName};
 use crate::domain::view::{
@@ -280,6 +281,13 @@ impl Control for MemoryControl {
 
     fn events(&self, after: Option<u64>) -> EventStream {
         self.feed.subscribe(after)
+    }
+
+    fn census(&self) -> Result<Census, ControlError> {
+        self.may_fail()?;
+        let world = self.world();
+        let apps: Vec<AppView> = world.apps.values().map(views::app).collect();
+        Ok(Census::of(&apps, &tree::tree(&world, "", None)?))
     }
 
     fn tree(&self, path: &str, depth: Option<u32>) -> Result<ActorView, ControlError> {

@@ -140,7 +140,9 @@ impl MemoryControl {
         let fault = *lock(&self.fault);
         match fault {
             None | Some(Fault::Slow(_)) => Ok(()),
-            Some(Fault::Unavailable) => Err(ControlError::Unavailable("starting".to_owned())),
+            Some(Fault::Unavailable) => {
+                Err(ControlError::Unavailable("it is still starting".to_owned()))
+            }
             Some(Fault::DiskFull) => Err(crate::ports::store::StoreError::DiskFull {
                 path: "memory".to_owned(),
             }

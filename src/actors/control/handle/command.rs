@@ -55,8 +55,10 @@ impl Handle {
         let mut record = AppRecord::clone(&app.record);
         mark(&mut record, action, selector);
         let placements = self.shared.world.placements(&selector.app);
-        let mut chosen: Vec<&Placement> =
-            placements.iter().filter(|p| selects(selector, p)).collect();
+        let mut chosen: Vec<&Placement> = placements
+            .iter()
+            .filter(|p| selects(selector, action, p))
+            .collect();
         // Stopped from the last proc of the file to the first, started the other way round.
         let order = |p: &Placement| {
             record
@@ -79,7 +81,8 @@ impl Handle {
             return Ok(ChangeAnswer {
                 operation: None,
                 plan,
-                revision: app.revision,
+                revision: app.record.revision,
+                etag: app.record.etag(),
                 warnings: Vec::new(),
             });
         }
@@ -100,14 +103,15 @@ impl Handle {
         let operation = self.new_operation(verb(action), &selector.app, &caller.name, &steps)?;
         record.operation = OperationId::new(operation.id.clone()).ok();
         record.updated_at = self.shared.clock.now_utc();
-        let revision = self
+        let written = self
             .write(&selector.app, record, Some(app.revision), &operation)
             .await?;
         self.hand_over(&selector.app, operation.clone()).await?;
         Ok(ChangeAnswer {
             operation: Some(operation),
             plan,
-            revision,
+            revision: written.revision,
+            etag: written.etag(),
             warnings: Vec::new(),
         })
     }
@@ -168,7 +172,12 @@ impl Handle {
         rollout
             .send(Cancel(why))
             .await
-            .map_err(|e| ControlError::Unavailable(e.to_string()))?;
+            .map_err(|e| {
+                let path = paths::rollout(&app);
+                ControlError::Conflict(format!(
+                    "{path}, which carries it out, does not run ({e}); restart it in `lain tree --watch`"
+                ))
+            })?;
         crate::ports::control::Control::operation(self, id).await
     }
 }
@@ -185,13 +194,21 @@ fn verb(action: PlanAction) -> &'static str {
     }
 }
 
-fn selects(selector: &Selector, placement: &Placement) -> bool {
+fn selects(selector: &Selector, action: PlanAction, placement: &Placement) -> bool {
     let id = &placement.instance;
-    // What ended well, or runs by the clock, is not restarted or started along with the whole app.
-    let wanted = selector.proc.is_some() || id.proc_type != ProcType::Cron;
-    wanted
+    (selector.proc.is_some() || goes_with_the_app(action, placement))
         && selector.proc.as_ref().is_none_or(|name| &id.proc == name)
         && selector.instance.is_none_or(|no| id.no == no)
+}
+
+/// What runs by the clock, or to its end once, is not restarted, and not started again once it has ended, along
+/// with the whole app: it is named by whoever wants that.
+fn goes_with_the_app(action: PlanAction, placement: &Placement) -> bool {
+    match placement.instance.proc_type {
+        ProcType::Cron => false,
+        ProcType::Oneshot => action != PlanAction::Restart && !placement.is_done(),
+        ProcType::Web | ProcType::Worker | ProcType::Portal => true,
+    }
 }
 
 /// What operators stopped is kept with the app, so that it stays so over restarts of lain.

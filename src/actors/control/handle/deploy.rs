@@ -4,7 +4,7 @@ use super::Handle;
 use crate::actors::agent::crash::new_id;
 use crate::actors::control::operation::{self, encode, pending, plan_for};
 use crate::actors::control::rollout::{Begin, Rollout};
-use crate::actors::control::{app, paths, render};
+use crate::actors::control::{app, paths, render, world};
 use crate::domain::id::{AppName, OperationId, ProcName};
 use crate::domain::plan::Step;
 use crate::domain::record::{AppRecord, Overrides, Release, keys};
@@ -13,6 +13,7 @@ use crate::domain::view::{ChangeAnswer, DeployRequest, OperationView, PlanView, 
 use crate::ports::control::{Caller, ControlError, Precondition, Problem};
 use crate::ports::store::{Change, Compare, Outcome};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The most instances of one proc.
 const MAX_INSTANCES: u32 = 1000;
@@ -40,7 +41,11 @@ impl Handle {
             .map(|w| format!("{}:{}:{}: {}", w.file, w.line, w.column, sentence(w)))
             .collect();
         let existing = self.shared.world.app(name);
-        check(name, existing.as_ref().map(|v| v.revision), precondition)?;
+        check(
+            name,
+            existing.as_ref().map(|v| v.record.etag()),
+            precondition,
+        )?;
         if existing.as_ref().is_some_and(|v| v.record.removing) {
             return Err(ControlError::Conflict(format!(
                 "app {name} is being removed; repeat when that is done"
@@ -123,6 +128,7 @@ impl Handle {
                 history: Vec::new(),
                 overrides: BTreeMap::new(),
                 stopped: BTreeMap::new(),
+                revision: 0,
                 created_at: now,
                 updated_at: now,
                 removing: false,
@@ -161,7 +167,7 @@ impl Handle {
         caller: &Caller,
     ) -> Result<ChangeAnswer, ControlError> {
         let app = self.find_app(name)?;
-        check(name, Some(app.revision), precondition)?;
+        check(name, Some(app.record.etag()), precondition)?;
         let mut record = AppRecord::clone(&app.record);
         record.removing = true;
         record.updated_at = self.shared.clock.now_utc();
@@ -252,18 +258,20 @@ impl Handle {
             return Ok(ChangeAnswer {
                 operation: None,
                 plan,
-                revision: revision.unwrap_or(0),
+                revision: record.revision,
+                etag: record.etag(),
                 warnings: Vec::new(),
             });
         }
         let operation = self.new_operation(kind, name, &caller.name, &steps)?;
         record.operation = OperationId::new(operation.id.clone()).ok();
-        let revision = self.write(name, record, revision, &operation).await?;
+        let written = self.write(name, record, revision, &operation).await?;
         self.hand_over(name, operation.clone()).await?;
         Ok(ChangeAnswer {
             operation: Some(operation),
             plan,
-            revision,
+            revision: written.revision,
+            etag: written.etag(),
             warnings: Vec::new(),
         })
     }
@@ -282,14 +290,17 @@ impl Handle {
         Ok(operation)
     }
 
-    /// One transaction: the app is still at `revision`, and record and operation are durable.
+    /// One transaction: the app is still at the store's `revision`, and its next record and the operation are
+    /// durable.
     pub(super) async fn write(
         &self,
         name: &AppName,
-        record: AppRecord,
+        mut record: AppRecord,
         revision: Option<u64>,
         operation: &OperationView,
-    ) -> Result<u64, ControlError> {
+    ) -> Result<Arc<AppRecord>, ControlError> {
+        let before = record.etag();
+        record.revision += 1;
         let key = keys::app(name);
         let condition = match revision {
             Some(revision) => Compare::RevisionIs(key.clone(), revision),
@@ -302,13 +313,15 @@ impl Handle {
         match self.shared.store.transact(vec![condition], changes).await? {
             Outcome::Committed(at) => {
                 self.shared.world.put_operation(operation.clone());
-                self.shared.world.put_app(record, at);
-                Ok(at)
+                Ok(self.shared.world.put_app(record, at).record)
             }
             Outcome::Refused(_, entry) => Err(ControlError::Stale {
                 app: name.to_string(),
-                given: revision.unwrap_or(0),
-                current: entry.map_or(0, |e| e.revision),
+                given: before,
+                current: match entry.map(|e| world::decode::<AppRecord>(&e)) {
+                    Some(now) => now?.etag(),
+                    None => 0,
+                },
             }),
         }
     }
@@ -339,7 +352,7 @@ fn same_desire(a: &AppRecord, b: &AppRecord) -> bool {
         && a.removing == b.removing
 }
 
-/// RFC 9110 preconditions: an app that exists is changed only by who says which revision.
+/// RFC 9110 preconditions: an app that exists is changed only by who names its `ETag`, here its number.
 fn check(
     app: &AppName,
     current: Option<u64>,

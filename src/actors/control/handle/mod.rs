@@ -13,9 +13,10 @@ mod tree;
 
 pub use tree::{act_on, actor_of, tree_of};
 
-use crate::actors::control::{views, world};
+use crate::actors::control::{census, views, world};
 use crate::actors::recorder::Record;
 use crate::actors::shared::Shared;
+use crate::domain::census::Census;
 use crate::domain::crash::CrashReport;
 use crate::domain::id::{AppName, CrashId, InstanceId, NodeName, OperationId, ProcName};
 use crate::domain::record::keys;
@@ -118,7 +119,7 @@ impl Control for Handle {
         self.shared.store.get(keys::OWNER).await?;
         match self.shared.is_settled() {
             true => Ok(()),
-            false => Err(ControlError::Unavailable("still starting".to_owned())),
+            false => Err(ControlError::Unavailable("it is still starting".to_owned())),
         }
     }
 
@@ -378,6 +379,10 @@ impl Control for Handle {
 
     fn events(&self, after: Option<u64>) -> EventStream {
         self.shared.hub.subscribe(after)
+    }
+
+    fn census(&self) -> Result<Census, ControlError> {
+        Ok(census::take(&self.shared))
     }
 
     fn tree(&self, path: &str, depth: Option<u32>) -> Result<ActorView, ControlError> {

@@ -4,6 +4,7 @@ use super::Handle;
 use crate::actors::agent::process::{Process, Retire};
 use crate::actors::agent::put_away::Removal;
 use crate::actors::agent::{node, paths};
+use crate::actors::control::census::word;
 use crate::actors::control::nodes::table::Node;
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{
@@ -140,7 +141,7 @@ impl Handle {
             restart: restart(node.restart).to_owned(),
             shutdown: shutdown(node.shutdown),
             significant: node.significant,
-            state: state(&node).to_owned(),
+            state: word(node.state).to_owned(),
             note: note(&self.shared, &node.path),
             incarnation: node.incarnation,
             started_at: running.then(|| now - node.for_time),
@@ -228,6 +229,11 @@ impl Handle {
                 if path.is_empty() { "the root" } else { path }
             )));
         }
+        if action == ChildAction::Terminate && self.carries_apps(path) {
+            return Err(ControlError::Conflict(format!(
+                "without {path} no app can be changed or kept alive: it can be restarted, not terminated"
+            )));
+        }
         if let Some(name) = paths::container_of(&self.shared, path)
             && let Some(cell) = self.shared.node.get(&name)
         {
@@ -259,6 +265,17 @@ impl Handle {
                 .map_err(|e| refused(path, &e))?;
         }
         self.read_tree(path, Some(0)).or(Ok(view))
+    }
+
+    /// Whether all apps need the actor at a path: nobody is helped by an operator's leaving it down.
+    fn carries_apps(&self, path: &str) -> bool {
+        let containers = paths::containers(&self.shared);
+        // The node, its engine and what is above them.
+        let above = containers
+            .strip_prefix(path)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let node = containers.rsplit_once('/').map_or("", |(node, _)| node);
+        above || path == "apps" || path == format!("{node}/engine")
     }
 
     /// The supervisor of an actor and the actor's id in it. Ids may hold slashes: the longest prefix that is a
@@ -403,16 +420,6 @@ fn shutdown(shutdown: Shutdown) -> String {
         Shutdown::BrutalKill => "brutal_kill".to_owned(),
         Shutdown::Timeout(limit) => duration_text::render(limit),
         Shutdown::Infinity => "infinity".to_owned(),
-    }
-}
-
-fn state(node: &TreeNode) -> &'static str {
-    match node.state {
-        State::Starting => "starting",
-        State::Running => "running",
-        State::Restarting => "restarting",
-        State::Stopping => "stopping",
-        State::Undefined => "undefined",
     }
 }
 

@@ -7,7 +7,7 @@ use super::form::{
 };
 use super::health::{CONTAINER_HEALTH, HEALTH, RESTART_KIND, SCHEDULE_KIND, UPDATE};
 use super::{Key, Kind, Section, key};
-use crate::domain::id::ProcType::{Cron, Portal, Web};
+use crate::domain::id::ProcType::{Cron, Oneshot, Portal, Web};
 
 static COMMAND: Kind = Kind::OneOf(&[
     Kind::Text(&super::form::COMMAND),
@@ -143,6 +143,7 @@ static PROC_KEYS: &[Key] = &[
     key("allow_clients", &Kind::Text(&NO_BLANK), "The apps that may connect, as a pattern.").only(&[Portal]).default("`**`"),
     key("restart", &RESTART_KIND, "OTP's restart type, or the full form.").ours().default("`permanent`; oneshot and cron: `transient`"),
     key("schedule", &SCHEDULE_KIND, "When it runs: a cron expression in UTC, or the full form.").ours().only(&[Cron]).required_for(Cron),
+    key("timeout", &Kind::Duration(1, 86_400), "How long a change waits for its end, restarts included; then it is stopped, and has failed.").ours().only(&[Oneshot]).default("5m"),
     key("update", &Kind::Keys(&UPDATE), "How a new version replaces the old one; not for oneshot and cron procs.").ours(),
 ];
 

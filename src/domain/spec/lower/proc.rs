@@ -295,6 +295,8 @@ fn update(body: &Node, exclusive: bool) -> UpdateSpec {
     if exclusive {
         spec.order = UpdateOrder::StopFirst;
     }
+    // Of a oneshot proc, whose progress is its end.
+    spec.progress_deadline = duration(body, "timeout").unwrap_or(spec.progress_deadline);
     let Some(node) = body.get("update") else {
         return spec;
     };
