@@ -6,6 +6,7 @@ pub mod group;
 pub mod health;
 pub mod id;
 pub mod labels;
+pub mod node_state;
 pub mod placement;
 pub mod plan;
 #[cfg(test)]

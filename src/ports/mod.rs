@@ -5,5 +5,6 @@
 pub mod auth;
 pub mod clock;
 pub mod control;
+pub mod lease;
 pub mod runtime;
 pub mod store;
