@@ -157,7 +157,7 @@ fn run(shape: Shape, instances: u32) {
         (left.len(), cluster.place(&left))
     });
     let (one, single) = timed(|| {
-        let mut one = wanted[0].clone();
+        let mut one = wanted[wanted.len() - 1].clone();
         one.no = 1_000_000;
         cluster.place(&[one])
     });
