@@ -47,6 +47,12 @@ need_packages() {
   rm -f "$log"
 }
 
+# What a build needs besides Rust: a linker, and protoc with its own definitions, since etcd's client makes
+# its calls from etcd's protocol buffers when it is compiled.
+need_build_packages() {
+  need_packages 'cc=gcc libc6-dev' 'protoc=protobuf-compiler libprotobuf-dev' "$@"
+}
+
 # Where cargo puts what it builds.
 target_dir() {
   local dir=${CARGO_TARGET_DIR:-target}

@@ -157,7 +157,7 @@ wait_for_url() {
 start() {
   local url app_url answer engine privilege connection=()
   mkdir -p "$home"
-  need_packages 'cc=gcc libc6-dev' curl=curl
+  need_build_packages curl=curl
   need_rust
   say "building (a first build takes some minutes)"
   cargo build --locked --bin lain

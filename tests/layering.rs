@@ -31,6 +31,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("config", &["domain"]),
     ("logging", &["domain", "ports", "config"]),
     ("auth", &["domain", "ports", "config"]),
+    ("backup", &["domain", "ports"]),
     ("drivers", &["domain", "ports", "config"]),
     ("link", &["domain", "ports"]),
     ("actors", &["domain", "ports", "link"]),

@@ -1,10 +1,13 @@
-//! One suite of what every store must do, run over the embedded and the in-memory one.
+//! One suite of what every store must do, run over the embedded one, the in-memory one and etcd.
 
 #![expect(
     clippy::unwrap_used,
     reason = "a test, and what helps it, fails by panicking"
 )]
 
+mod etcd_support;
+
+use etcd_support::Etcd;
 use futures_util::{FutureExt, StreamExt};
 use lain::drivers::memory::MemoryStore;
 use lain::drivers::redb::RedbStore;
@@ -13,12 +16,17 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Runs one test of the suite over each kind of store.
-async fn over_each<F: Future<Output = ()>>(test: impl Fn(Arc<dyn Store>) -> F) {
-    test(Arc::new(MemoryStore::new())).await;
+/// Runs one test of the suite over each kind of store, with the revision at which the store begins: an etcd that
+/// is empty has one already.
+async fn over_each<F: Future<Output = ()>>(test: impl Fn(Arc<dyn Store>, u64) -> F) {
+    test(Arc::new(MemoryStore::new()), 0).await;
     let dir = tempfile::tempdir().unwrap();
     let store = RedbStore::open(dir.path().join("lain.redb")).unwrap();
-    test(Arc::new(store)).await;
+    test(Arc::new(store), 0).await;
+    let etcd = Etcd::start();
+    let store = etcd.store("suite").await;
+    let base = store.describe().await.unwrap().revision;
+    test(Arc::new(store), base).await;
 }
 
 fn put(key: &str, value: &str) -> Change {
@@ -47,33 +55,51 @@ fn keys(entries: &[Entry]) -> Vec<&str> {
 
 #[tokio::test]
 async fn revisions_count_transactions_that_change_something() {
-    over_each(|store| async move {
+    over_each(|store, base| async move {
         assert_eq!(store.get("a").await.unwrap(), None);
-        assert_eq!(commit(&*store, vec![put("a", "1"), put("b", "2")]).await, 1);
-        assert_eq!(commit(&*store, vec![put("a", "3")]).await, 2);
-        assert_eq!(store.get("a").await.unwrap(), Some(entry("a", "3", 1, 2)));
-        assert_eq!(store.get("b").await.unwrap(), Some(entry("b", "2", 1, 1)));
-        assert_eq!(commit(&*store, vec![]).await, 2, "no change");
-        assert_eq!(commit(&*store, vec![Change::Delete("no".into())]).await, 2);
-        assert_eq!(commit(&*store, vec![Change::Delete("a".into())]).await, 3);
-        assert_eq!(commit(&*store, vec![put("a", "4")]).await, 4);
-        assert_eq!(store.get("a").await.unwrap(), Some(entry("a", "4", 4, 4)));
-        assert_eq!(store.describe().await.unwrap().revision, 4);
+        assert_eq!(
+            commit(&*store, vec![put("a", "1"), put("b", "2")]).await,
+            base + 1
+        );
+        assert_eq!(commit(&*store, vec![put("a", "3")]).await, base + 2);
+        assert_eq!(
+            store.get("a").await.unwrap(),
+            Some(entry("a", "3", base + 1, base + 2))
+        );
+        assert_eq!(
+            store.get("b").await.unwrap(),
+            Some(entry("b", "2", base + 1, base + 1))
+        );
+        assert_eq!(commit(&*store, vec![]).await, base + 2, "no change");
+        assert_eq!(
+            commit(&*store, vec![Change::Delete("no".into())]).await,
+            base + 2
+        );
+        assert_eq!(
+            commit(&*store, vec![Change::Delete("a".into())]).await,
+            base + 3
+        );
+        assert_eq!(commit(&*store, vec![put("a", "4")]).await, base + 4);
+        assert_eq!(
+            store.get("a").await.unwrap(),
+            Some(entry("a", "4", base + 4, base + 4))
+        );
+        assert_eq!(store.describe().await.unwrap().revision, base + 4);
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_condition_that_fails_changes_nothing() {
-    over_each(|store| async move {
+    over_each(|store, base| async move {
         commit(&*store, vec![put("a", "1")]).await;
         let conditions = vec![Compare::Absent("b".into()), Compare::Absent("a".into())];
         let refused = store.transact(conditions, vec![put("b", "x")]).await;
-        let there = Some(entry("a", "1", 1, 1));
+        let there = Some(entry("a", "1", base + 1, base + 1));
         assert_eq!(refused.unwrap(), Outcome::Refused("a".into(), there));
         assert_eq!(store.get("b").await.unwrap(), None);
 
-        let stale = vec![Compare::RevisionIs("a".into(), 9)];
+        let stale = vec![Compare::RevisionIs("a".into(), 99)];
         let refused = store.transact(stale, vec![put("a", "x")]).await.unwrap();
         assert!(matches!(refused, Outcome::Refused(key, Some(_)) if key == "a"));
         let gone = vec![Compare::RevisionIs("c".into(), 0)];
@@ -81,18 +107,18 @@ async fn a_condition_that_fails_changes_nothing() {
         assert_eq!(refused, Outcome::Refused("c".into(), None));
 
         let right = vec![
-            Compare::RevisionIs("a".into(), 1),
+            Compare::RevisionIs("a".into(), base + 1),
             Compare::Absent("b".into()),
         ];
         let done = store.transact(right, vec![put("a", "2")]).await.unwrap();
-        assert_eq!(done, Outcome::Committed(2));
+        assert_eq!(done, Outcome::Committed(base + 2));
     })
     .await;
 }
 
 #[tokio::test]
 async fn lists_page_in_both_directions_and_stay_within_the_prefix() {
-    over_each(|store| async move {
+    over_each(|store, base| async move {
         let all = ["a", "ab", "b/", "b/1", "b/2", "b/3", "b/é", "b0", "c"];
         commit(&*store, all.iter().map(|key| put(key, "v")).collect()).await;
 
@@ -120,38 +146,38 @@ async fn lists_page_in_both_directions_and_stay_within_the_prefix() {
 
 #[tokio::test]
 async fn a_prefix_is_removed_as_a_whole() {
-    over_each(|store| async move {
+    over_each(|store, base| async move {
         commit(&*store, vec![put("a/1", ""), put("a/2", ""), put("ab", "")]).await;
         let gone = vec![Change::DeletePrefix("a/".into()), put("a/3", "")];
-        assert_eq!(commit(&*store, gone).await, 2);
+        assert_eq!(commit(&*store, gone).await, base + 2);
         let left = store.list("", None, 9).await.unwrap();
         assert_eq!(keys(&left), ["a/3", "ab"]);
-        assert_eq!(left[0].created, 2);
+        assert_eq!(left[0].created, base + 2);
     })
     .await;
 }
 
 #[tokio::test]
 async fn watchers_see_commits_in_order_from_where_they_asked() {
-    over_each(|store| async move {
+    over_each(|store, base| async move {
         commit(&*store, vec![put("a/1", "x")]).await;
         let mut now = store.watch("a/", None);
         commit(&*store, vec![put("b", "y"), put("a/2", "y")]).await;
         commit(&*store, vec![Change::Delete("a/1".into())]).await;
         let expected = [
-            WatchEvent::Put(entry("a/2", "y", 2, 2)),
-            WatchEvent::Deleted("a/1".into(), 3),
+            WatchEvent::Put(entry("a/2", "y", base + 2, base + 2)),
+            WatchEvent::Deleted("a/1".into(), base + 3),
         ];
         for event in &expected {
             assert_eq!(now.next().await.as_ref(), Some(event));
         }
         assert_eq!(now.next().now_or_never(), None, "nothing more");
 
-        let mut since = store.watch("", Some(1));
+        let mut since = store.watch("", Some(base + 1));
         for key in ["b", "a/2", "a/1"] {
             match since.next().await.unwrap() {
                 WatchEvent::Put(e) => assert_eq!(e.key, key),
-                WatchEvent::Deleted(k, 3) => assert_eq!(k, key),
+                WatchEvent::Deleted(k, at) => assert_eq!((k.as_str(), at), (key, base + 3)),
                 other => panic!("{other:?}"),
             }
         }
@@ -171,7 +197,7 @@ async fn watchers_see_commits_in_order_from_where_they_asked() {
 
 #[tokio::test]
 async fn of_many_that_race_for_a_key_one_wins() {
-    over_each(|store| async move {
+    over_each(|store, base| async move {
         let racers = (0..64).map(|n| {
             let store = Arc::clone(&store);
             tokio::spawn(async move {
@@ -185,14 +211,14 @@ async fn of_many_that_race_for_a_key_one_wins() {
         });
         let won = futures_util::future::join_all(racers).await;
         assert_eq!(won.into_iter().filter(|r| *r.as_ref().unwrap()).count(), 1);
-        assert_eq!(store.describe().await.unwrap().revision, 1);
+        assert_eq!(store.describe().await.unwrap().revision, base + 1);
     })
     .await;
 }
 
 #[tokio::test]
 async fn counters_incremented_concurrently_lose_nothing() {
-    over_each(|store| async move {
+    over_each(|store, base| async move {
         commit(&*store, vec![put("n", "0")]).await;
         let workers = (0..8).map(|_| {
             let store = Arc::clone(&store);

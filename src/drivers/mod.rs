@@ -4,6 +4,8 @@
 //! objects; no driver knows an actor.
 
 pub mod docker;
+pub mod election;
+pub mod etcd;
 pub mod history;
 pub mod memory;
 pub mod none;

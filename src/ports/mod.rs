@@ -6,5 +6,6 @@ pub mod agent;
 pub mod auth;
 pub mod clock;
 pub mod control;
+pub mod lease;
 pub mod runtime;
 pub mod store;

@@ -3,7 +3,9 @@
 //! Each has the semantics of the real one and can be told to misbehave.
 
 pub mod clock;
+pub mod lease;
 pub mod store;
 
 pub use clock::ManualClock;
+pub use lease::MemoryLeases;
 pub use store::MemoryStore;
