@@ -120,6 +120,7 @@ pub fn allocate(
         resources: (proc.cpu, proc.memory),
         ports,
         restarts: 0,
+        crashes: 0,
         last_crash: None,
         gave_up: 0,
         finished: None,
@@ -303,6 +304,7 @@ async fn commit(shared: &Shared, placement: &Placement) -> Result<(), Failure> {
         *now = Placement {
             role: now.role,
             restarts: now.restarts,
+            crashes: now.crashes,
             last_crash: now.last_crash.clone(),
             ..placement.clone()
         };
