@@ -158,7 +158,8 @@ fn changes_of(shared: &Shared, batch: &mut Vec<Record>) -> Vec<Change> {
         let change = match record {
             Record::Crash(report) => {
                 let touched = touch(shared, &report.instance, |p| {
-                    p.last_crash = Some(report.id.to_string())
+                    p.last_crash = Some(report.id.to_string());
+                    p.crashes += 1;
                 });
                 changes.extend(touched);
                 put(keys::crash(report.id.as_str()), &report)

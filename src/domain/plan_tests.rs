@@ -94,6 +94,7 @@ fn placed(id: &str, version: u64, role: InstanceRole) -> Placement {
         resources: (0, 32 << 20),
         ports: vec![],
         restarts: 0,
+        crashes: 0,
         last_crash: None,
         gave_up: 0,
         finished: None,

@@ -310,6 +310,9 @@ pub struct Placement {
     pub ports: Vec<(Port, u16)>,
     /// Restarts in all.
     pub restarts: u64,
+    /// Crashes in all.
+    #[serde(default)]
+    pub crashes: u64,
     /// Its newest crash report.
     pub last_crash: Option<String>,
     /// How often its node gave up on it in a row; 0 once it was healthy for a while.

@@ -117,6 +117,11 @@ async fn a_first_deploy_whose_oneshot_fails_stops_there_until_somebody_deploys_a
     assert!(view.reason.unwrap().contains(JOB));
     let failed = host.instance(JOB).await;
     assert_eq!(failed.state, InstanceState::Failed);
+    let web = host.instance("shop.web.web.i1").await;
+    assert!(web.reason.unwrap().starts_with("not begun"));
+    let findings = host.handle.doctor().await.unwrap();
+    let apps = findings.iter().find(|f| f.check == "apps").unwrap();
+    assert!(apps.detail.contains(JOB), "{apps:?}");
     // It is not tried again by itself, and nobody who waits for it starts.
     let starts = host.machine.engine.counters().starts;
     tokio::time::sleep(Duration::from_secs(3600)).await;

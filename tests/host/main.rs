@@ -190,6 +190,40 @@ async fn a_killed_container_is_back_and_nobody_else_restarted() {
 }
 
 #[actix_rt::test]
+async fn a_mistake_in_a_file_is_told_once_with_what_was_meant() {
+    tokio::time::pause();
+    let host = Machine::new().boot().await;
+    let refused = host.deploy(&WEB.replace("port: 80", "prot: 80")).await;
+    let Err(ControlError::Invalid { problems, .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(
+        problems[0].detail,
+        "unknown key `prot` in web; did you mean `port`?"
+    );
+    host.die().await;
+}
+
+#[actix_rt::test]
+async fn a_restart_on_request_is_no_crash_and_does_not_wait_for_the_next_regular_probe() {
+    tokio::time::pause();
+    let host = Machine::new().boot().await;
+    let check = "  healthcheck: {command: \"true\", interval: 10m}\n";
+    let yaml = WEB.replace("  num_instances: 3\n", check);
+    succeeded(&host.deployed(&yaml).await);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let web = Host::selector("shop", Some("web"), None);
+    let answer = host.handle.restart(web, false, caller()).await.unwrap();
+    let operation = host.ended(&answer).await;
+    succeeded(&operation);
+    let took = operation.ended_at.unwrap() - operation.started_at;
+    assert!(took.num_seconds() < 60, "{took}");
+    let proc = &host.view("shop").await.procs[0];
+    assert_eq!((proc.crashes, proc.instances[0].restarts), (0, 1));
+    host.die().await;
+}
+
+#[actix_rt::test]
 async fn a_proc_that_keeps_failing_is_degraded_alone_and_recovers() {
     tokio::time::pause();
     let host = Machine::new().boot().await;

@@ -134,7 +134,8 @@ impl HealthWatch {
             }
             Verdict::Healthy | Verdict::Unhealthy => self.args.check.interval,
         };
-        ctx.run_later(pause, |actor, ctx| actor.probe(ctx));
+        let rest = rest(Arc::clone(&cell), pause, since);
+        ctx.spawn(rest.into_actor(self).map(|(), actor, ctx| actor.probe(ctx)));
     }
 
     fn apply(&self, verdict: Verdict, said: String, now: Duration, _: &mut Context<Self>) {
@@ -159,6 +160,19 @@ impl HealthWatch {
             }
         }
     }
+}
+
+/// Resolves after a pause, or as soon as the container runs anew: a restart on request is not to wait for the next
+/// regular probe of what ran `since` then.
+async fn rest(cell: Arc<ContainerCell>, pause: Duration, since: Duration) {
+    let mut changed = cell.subscribe();
+    let anew = || cell.look(|o| o.phase == Phase::Running && o.running_since != Some(since));
+    let restarted = async {
+        // A cell that tells nothing any more is on its way out, and this actor with it.
+        while !anew() && changed.changed().await.is_ok() {}
+    };
+    // Either end is the one that was waited for.
+    let _ = tokio::time::timeout(pause, restarted).await;
 }
 
 /// One probe: what it said, as success or failure.

@@ -119,6 +119,7 @@ pub fn allocate(
         resources: (proc.cpu, proc.memory),
         ports,
         restarts: 0,
+        crashes: 0,
         last_crash: None,
         gave_up: 0,
         finished: None,
@@ -317,6 +318,7 @@ pub async fn commit(shared: &Shared, placement: &Placement) -> Result<(), Failur
         *now = Placement {
             role: now.role,
             restarts: now.restarts,
+            crashes: now.crashes,
             last_crash: now.last_crash.clone(),
             ..placement.clone()
         };

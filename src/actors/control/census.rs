@@ -57,6 +57,7 @@ struct Counted {
     states: StateCounts,
     readiness: Readiness,
     restarts: u64,
+    crashes: u64,
 }
 
 fn count_app(
@@ -71,6 +72,7 @@ fn count_app(
         states: StateCounts::default(),
         readiness: Readiness::default(),
         restarts: 0,
+        crashes: 0,
     };
     let mut counted: Vec<Counted> = record.procs().into_iter().map(fresh).collect();
     shared.world.each_placement(name, |placement, retry| {
@@ -91,7 +93,7 @@ fn count_app(
         proc: c.spec.full_name(),
         wanted: states::wanted(&c.spec),
         restarts: c.restarts,
-        crashes: c.restarts,
+        crashes: c.crashes,
         instances: c.states.into_counts(),
     }));
     states::app_state(record, &states, shared.world.trouble(name).is_some())
@@ -114,6 +116,7 @@ fn count(
         None => look(None),
     };
     counted.restarts += placement.restarts;
+    counted.crashes += placement.crashes;
     counted.states.add(state);
     counted.readiness.add(role, state);
 }

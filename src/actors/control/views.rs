@@ -111,6 +111,7 @@ pub fn proc(
     let mine = placements
         .iter()
         .filter(|p| p.instance.proc == proc.name && p.instance.proc_type == proc.proc_type);
+    let crashes = mine.clone().map(|p| p.crashes).sum();
     let instances: Vec<InstanceView> = mine.map(|p| instance(shared, record, p)).collect();
     let mut readiness = Readiness::default();
     for instance in &instances {
@@ -137,7 +138,7 @@ pub fn proc(
         version: record.version(&full_name),
         image: render::image_of(proc, &record.current, &shared.settings.site.registry)
             .unwrap_or_default(),
-        crashes: instances.iter().map(|i| i.restarts).sum(),
+        crashes,
         next_run: proc.schedule.as_ref().and_then(|s| {
             cron::next_after(&s.cron, shared.clock.now_utc())
                 .ok()
@@ -199,7 +200,13 @@ pub fn instance(shared: &Shared, record: &AppRecord, placement: &Placement) -> I
     let seen = cell.as_ref().map(|c| c.seen());
     let retry = shared.world.retry(id);
     let state = states::instance_state(record, placement, retry.is_some(), seen.as_ref());
-    let reason = instance_reason(state, placement, retry, seen.as_ref());
+    let reason = instance_reason(
+        state,
+        placement,
+        retry,
+        seen.as_ref(),
+        record.operation.is_some(),
+    );
     let alive = seen.as_ref().filter(|o| o.is_alive());
     InstanceView {
         id: id.to_string(),
@@ -256,6 +263,7 @@ fn instance_reason(
     placement: &Placement,
     retry: Option<DateTime<Utc>>,
     seen: Option<&Observed>,
+    in_progress: bool,
 ) -> Option<String> {
     if let Some(reason) = &placement.unplaced {
         return Some(reason.clone());
@@ -285,6 +293,10 @@ fn instance_reason(
         | InstanceState::Degraded
         | InstanceState::Stopping => match seen {
             Some(seen) => phase_reason(seen),
+            None if placement.waits && !in_progress => Some(
+                "not begun: the last change ended before it came to it; `lain deploy` does"
+                    .to_owned(),
+            ),
             None => Some("waiting for its turn".to_owned()),
         },
     }

@@ -326,6 +326,7 @@ fn carry_out(
             resources,
             ports: Vec::new(),
             restarts: before.as_ref().map_or(0, |p| p.restarts),
+            crashes: before.as_ref().map_or(0, |p| p.crashes),
             last_crash: before.and_then(|p| p.last_crash),
             gave_up: 0,
             finished: None,

@@ -463,7 +463,7 @@ fn sentence(error: &spec::SpecError) -> String {
         text.push_str(&format!("; expected {expected}"));
     }
     if let Some(suggestion) = &error.suggestion {
-        text.push_str(&format!("; did you mean {suggestion}?"));
+        text.push_str(&format!("; {suggestion}"));
     }
     text
 }

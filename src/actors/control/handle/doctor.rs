@@ -2,6 +2,7 @@
 
 use super::Handle;
 use crate::actors::shared::EngineState;
+use crate::domain::id::ProcType;
 use crate::domain::view::Finding;
 
 /// Free space below which the disk is reported, in bytes.
@@ -156,7 +157,7 @@ impl Handle {
             .world
             .all_placements()
             .iter()
-            .filter(|p| p.gave_up > 0)
+            .filter(|p| p.gave_up > 0 || (p.has_failed() && p.instance.proc_type != ProcType::Cron))
             .map(|p| p.instance.to_string())
             .collect();
         if degraded.is_empty() {
