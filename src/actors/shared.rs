@@ -137,6 +137,7 @@ pub struct Shared {
     /// A client for health probes: no redirects followed, no connections kept.
     pub http: reqwest::Client,
     listening: OnceLock<Listening>,
+    api: OnceLock<std::net::SocketAddr>,
     tree: OnceLock<Tree>,
     poke: OnceLock<Poke>,
     settled: watch::Sender<bool>,
@@ -164,6 +165,7 @@ impl Shared {
             engine: watch::channel(EngineState::Unknown).0,
             http: probe_client(),
             listening: OnceLock::new(),
+            api: OnceLock::new(),
             tree: OnceLock::new(),
             poke: OnceLock::new(),
             settled: watch::channel(false).0,
@@ -173,6 +175,16 @@ impl Shared {
             settings,
             started_at,
         })
+    }
+
+    /// Says where the API is served; set once it is.
+    pub fn set_api_address(&self, address: std::net::SocketAddr) {
+        let _ = self.api.set(address);
+    }
+
+    /// Where the API is served.
+    pub fn api_address(&self) -> Option<std::net::SocketAddr> {
+        self.api.get().copied()
     }
 
     /// Says where agents connect; set once, by the role that has them.

@@ -49,8 +49,14 @@ impl DevOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(before_long_help = "Examples:
   lain server                                        the API on loopback, agents on port 7420
-  lain server --listen 10.0.0.1:7419 --link-listen 10.0.0.1:7420")]
+  lain server --listen 10.0.0.1:7419 --link-listen 10.0.0.1:7420
+  lain server --store etcd://10.0.0.5:2379           several of these elect a leader
+  lain server backup /var/backups/lain-2026-11-24    while no lain server uses an embedded store
+  lain server migrate-store etcd://10.0.0.5:2379     from the embedded store to etcd")]
 pub struct ServerOptions {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub verb: Option<ServerVerb>,
     /// What all daemons take.
     #[command(flatten)]
     pub common: Common,
@@ -60,6 +66,9 @@ pub struct ServerOptions {
     /// Where the agents of nodes connect [default: 0.0.0.0:7420]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub link_listen: Option<String>,
+    /// What keeps desired state: embedded, or etcd://host:port,… [default: embedded]
+    #[arg(long, value_name = "STORE", global = true)]
+    pub store: Option<String>,
     /// How nodes reach that, as the join command says it [default: this host's own address]
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<String>,
@@ -75,6 +84,7 @@ impl ServerOptions {
             "link.listen",
             self.link_listen.clone(),
         ));
+        flags.extend(flag("--store", "server.store", self.store.clone()));
         flags.extend(flag(
             "--advertise",
             "link.advertise",
@@ -82,6 +92,35 @@ impl ServerOptions {
         ));
         flags
     }
+}
+
+/// What to do with the store of a control host.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
+pub enum ServerVerb {
+    /// Write all of the store to a new file
+    Backup {
+        /// The file; it must not exist
+        #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Fill the store from a backup
+    Restore {
+        /// The backup
+        #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+        file: PathBuf,
+        /// Remove what is in the store already
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Copy all of the store to another one
+    MigrateStore {
+        /// Where to: embedded, or etcd://host:port,…
+        #[arg(value_name = "STORE")]
+        to: String,
+        /// Remove what is there already
+        #[arg(long)]
+        replace: bool,
+    },
 }
 
 /// Run a node: the containers that the control host places here
@@ -138,10 +177,10 @@ impl AgentOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Common {
     /// Configuration file, besides /etc/lain/lain.toml and ~/.config/lain/config.toml
-    #[arg(long, value_name = "FILE", env = "LAIN_CONFIG", value_hint = clap::ValueHint::FilePath)]
+    #[arg(long, global = true, value_name = "FILE", env = "LAIN_CONFIG", value_hint = clap::ValueHint::FilePath)]
     pub config: Option<PathBuf>,
     /// Where state, logs and the token are kept [default: ~/.local/share/lain, /var/lib/lain for root]
-    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    #[arg(long, global = true, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub data_dir: Option<PathBuf>,
     /// What is logged: error, warn, info, debug, trace, or a filter such as lain=debug [default: info]
     #[arg(long, value_name = "LEVEL")]

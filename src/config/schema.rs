@@ -93,6 +93,8 @@ schema! {
         allowed_hosts: Vec<String>, |names| host_names(names);
         /// Where everything durable is kept.
         data_dir: PathBuf;
+        /// What keeps desired state.
+        store: String, store;
         /// How long requests at work may take to end after SIGTERM.
         shutdown_timeout: Duration;
     }
@@ -143,6 +145,21 @@ schema! {
         address: String, address;
         /// Its labels.
         labels: String, labels;
+    }
+    /// How etcd is reached, where it is the store.
+    etcd: Etcd {
+        /// Its user.
+        username: Option<String>;
+        /// Its password.
+        password: Option<Secret>;
+        /// The certificate of the authority that signed etcd's own.
+        ca_file: Option<String>;
+        /// Our certificate for etcd.
+        cert_file: Option<String>;
+        /// Its key.
+        key_file: Option<String>;
+        /// How long a leader that is silent leads on.
+        leader_lease: Duration, positive;
     }
     /// Which instance runs on which node.
     placement: Placement {
@@ -253,6 +270,18 @@ fn docker_host(address: &String) -> Result<(), String> {
     right
         .then_some(())
         .ok_or_else(|| format!("expected unix:///path or tcp://host:port, found {address:?}"))
+}
+
+/// `embedded`, or the URL of an etcd.
+#[expect(
+    clippy::ptr_arg,
+    reason = "checks take a reference to the type of their key"
+)]
+fn store(text: &String) -> Result<(), String> {
+    let right = text == "embedded" || text.starts_with("etcd://");
+    right
+        .then_some(())
+        .ok_or_else(|| format!("expected \"embedded\" or \"etcd://host:port,…\", found {text:?}"))
 }
 
 /// An IP address, or `auto`.

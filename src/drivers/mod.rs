@@ -6,6 +6,7 @@
 pub mod docker;
 pub mod election;
 pub mod etcd;
+pub mod guarded;
 pub mod history;
 pub mod memory;
 pub mod none;

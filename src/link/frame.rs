@@ -54,6 +54,17 @@ pub fn split<In, Out>(wire: impl Wire) -> (Receiver<In>, Sender<Out>) {
     )
 }
 
+/// A connection without frames again.
+pub type Whole = Box<dyn WireBox>;
+
+/// Puts a connection together again, once both ends have agreed that no frame follows.
+pub fn whole<In, Out>(receiver: Receiver<In>, sender: Sender<Out>) -> Whole {
+    receiver
+        .frames
+        .into_inner()
+        .unsplit(sender.frames.into_inner())
+}
+
 impl<In: DeserializeOwned> Receiver<In> {
     /// The next message; `None` when the other end has closed.
     ///

@@ -133,7 +133,11 @@ pub fn control(authority: &Identity, now: DateTime<Utc>) -> Result<Identity, Ide
     params
         .distinguished_name
         .push(DnType::CommonName, CONTROL_NAME);
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    // As a client, too: a standby hands callers on to the leader.
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
     valid(&mut params, now, CONTROL_DAYS);
     let certificate = params.signed_by(&key, &issuer(authority)?)?;
     Ok(Identity {

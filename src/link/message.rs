@@ -125,6 +125,8 @@ pub enum ToControl {
         /// A certificate signing request, PEM.
         csr: String,
     },
+    /// First of all, from a standby: what follows is a caller of the API, handed on.
+    HandOn,
     /// It stops in good order and will be back; its containers run on.
     Goodbye,
     /// A kind of message that this build does not know.
@@ -163,6 +165,8 @@ pub enum ToAgent {
         /// How long after its last answered beat it must have stopped what may run only once, in milliseconds.
         fence_ms: u64,
     },
+    /// The caller who is handed on may speak.
+    HandedOn,
     /// Heard.
     BeatHeard {
         /// Which beat.

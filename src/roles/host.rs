@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The store's file in the data directory.
-const STORE_FILE: &str = "lain.redb";
+pub const STORE_FILE: &str = "lain.redb";
 /// Threads that serve the API.
 const WEB_WORKERS: usize = 1;
 
@@ -97,13 +97,32 @@ pub struct Host {
 /// # Errors
 /// [`HostError`]: what is in the way, and what to do.
 pub async fn start(kind: Kind, config: &Config) -> Result<Host, HostError> {
+    let data_dir = &config.server.data_dir;
+    make_data_dir(data_dir).map_err(|reason| HostError::DataDir {
+        path: data_dir.clone(),
+        reason,
+    })?;
+    let embedded = Arc::new(RedbStore::open(data_dir.join(STORE_FILE))?);
+    let host = start_on(kind, config, embedded.clone()).await?;
+    // Whoever starts a second lain on this data is told where the first one serves.
+    embedded.note_url(&host.url)?;
+    Ok(host)
+}
+
+/// Starts a host on this store.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_on(
+    kind: Kind,
+    config: &Config,
+    store: Arc<dyn Store>,
+) -> Result<Host, HostError> {
     let data_dir = config.server.data_dir.clone();
     make_data_dir(&data_dir).map_err(|reason| HostError::DataDir {
         path: data_dir.clone(),
         reason,
     })?;
-    let embedded = Arc::new(RedbStore::open(data_dir.join(STORE_FILE))?);
-    let store: Arc<dyn Store> = embedded.clone();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let authenticator = Arc::new(
         Authenticator::open(Arc::clone(&store), Arc::clone(&clock), config.auth.enabled).await?,
@@ -146,12 +165,13 @@ pub async fn start(kind: Kind, config: &Config) -> Result<Host, HostError> {
             fingerprint: fingerprint?,
         });
     }
+    if let Some(address) = bound.get() {
+        shared.set_api_address(address);
+    }
     let url = bound
         .get()
         .map(|addr| format!("http://{addr}"))
         .unwrap_or_default();
-    // Whoever starts a second lain on this data is told where the first one serves.
-    embedded.note_url(&url)?;
     let announced = announce(&url, &token_file, &data_dir, &shared).map_err(HostError::Announce)?;
     Ok(Host {
         shared,
@@ -185,7 +205,7 @@ fn fingerprint_of(listener: &listener::Args) -> Result<String, HostError> {
 }
 
 /// Where agents on other hosts connect.
-async fn advertised(config: &Config, port: u16) -> String {
+pub async fn advertised(config: &Config, port: u16) -> String {
     let told = &config.link.advertise;
     if told != AUTO {
         return told.clone();

@@ -6,4 +6,5 @@ pub mod host;
 pub mod notify;
 pub mod serve;
 pub mod server;
+pub mod standby;
 pub mod web_server;

@@ -11,6 +11,19 @@ use tokio::signal::unix::{SignalKind, signal};
 /// # Errors
 /// Where signals cannot be waited for, or the tree ended by itself.
 pub async fn until_told(tree: &Tree) -> Result<()> {
+    tokio::select! {
+        outcome = until_signal() => outcome,
+        reason = tree.wait() => Err(CliError::failed(format!(
+            "lain's own supervision tree ended: {reason}; containers run on"
+        ))),
+    }
+}
+
+/// Waits for SIGINT or SIGTERM. A second signal ends the process at once.
+///
+/// # Errors
+/// Where signals cannot be waited for.
+pub async fn until_signal() -> Result<()> {
     let failed = |e: std::io::Error| CliError::failed(format!("cannot wait for signals: {e}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -23,9 +36,6 @@ pub async fn until_told(tree: &Tree) -> Result<()> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = watchdog.tick() => Notifier.alive(),
-            reason = tree.wait() => {
-                return Err(CliError::failed(format!("lain's own supervision tree ended: {reason}; containers run on")));
-            }
         }
     }
     tracing::info!("stopping");

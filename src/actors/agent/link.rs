@@ -319,7 +319,10 @@ async fn read(
             ToAgent::Cancel { id } => server.cancel(id),
             ToAgent::Renewed { certificate } => renewed(args, certificate),
             ToAgent::Refused { reason, .. } => return End::Refused(reason),
-            ToAgent::Welcome { .. } | ToAgent::Joined { .. } | ToAgent::Unknown => {}
+            ToAgent::Welcome { .. }
+            | ToAgent::Joined { .. }
+            | ToAgent::HandedOn
+            | ToAgent::Unknown => {}
         }
         server.renew_if_due(args, outgoing);
     }

@@ -8,7 +8,7 @@ use crate::actors::control::nodes::node::{Attach, RemoteNode};
 use crate::actors::control::nodes::{NODES, join, node_id};
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
-use crate::link::frame::{Receiver, Sender, split};
+use crate::link::frame::{Receiver, Sender, split, whole};
 use crate::link::identity::{Identity, fingerprint};
 use crate::link::message::{ToAgent, ToControl, negotiate};
 use crate::link::tls;
@@ -138,6 +138,7 @@ async fn greet(args: &Args, acceptor: &TlsAcceptor, stream: TcpStream) -> Result
                 Err(error) => Err((error.to_string(), true)),
             }
         }
+        Some(ToControl::HandOn) => return hand_on(args, certificate, receiver, sender).await,
         Some(hello @ ToControl::Hello { .. }) => {
             return attach(args, certificate, hello, receiver, sender).await;
         }
@@ -145,6 +146,32 @@ async fn greet(args: &Args, acceptor: &TlsAcceptor, stream: TcpStream) -> Result
         None => return Err("it closed without a word".to_owned()),
     };
     refuse(sender, outcome).await
+}
+
+/// A standby hands on a caller of the API: from here on the connection is the API's.
+async fn hand_on(
+    args: &Args,
+    certificate: Option<String>,
+    receiver: Receiver<ToControl>,
+    mut sender: Sender<ToAgent>,
+) -> Result<(), String> {
+    let known = |c: &String| args.shared.nodes.by_fingerprint(c).is_none();
+    let api = args.shared.api_address();
+    let (Some(_), Some(api)) = (certificate.filter(known), api) else {
+        let reason = "only a standby hands callers on".to_owned();
+        return refuse(sender, Err((reason, true))).await;
+    };
+    let text = |e: std::io::Error| e.to_string();
+    let mut inner = TcpStream::connect(api).await.map_err(text)?;
+    sender.send(&ToAgent::HandedOn).await.map_err(text)?;
+    let mut outer = whole(receiver, sender);
+    // Outlives the greeting.
+    actix_rt::spawn(async move {
+        if let Err(error) = tokio::io::copy_bidirectional(&mut outer, &mut inner).await {
+            tracing::debug!(%error, "a caller who was handed on is gone");
+        }
+    });
+    Ok(())
 }
 
 async fn refuse(

@@ -355,7 +355,10 @@ async fn read(
             ToControl::Goodbye => {
                 node.beat(shared.clock.monotonic() + shared.settings.lease.patience);
             }
-            ToControl::Join { .. } | ToControl::Hello { .. } | ToControl::Unknown => {
+            ToControl::Join { .. }
+            | ToControl::Hello { .. }
+            | ToControl::HandOn
+            | ToControl::Unknown => {
                 tracing::debug!(node = %node.name, "a message that does not belong here was passed over");
             }
         }
