@@ -5,5 +5,6 @@
 pub mod auth;
 pub mod clock;
 pub mod control;
+pub mod log_index;
 pub mod runtime;
 pub mod store;
