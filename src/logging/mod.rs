@@ -1,4 +1,5 @@
 //! Logs: lain's own `tracing`, and the log events of apps.
 
+pub mod index;
 pub mod query;
 pub mod tracing_setup;

@@ -3,6 +3,7 @@
 //! ([`evaluate`]). Pure: no I/O and no clock.
 
 pub mod ast;
+pub mod bars;
 pub mod elastic;
 pub mod error;
 pub mod evaluate;
