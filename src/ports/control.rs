@@ -10,6 +10,7 @@ use crate::domain::view::{
     ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, LogLineView,
     NodeView, OperationView, Page, ScaleRequest, VersionView,
 };
+use crate::ports::log_index::LogsPort;
 use crate::ports::runtime::{ExecRequest, ExecSession, RuntimeError};
 use crate::ports::store::StoreError;
 use async_trait::async_trait;
@@ -231,6 +232,11 @@ pub trait Control: Send + Sync + 'static {
         dry_run: bool,
         caller: Caller,
     ) -> Result<ChangeAnswer, ControlError>;
+
+    /// Queries over log events; `None` where there is no index.
+    fn log_port(&self) -> Option<LogsPort> {
+        None
+    }
 
     /// The output of instances, in order of time.
     async fn logs(

@@ -401,3 +401,28 @@ pub trait LogSearch: Send + Sync + 'static {
     /// Size, age, what was set aside.
     async fn status(&self) -> Result<IndexStatus, LogIndexError>;
 }
+
+/// Keeps searches under names.
+#[async_trait]
+pub trait SavedSearches: Send + Sync + 'static {
+    /// All of them, by name.
+    async fn list(&self) -> Result<Vec<SavedSearch>, LogIndexError>;
+
+    /// One of them.
+    async fn get(&self, name: &str) -> Result<SavedSearch, LogIndexError>;
+
+    /// Keeps one, in place of an older one of its name. Durable when it returns.
+    async fn put(&self, search: SavedSearch) -> Result<(), LogIndexError>;
+
+    /// Removes one.
+    async fn delete(&self, name: &str) -> Result<(), LogIndexError>;
+}
+
+/// What the API needs for logs.
+#[derive(Clone)]
+pub struct LogsPort {
+    /// Answers queries.
+    pub search: std::sync::Arc<dyn LogSearch>,
+    /// Keeps searches.
+    pub saved: std::sync::Arc<dyn SavedSearches>,
+}

@@ -12,6 +12,10 @@ use crate::domain::view::{
     ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, InstanceView,
     LogLineView, NodeView, OperationView, Page, ProcView, ScaleRequest, VersionView,
 };
+use crate::ports::log_index::{
+    Bar, FieldView, Histogram, Hit, IndexStatus, QueryLanguage, SavedSearch, SearchPage, Stats,
+    StatsRow, Surrounding, TopValues, ValueCount,
+};
 use actix_web::http::Method;
 use utoipa::OpenApi;
 use utoipa::openapi::path::{
@@ -31,6 +35,8 @@ use utoipa::openapi::{
     Page<OperationView>, Page<EventView>, Page<LogLineView>, Page<AuditView>, Page<Finding>,
     AppView, ProcView, InstanceView, CrashReport, NodeView, OperationView, EventView, LogLineView,
     ActorView, ChangeAnswer, DeployRequest, ScaleRequest, VersionView, ProblemView, Level, StreamEvent,
+    SearchPage, Hit, Histogram, Bar, ValueCount, TopValues, FieldView, Page<FieldView>, Surrounding,
+    Stats, StatsRow, IndexStatus, SavedSearch, Page<SavedSearch>, QueryLanguage,
 )))]
 struct Schemas;
 
@@ -56,7 +62,10 @@ const TAGS: [(&str, &str); 11] = [
         "instances",
         "The instances of a proc: restart, execute a command",
     ),
-    ("logs", "The output of instances"),
+    (
+        "logs",
+        "The output of instances, and queries over log events",
+    ),
     ("crashes", "What is kept of each crash"),
     ("operations", "Work that takes time"),
     ("events", "What happened"),

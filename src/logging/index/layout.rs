@@ -10,9 +10,7 @@ use tantivy::schema::{
     Field, IndexRecordOption, JsonObjectOptions, NumericOptions, Schema, TextFieldIndexing,
     TextOptions,
 };
-use tantivy::tokenizer::{
-    RawTokenizer, TextAnalyzer, Token, TokenStream, Tokenizer, TokenizerManager,
-};
+use tantivy::tokenizer::{TextAnalyzer, Token, TokenStream, Tokenizer, TokenizerManager};
 
 /// Keys whose values make the context: few values, repeated by every event of an instance.
 pub const CONTEXT: [&str; 14] = [
@@ -143,8 +141,7 @@ impl Default for Layout {
 
 /// The tokenizers that the schema names.
 pub fn tokenizers() -> TokenizerManager {
-    let manager = TokenizerManager::new();
-    manager.register("raw", RawTokenizer::default());
+    let manager = TokenizerManager::default();
     manager.register(WORDS, TextAnalyzer::from(Words::default()));
     manager
 }

@@ -331,7 +331,13 @@ impl Parser {
                 .characters
                 .get(self.at + 1..end)
                 .map(|letters| letters.iter().collect());
-            if let Some(found) = found.filter(|found| found.eq_ignore_ascii_case(word)) {
+            let ends = self
+                .characters
+                .get(end)
+                .is_none_or(|c| is_space(*c) || is_special(*c));
+            // `\\nothing` begins with a line break.
+            let is = |found: &String| found.eq_ignore_ascii_case(word) && (ends || word != "not");
+            if let Some(found) = found.filter(is) {
                 self.at = end;
                 return Some(found);
             }
@@ -357,10 +363,11 @@ impl Parser {
                 break;
             }
             if c == '\\' {
-                if let Some(c) = self.escape(is_special) {
-                    wild.push(c);
-                } else if let Some(word) = self.escaped_keyword() {
+                // The keyword first: `\\not` would else be a line break and `ot`, as it is in Kibana.
+                if let Some(word) = self.escaped_keyword() {
                     word.chars().for_each(|c| wild.push(c));
+                } else if let Some(c) = self.escape(is_special) {
+                    wild.push(c);
                 } else {
                     let message = r#"expected one of \ ( ) : < > " * { } t r n uXXXX and or not after \; write \\ to mean a backslash"#;
                     return Err(QueryError::syntax(self.at, message));

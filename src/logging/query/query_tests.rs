@@ -157,7 +157,7 @@ fn each_form_finds_what_it_should() {
         ("message:/10\\.0.*/", true),
         ("conect~1", true),
         ("\"connect order\"~3", true),
-        ("\"connect order\"~2", true),
+        ("\"connect order\"~2", false),
         ("\"order connect\"~2", false),
         ("app:sh?p", true),
         ("_exists_:label", true),

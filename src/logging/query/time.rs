@@ -219,9 +219,10 @@ pub fn to_utc(local: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
         LocalResult::Single(time) => Some(time.to_utc()),
         LocalResult::Ambiguous(first, _) => Some(first.to_utc()),
         LocalResult::None => {
-            let after = local.checked_add_signed(TimeDelta::try_hours(3)?)?;
-            let after = zone.from_local_datetime(&after).earliest()?;
-            after.to_utc().checked_sub_signed(TimeDelta::try_hours(3)?)
+            // By the offset before the gap, as Java has it.
+            let before = local.checked_sub_signed(TimeDelta::try_hours(3)?)?;
+            let before = zone.from_local_datetime(&before).latest()?;
+            before.to_utc().checked_add_signed(TimeDelta::try_hours(3)?)
         }
     }
 }
