@@ -8,6 +8,7 @@ use crate::actors::control::instance::{Instance, Look};
 use crate::actors::control::schedule::Schedule;
 use crate::actors::control::{app, paths};
 use crate::actors::hub::{Event, Level};
+use crate::actors::logging;
 use crate::actors::recorder::StoreKeeper;
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{
@@ -55,14 +56,15 @@ pub async fn start(
 
 fn children(shared: &Arc<Shared>, web: ChildSpec) -> SupervisorSpec {
     let flags = Flags::new(Strategy::RestForOne).intensity(INTENSITY, PERIOD);
-    SupervisorSpec::new(flags)
+    let mut spec = SupervisorSpec::new(flags)
         .child(ChildSpec::worker::<StoreKeeper>(
             "store",
             Arc::clone(shared),
         ))
         .child(nodes(shared))
-        .child(apps(shared))
-        .child(ChildSpec::worker::<Schedule>("time", Arc::clone(shared)))
+        .child(apps(shared));
+    spec.children.extend(logging::spec(shared));
+    spec.child(ChildSpec::worker::<Schedule>("time", Arc::clone(shared)))
         .child(web)
 }
 

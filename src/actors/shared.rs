@@ -11,6 +11,7 @@ use crate::actors::supervise::{ActorRef, Child, SupervisorRef, Tree};
 use crate::domain::id::{ContainerId, InstanceId, NodeName};
 use crate::domain::labels;
 use crate::ports::clock::Clock;
+use crate::ports::log_index::{LogIndex, LogsPort};
 use crate::ports::runtime::{ContainerStatus, EngineInfo, Runtime, RuntimeError};
 use crate::ports::store::Store;
 use actix::dev::ToEnvelope;
@@ -61,6 +62,15 @@ pub enum EngineState {
     Down(String),
 }
 
+/// The log index of the control host.
+#[derive(Clone)]
+pub struct Logs {
+    /// Takes events: the sink's end.
+    pub index: Arc<dyn LogIndex>,
+    /// Answers queries: the API's end.
+    pub port: LogsPort,
+}
+
 /// The environment of the actors.
 pub struct Shared {
     /// The durable store.
@@ -90,6 +100,7 @@ pub struct Shared {
     tree: OnceLock<Tree>,
     poke: OnceLock<Poke>,
     settled: AtomicBool,
+    logs: OnceLock<Logs>,
 }
 
 impl Shared {
@@ -112,12 +123,24 @@ impl Shared {
             tree: OnceLock::new(),
             poke: OnceLock::new(),
             settled: AtomicBool::new(false),
+            logs: OnceLock::new(),
             store,
             runtime,
             clock,
             settings,
             started_at,
         })
+    }
+
+    /// Gives the tree its log index; once, before the tree is built.
+    pub fn set_logs(&self, logs: Logs) {
+        // A second one would be a defect; the first one stays.
+        let _ = self.logs.set(logs);
+    }
+
+    /// The log index, if there is one.
+    pub fn logs(&self) -> Option<&Logs> {
+        self.logs.get()
     }
 
     /// How containers tell their instance's actor to look; set once, when the tree is built.

@@ -2,7 +2,7 @@
 
 use crate::actors::control::render::Site;
 use crate::actors::root;
-use crate::actors::shared::{Settings, Shared};
+use crate::actors::shared::{Logs, Settings, Shared};
 use crate::actors::supervise::Tree;
 use crate::auth::endpoint::{Announced, Endpoint, runtime_dirs};
 use crate::auth::{AuthError, Authenticator};
@@ -11,7 +11,10 @@ use crate::domain::record::keys;
 use crate::drivers::docker::{Docker, Options};
 use crate::drivers::process::{Options as ProcessOptions, Processes};
 use crate::drivers::redb::RedbStore;
+use crate::logging::index::{self, Index};
+use crate::logging::saved::Saved;
 use crate::ports::clock::{Clock, SystemClock};
+use crate::ports::log_index::LogsPort;
 use crate::ports::runtime::{Runtime, RuntimeError};
 use crate::ports::store::{Change, Compare, Outcome, Store, StoreError};
 use crate::roles::web_server::{self, Bound};
@@ -22,6 +25,8 @@ use std::time::Duration;
 
 /// The store's file in the data directory.
 const STORE_FILE: &str = "lain.redb";
+/// The log index's folder in the data directory.
+const LOG_INDEX: &str = "log-index";
 /// Threads that serve the API.
 const WEB_WORKERS: usize = 1;
 
@@ -85,7 +90,10 @@ pub async fn start(role: &'static str, config: &Config) -> Result<Host, HostErro
     let token_file = authenticator.ensure_admin_token(&data_dir).await?;
     let runtime = engine(config, &data_dir).await?;
     let settings = settings(role, config, owner(&*store).await?);
-    let shared = Shared::new(store, runtime, clock, settings);
+    let shared = Shared::new(Arc::clone(&store), runtime, Arc::clone(&clock), settings);
+    if let Some(logs) = logs(config, store, clock) {
+        shared.set_logs(logs);
+    }
     let bound = Bound::default();
     let args = web_server::Args {
         shared: Arc::clone(&shared),
@@ -170,6 +178,28 @@ async fn engine(config: &Config, data_dir: &Path) -> Result<Arc<dyn Runtime>, Ho
                 Ok(Arc::new(process()?))
             }
         },
+    }
+}
+
+/// The log index. Without it apps run all the same: what is in its way is said, and its routes answer so.
+fn logs(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Option<Logs> {
+    let options = index::Options {
+        keep_days: config.log_index.keep_days,
+        keep_bytes: config.log_index.max_size.0,
+        ..index::Options::new(config.server.data_dir.join(LOG_INDEX))
+    };
+    match Index::open(options, clock) {
+        Ok(index) => Some(Logs {
+            index: Arc::<Index>::clone(&index),
+            port: LogsPort {
+                search: index,
+                saved: Arc::new(Saved::new(store)),
+            },
+        }),
+        Err(error) => {
+            tracing::error!(%error, "log events are neither indexed nor searched");
+            None
+        }
     }
 }
 

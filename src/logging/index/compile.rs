@@ -152,10 +152,22 @@ impl Compiler<'_> {
                 Box::new(BooleanQuery::union(vec![held, self.dynamic(name, check)]))
             }
             ("message", _) if self.typed.types("message") == [FieldType::Text] => {
-                self.message(check)
+                self.any_message(check)
             }
             _ => self.dynamic(name, check),
         }
+    }
+
+    /// Where a message is no text (a number, a list) it lies among the other texts.
+    fn any_message(&self, check: &Check) -> Box<dyn Query> {
+        let held = self.message(check);
+        if self.dictionary.fields.types("message").is_empty() {
+            return held;
+        }
+        Box::new(BooleanQuery::union(vec![
+            held,
+            self.dynamic("message", check),
+        ]))
     }
 
     fn message(&self, check: &Check) -> Box<dyn Query> {
@@ -184,16 +196,12 @@ impl Compiler<'_> {
                     between(&low, &high, word)
                 })
             }
-            // A message that is no text lies among the other texts.
-            Check::Exists(FieldType::Text) => Box::new(BooleanQuery::union(vec![
-                Box::new(BooleanQuery::new(vec![
-                    (Occur::Must, Box::new(AllQuery) as Box<dyn Query>),
-                    (
-                        Occur::MustNot,
-                        term_query(Term::from_field_text(self.layout.flags, NO_MESSAGE)),
-                    ),
-                ])),
-                term_query(Term::from_field_text(self.layout.flags, "message")),
+            Check::Exists(FieldType::Text) => Box::new(BooleanQuery::new(vec![
+                (Occur::Must, Box::new(AllQuery) as Box<dyn Query>),
+                (
+                    Occur::MustNot,
+                    term_query(Term::from_field_text(self.layout.flags, NO_MESSAGE)),
+                ),
             ])),
             _ => Box::new(EmptyQuery),
         }
@@ -418,10 +426,26 @@ fn ranged<T>(
 where
     T: PartialOrd + Copy + std::fmt::Debug + Send + Sync + 'static,
 {
+    // The column's own search takes a range that lies outside its values for one at their edge.
+    let (least, most) = (column.min_value(), column.max_value());
+    if *range.start() > most || *range.end() < least {
+        return docsets::nothing();
+    }
+    let from = if *range.start() < least {
+        least
+    } else {
+        *range.start()
+    };
+    let to = if *range.end() > most {
+        most
+    } else {
+        *range.end()
+    };
+    if from > to {
+        return docsets::nothing();
+    }
     Chunked::boxed(end, hint, move |docs, found| {
-        let from = docs.clone();
-        column.get_docids_for_value_range(range.clone(), docs, found);
-        debug_assert!(found.iter().all(|doc| from.contains(doc)));
+        column.get_docids_for_value_range(from..=to, docs, found);
         // An event with several values would be found several times.
         found.dedup();
     })

@@ -21,11 +21,12 @@ use tantivy::schema::OwnedValue;
 pub struct Key {
     /// When, in nanoseconds.
     pub at: i64,
-    /// The first half of its id.
+    /// The first half of its id, mixed with the second.
     pub id: u64,
 }
 
-/// The halves of an id: of a hexadecimal one of 32 digits its own, so that it can be rebuilt; of others a hash.
+/// An id as the number that tells events of the same time apart, and its second half where the id can be
+/// rebuilt from both: where it has 32 hexadecimal digits. Other ids are hashed.
 pub fn halves(id: &str) -> (u64, Option<u64>) {
     let plain = id.len() == 32
         && id
@@ -37,13 +38,18 @@ pub fn halves(id: &str) -> (u64, Option<u64>) {
             u64::from_str_radix(&id[16..], 16),
         )
     {
-        return (first, Some(second));
+        return (first ^ spread(second), Some(second));
     }
     use sha2::Digest;
     let hash = sha2::Sha256::digest(id.as_bytes());
     let mut first = [0; 8];
     first.copy_from_slice(&hash[..8]);
     (u64::from_be_bytes(first), None)
+}
+
+/// Spreads a second half over all bits, so that ids which differ there alone differ as numbers too.
+fn spread(second: u64) -> u64 {
+    second.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
 }
 
 /// The event's time in nanoseconds; years beyond 1677 and 2262 are refused.
@@ -320,7 +326,7 @@ pub fn event(
             let (second, rest) = bytes.split_at_checked(8)?;
             *bytes = rest;
             let second = u64::from_be_bytes(second.try_into().ok()?);
-            format!("{id:016x}{second:016x}")
+            format!("{:016x}{second:016x}", id ^ spread(second))
         }
         _ => take_text(bytes, 0)?,
     };

@@ -360,7 +360,7 @@ async fn bars_values_fields_and_statistics_are_right() {
         .unwrap();
     assert_eq!(
         (automatic.interval.as_str(), automatic.total),
-        ("30s", histogram.total)
+        ("10s", histogram.total)
     );
     let top = index.top_values(all(), "status", 2).await.unwrap();
     assert_eq!((top.total, top.with_value), (600, 600));

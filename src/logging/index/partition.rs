@@ -266,7 +266,8 @@ impl Writing {
             }
             let id = reader.fast_fields().u64(ID)?;
             docs.clear();
-            at.get_docids_for_value_range(low..=high, 0..reader.max_doc(), &mut docs);
+            let range = low.max(at.min_value())..=high.min(at.max_value());
+            at.get_docids_for_value_range(range, 0..reader.max_doc(), &mut docs);
             for doc in &docs {
                 if let (Some(at), Some(id)) = (at.first(*doc), id.first(*doc))
                     && keys.contains(&(at, id))
