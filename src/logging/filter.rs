@@ -57,7 +57,12 @@ fn refused(error: &QueryError, query: &str) -> LogIndexError {
     LogIndexError::Query {
         message: error.message.clone(),
         offset: error.offset,
-        pointed: error.pointed(query),
+        pointed: error
+            .pointed(query)
+            .lines()
+            .map(|line| format!("  {line}"))
+            .collect::<Vec<_>>()
+            .join("\n"),
         syntax: error.refusal == Refusal::Syntax,
     }
 }

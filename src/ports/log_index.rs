@@ -36,7 +36,7 @@ pub struct Appended {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogIndexError {
     /// The query is wrong.
-    #[error("{message} (at character {offset} of the query)")]
+    #[error("{message} (at character {offset} of the query)\n{pointed}")]
     Query {
         /// What is wrong, and what would be right.
         message: String,

@@ -121,6 +121,11 @@ impl Compiler<'_> {
     }
 
     fn field(&self, name: &str, check: &Check) -> Box<dyn Query> {
+        if let Check::Of(_, inner) = check
+            && !in_context(name)
+        {
+            return self.field(name, inner);
+        }
         if in_context(name) {
             // Some events hold their context themselves.
             let plan = Plan::Field(name.to_owned(), check.clone());
@@ -208,6 +213,10 @@ impl Compiler<'_> {
     }
 
     fn dynamic(&self, name: &str, check: &Check) -> Box<dyn Query> {
+        if let Check::Of(_, inner) = check {
+            // Values lie by their types.
+            return self.dynamic(name, inner);
+        }
         let (keys, texts) = (self.layout.keys, self.layout.texts);
         let column = |of: &str| format!("{of}.{}", escaped(name));
         match check {
@@ -251,6 +260,7 @@ impl Compiler<'_> {
                 number_column(column("n"), Numbers::Whole(i64::MIN..=i64::MAX))
             }
             Check::Exists(_) => has_column(column("n"), |_| true),
+            Check::Of(..) => Box::new(EmptyQuery),
             Check::Word(word) => text_term(texts, name, word),
             Check::Phrase(words, slop) => {
                 let all: Vec<Term> = words

@@ -28,6 +28,7 @@ pub fn dsl(plan: &Plan) -> Value {
 
 fn field(name: &str, check: &Check) -> Value {
     match check {
+        Check::Of(_, inner) => field(name, inner),
         Check::Exists(FieldType::Nested) => json!({"match_none": {}}),
         Check::Exists(_) => json!({"exists": {"field": name}}),
         Check::Word(text) | Check::Is(text) => json!({"term": {name: {"value": text}}}),

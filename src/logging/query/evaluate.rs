@@ -113,15 +113,17 @@ pub fn as_text(value: &Value) -> Option<std::borrow::Cow<'_, str>> {
 }
 
 /// A value as a whole number, as a `long` field holds it.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a float beyond the range of i64 saturates, as is meant"
-)]
 pub fn as_long(value: &Value) -> Option<i64> {
     match value {
-        Value::Number(number) => number
-            .as_i64()
-            .or_else(|| number.as_f64().map(|n| n.trunc() as i64)),
+        Value::Number(number) => number.as_i64().or_else(|| {
+            let n = number.as_f64().filter(|n| n.fract() == 0.0)?;
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "a float beyond the range of i64 saturates, as is meant"
+            )]
+            let whole = n as i64;
+            Some(whole)
+        }),
         Value::String(text) => text.parse().ok(),
         _ => None,
     }
@@ -159,6 +161,17 @@ pub fn is_short(text: &str) -> bool {
     text.len() <= KEYWORD || text.chars().count() <= KEYWORD
 }
 
+/// Whether a value is of a type by itself, not only when read as one.
+fn is_of(value: &Value, kind: FieldType) -> bool {
+    match kind {
+        FieldType::Text | FieldType::Keyword => value.is_string(),
+        FieldType::Boolean => value.is_boolean(),
+        FieldType::Long | FieldType::Double => value.is_number(),
+        FieldType::Date => true,
+        FieldType::Nested => false,
+    }
+}
+
 impl Check {
     /// Whether one value fulfils it.
     pub fn holds(&self, value: &Value) -> bool {
@@ -185,6 +198,7 @@ impl Check {
             Check::Double(low, high) => {
                 as_double(value).is_some_and(|n| (*low, *high).contains(&n))
             }
+            Check::Of(kind, inner) => is_of(value, *kind) && inner.holds(value),
             Check::Bool(wanted) => as_bool(value) == Some(*wanted),
             Check::Date(low, high) => as_date(value).is_some_and(|n| (*low..=*high).contains(&n)),
         }

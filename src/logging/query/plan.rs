@@ -53,8 +53,17 @@ pub enum Check {
     Double(Bound<f64>, Bound<f64>),
     /// Boolean: is this.
     Bool(bool),
+    /// Holds for a value that is of this type by itself, where a field has values of several types.
+    Of(FieldType, Box<Check>),
     /// Date: lies from … to, nanoseconds since 1970, both included.
     Date(i64, i64),
+}
+
+impl Check {
+    /// Whether no value at all can fulfil it.
+    fn is_empty_range(&self) -> bool {
+        matches!(self, Check::Long(low, high) | Check::Date(low, high) if low > high)
+    }
 }
 
 /// What a query means over these fields at this time.
@@ -180,8 +189,10 @@ impl Planner<'_> {
         }
         let mut any = Vec::new();
         let mut refused = None;
-        for kind in self.fields.types(name) {
+        let types = self.fields.types(name);
+        for kind in types {
             match self.check(name, *kind, test, at) {
+                Ok(plan) if types.len() > 1 => any.push(of_type(plan, *kind)),
                 Ok(plan) => any.push(plan),
                 Err(error) => refused = Some(error),
             }
@@ -194,24 +205,22 @@ impl Planner<'_> {
 
     /// A field exists where it has a value, an object where one of its fields does.
     fn exists(&self, name: &str) -> Plan {
-        let own = self.fields.types(name).iter().map(|kind| (name, *kind));
         let below = self
             .fields
             .below(name)
             .filter(|below| self.nested_of(below, Some(name)).is_none());
-        let below = below.flat_map(|below| {
-            self.fields
-                .types(below)
-                .iter()
-                .map(move |kind| (below, *kind))
-        });
-        let all = own
-            .chain(below)
-            .filter(|(_, kind)| *kind != FieldType::Nested);
-        Plan::Or(
-            all.map(|(name, kind)| Plan::Field(name.to_owned(), Check::Exists(kind)))
-                .collect(),
-        )
+        let mut any = Vec::new();
+        for name in [name].into_iter().chain(below) {
+            let types = self.fields.types(name);
+            for kind in types.iter().filter(|kind| **kind != FieldType::Nested) {
+                let plan = Plan::Field(name.to_owned(), Check::Exists(*kind));
+                any.push(match types.len() {
+                    1 => plan,
+                    _ => of_type(plan, *kind),
+                });
+            }
+        }
+        Plan::Or(any)
     }
 
     fn check(
@@ -262,6 +271,15 @@ impl Planner<'_> {
             }
             FieldType::Nested => Err(unfit(name, "objects", test, at)),
         }
+    }
+}
+
+/// The same for values that are of this type by themselves.
+fn of_type(plan: Plan, kind: FieldType) -> Plan {
+    match plan {
+        Plan::Or(all) => Plan::Or(all.into_iter().map(|p| of_type(p, kind)).collect()),
+        Plan::Field(name, check) => Plan::Field(name, Check::Of(kind, Box::new(check))),
+        other => other,
     }
 }
 
@@ -496,6 +514,7 @@ pub fn simplify(plan: Plan) -> Plan {
             Plan::Nothing => Plan::Nothing,
             inner => Plan::Nested(path, Box::new(inner)),
         },
+        Plan::Field(_, Check::Of(_, inner)) if inner.is_empty_range() => Plan::Nothing,
         Plan::Field(_, Check::Long(low, high)) if low > high => Plan::Nothing,
         Plan::Field(_, Check::Date(low, high)) if low > high => Plan::Nothing,
         other => other,
