@@ -5,7 +5,7 @@
 //! can be it at all.
 
 use super::dictionary::Dictionary;
-use super::docsets::{self, Chunked, Decide, Leaf, Verified};
+use super::docsets::{self, Calm, Chunked, Decide, Leaf, Verified};
 use super::encode::halves;
 use super::layout::{AT, CTX, ID, Layout, NO_MESSAGE, SEQ, in_context};
 use super::source::Sources;
@@ -180,7 +180,9 @@ impl Compiler<'_> {
         let term = |word: &String| Term::from_field_text(field, word);
         match check {
             Check::Word(word) => term_query(term(word)),
-            Check::Phrase(words, 0) => Box::new(PhraseQuery::new(words.iter().map(term).collect())),
+            Check::Phrase(words, 0) => {
+                Calm::boxed(PhraseQuery::new(words.iter().map(term).collect()))
+            }
             Check::Phrase(words, _) => {
                 let all = words.iter().map(|w| term_query(term(w))).collect();
                 let plan = Plan::Field("message".to_owned(), check.clone());
@@ -272,7 +274,7 @@ impl Compiler<'_> {
                     })
                     .collect();
                 match slop {
-                    0 => Box::new(PhraseQuery::new(all)),
+                    0 => Calm::boxed(PhraseQuery::new(all)),
                     _ => {
                         let all = all.into_iter().map(term_query).collect();
                         let plan = Plan::Field(name.to_owned(), check.clone());

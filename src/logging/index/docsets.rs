@@ -181,11 +181,14 @@ pub fn terms(
 /// What decides on one event of a segment.
 pub type Decide = Box<dyn FnMut(DocId) -> tantivy::Result<bool> + Send>;
 
+/// Makes what decides, for a segment.
+type DecideIn = dyn Fn(&SegmentReader) -> tantivy::Result<Decide> + Send + Sync;
+
 /// Those of a set for which a function decides so.
 #[derive(Clone)]
 pub struct Verified {
     inner: Box<dyn QueryBox>,
-    decide: Arc<dyn Fn(&SegmentReader) -> tantivy::Result<Decide> + Send + Sync>,
+    decide: Arc<DecideIn>,
 }
 
 /// A query that can be cloned, as tantivy's can.
@@ -214,7 +217,7 @@ impl fmt::Debug for Verified {
 
 struct VerifiedWeight {
     inner: Box<dyn Weight>,
-    decide: Arc<dyn Fn(&SegmentReader) -> tantivy::Result<Decide> + Send + Sync>,
+    decide: Arc<DecideIn>,
 }
 
 impl Verified {
@@ -260,5 +263,71 @@ impl Weight for VerifiedWeight {
         Err(TantivyError::InvalidArgument(format!(
             "event {doc} has no score"
         )))
+    }
+}
+
+/// A query whose sets are asked to seek only as every set can be.
+///
+/// tantivy 0.27 asks the set of a phrase to seek backwards where it is excluded from another set, which
+/// that one does not expect (`PhraseScorer::seek_danger`); the ways that all sets have by default bear it.
+#[derive(Clone)]
+pub struct Calm(Box<dyn QueryBox>);
+
+impl Calm {
+    /// Of this query.
+    pub fn boxed(query: impl Query + Clone) -> Box<dyn Query> {
+        Box::new(Self(Box::new(query)))
+    }
+}
+
+impl fmt::Debug for Calm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Query for Calm {
+    fn weight(&self, scoring: EnableScoring<'_>) -> tantivy::Result<Box<dyn Weight>> {
+        Ok(Box::new(CalmWeight(self.0.weight(scoring)?)))
+    }
+}
+
+struct CalmWeight(Box<dyn Weight>);
+
+impl Weight for CalmWeight {
+    fn scorer(&self, reader: &SegmentReader, boost: Score) -> tantivy::Result<Box<dyn Scorer>> {
+        let inner = self.0.scorer(reader, boost)?;
+        Ok(Box::new(ConstScorer::new(CalmSet(inner), 1.0)))
+    }
+
+    fn explain(&self, reader: &SegmentReader, doc: DocId) -> tantivy::Result<Explanation> {
+        self.0.explain(reader, doc)
+    }
+}
+
+struct CalmSet(Box<dyn Scorer>);
+
+impl DocSet for CalmSet {
+    fn advance(&mut self) -> DocId {
+        self.0.advance()
+    }
+
+    fn seek(&mut self, target: DocId) -> DocId {
+        match self.0.doc() {
+            doc if doc >= target => doc,
+            _ => self.0.seek(target),
+        }
+    }
+
+    fn doc(&self) -> DocId {
+        self.0.doc()
+    }
+
+    fn size_hint(&self) -> u32 {
+        self.0.size_hint()
+    }
+
+    fn cost(&self) -> u64 {
+        self.0.cost()
     }
 }
