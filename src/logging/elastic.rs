@@ -20,8 +20,11 @@ use elasticsearch::http::headers::HeaderMap;
 use elasticsearch::http::request::JsonBody;
 use futures_util::stream::BoxStream;
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long the fields of the index are taken to be the same.
+const FIELDS_FOR: Duration = Duration::from_secs(10);
 
 /// Where to search.
 #[derive(Clone)]
@@ -138,6 +141,7 @@ pub struct ElasticSearch {
     client: Elasticsearch,
     target: Target,
     clock: Arc<dyn Clock>,
+    known: Mutex<Option<(Instant, Fields)>>,
 }
 
 impl ElasticSearch {
@@ -147,6 +151,7 @@ impl ElasticSearch {
             client,
             target,
             clock,
+            known: Mutex::new(None),
         }
     }
 
@@ -189,6 +194,21 @@ impl ElasticSearch {
 
     /// The fields of the index, by our names.
     async fn known(&self) -> Result<Fields, LogIndexError> {
+        let kept = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some((_, fields)) = kept.filter(|(since, _)| since.elapsed() < FIELDS_FOR) {
+            return Ok(fields);
+        }
+        let fields = self.ask_for_fields().await?;
+        let now = (Instant::now(), fields.clone());
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        Ok(fields)
+    }
+
+    async fn ask_for_fields(&self) -> Result<Fields, LogIndexError> {
         let path = format!("/{}/_field_caps?fields=*", self.target.index);
         let answer = self.ask(Method::Get, &path, None).await?;
         let mut fields = Fields::default();

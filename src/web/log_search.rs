@@ -87,7 +87,12 @@ fn visible(who: &Who, app: Option<&AppName>) -> Result<Option<Vec<String>>, Prob
         Scope::App(app) => Some(app.to_string()),
         _ => None,
     });
-    Ok(Some(apps.collect()))
+    let apps: Vec<String> = apps.collect();
+    if apps.is_empty() {
+        // It has nothing to look at.
+        who.must_read(None)?;
+    }
+    Ok(Some(apps))
 }
 
 /// The order of a search.
@@ -343,6 +348,7 @@ pub async fn log_values(
     who: Who,
     query: InQuery<ValuesQuery>,
 ) -> Result<HttpResponse, Problem> {
+    let filter = query.filter(&who)?;
     if query.field.is_empty() {
         return Err(Problem::new(
             Kind::BadParameter,
@@ -350,7 +356,7 @@ pub async fn log_values(
         ));
     }
     let values = search(&api)?
-        .top_values(query.filter(&who)?, &query.field, query.limit.0)
+        .top_values(filter, &query.field, query.limit.0)
         .await?;
     Ok(HttpResponse::Ok().json(values))
 }
@@ -363,9 +369,8 @@ pub async fn log_fields(
     who: Who,
     query: InQuery<FieldsQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let items = search(&api)?
-        .fields(query.filter(&who)?, query.counts)
-        .await?;
+    let filter = query.filter(&who)?;
+    let items = search(&api)?.fields(filter, query.counts).await?;
     Ok(HttpResponse::Ok().json(Page { items, next: None }))
 }
 
@@ -378,13 +383,13 @@ pub async fn log_surrounding(
     who: Who,
     query: InQuery<SurroundingQuery>,
 ) -> Result<HttpResponse, Problem> {
+    let filter = query.filter(&who)?;
     if query.cursor.is_empty() {
         return Err(Problem::new(
             Kind::BadParameter,
             "query parameter cursor is needed: around which event",
         ));
     }
-    let filter = query.filter(&who)?;
     let around = search(&api)?
         .surrounding(filter, &query.cursor, query.before.0, query.after.0)
         .await?;
@@ -433,7 +438,8 @@ pub async fn log_tail(
     who: Who,
     query: InQuery<TailQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let events = search(&api)?.tail(query.filter(&who)?).await?;
+    let filter = query.filter(&who)?;
+    let events = search(&api)?.tail(filter).await?;
     let frames = events.map(|event| match event {
         Ok(event) => Frame::object(None, &event),
         Err(missed) => Frame {
@@ -455,8 +461,8 @@ pub async fn log_export(
     who: Who,
     query: InQuery<ExportQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let search = search(&api)?;
     let filter = pinned(query.filter(&who)?);
+    let search = search(&api)?;
     // What is wrong with the query is answered before anything is sent.
     search.check(filter.clone()).await?;
     let slot = api.stream_slot(&who)?;

@@ -190,8 +190,6 @@ async fn a_damaged_day_is_set_aside_and_the_others_go_on() {
             .unwrap();
     }
     drop(index);
-    // Ends its thread; the lock of the folder is free once it has.
-    tokio::time::sleep(Duration::from_millis(300)).await;
     std::fs::write(folder.path().join("2025-03-02/segments/meta.json"), b"{").unwrap();
     let segment = std::fs::read_dir(folder.path().join("2025-03-03/segments"))
         .unwrap()

@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
 use writer::Job;
@@ -91,10 +92,11 @@ pub struct Shared {
     duplicates: AtomicU64,
 }
 
-/// The embedded log index. Dropping it ends its thread once what waits is written.
+/// The embedded log index.
 pub struct Index {
     shared: Arc<Shared>,
     jobs: Mutex<Option<Sender<Job>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     tail: broadcast::Sender<Arc<Event>>,
 }
 
@@ -117,6 +119,7 @@ impl Index {
         let index = Self {
             shared,
             jobs: Mutex::new(None),
+            thread: Mutex::new(None),
             tail: broadcast::channel(TAIL).0,
         };
         index.begin()?;
@@ -132,10 +135,12 @@ impl Index {
         let shared = Arc::clone(&self.shared);
         let thread = std::thread::Builder::new().name("log-index".to_owned());
         let started = thread.spawn(move || writer::run(shared, &receiver));
-        started.map_err(|error| {
-            LogIndexError::Unavailable(format!("its thread does not start: {error}"))
-        })?;
+        if let Err(error) = &started {
+            let why = format!("its thread does not start: {error}");
+            return Err(LogIndexError::Unavailable(why));
+        }
         *self.jobs() = Some(sender);
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = started.ok();
         Ok(())
     }
 
@@ -181,6 +186,22 @@ impl Index {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Index {
+    /// Waits until what waits is written, so that the folder can be opened again at once.
+    fn drop(&mut self) {
+        *self.jobs() = None;
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            // A panic in it has been told of already.
+            let _ = thread.join();
+        }
     }
 }
 
