@@ -16,6 +16,8 @@
 //! │       ├── rollout                    worker        control/rollout.rs
 //! │       └── proc/<type>.<name>         one_for_one   dynamic
 //! │           └── instance/<no>          worker        control/instance.rs
+//! ├── logging                            one_for_one   logging/   where there is a log index
+//! │   └── index                          worker        logging/index.rs
 //! ├── time                               worker        control/schedule.rs  cron procs
 //! └── web                                worker        the API, made by the role
 //! ```
@@ -23,6 +25,7 @@
 pub mod agent;
 pub mod control;
 pub mod hub;
+pub mod logging;
 pub mod recorder;
 pub mod root;
 pub mod shared;

@@ -12,6 +12,7 @@ use crate::actors::control::nodes::table::Node;
 use crate::actors::control::schedule::Schedule;
 use crate::actors::control::{app, paths};
 use crate::actors::hub::{Event, Level};
+use crate::actors::logging;
 use crate::actors::recorder::StoreKeeper;
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{
@@ -81,14 +82,15 @@ pub struct Hosts {
 
 fn children(shared: &Arc<Shared>, hosts: &Hosts, web: ChildSpec) -> SupervisorSpec {
     let flags = Flags::new(Strategy::RestForOne).intensity(INTENSITY, PERIOD);
-    SupervisorSpec::new(flags)
+    let mut spec = SupervisorSpec::new(flags)
         .child(ChildSpec::worker::<StoreKeeper>(
             "store",
             Arc::clone(shared),
         ))
         .child(nodes(shared, hosts))
-        .child(apps(shared))
-        .child(ChildSpec::worker::<Schedule>("time", Arc::clone(shared)))
+        .child(apps(shared));
+    spec.children.extend(logging::spec(shared));
+    spec.child(ChildSpec::worker::<Schedule>("time", Arc::clone(shared)))
         .child(web)
 }
 

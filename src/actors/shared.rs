@@ -14,6 +14,7 @@ use crate::actors::supervise::{ActorRef, Child, SupervisorRef, Tree};
 use crate::domain::id::{ContainerId, InstanceId, NodeName};
 use crate::domain::labels;
 use crate::ports::clock::Clock;
+use crate::ports::log_index::{LogIndex, LogsPort};
 use crate::ports::runtime::{ContainerStatus, EngineInfo, Runtime, RuntimeError};
 use crate::ports::store::Store;
 use actix::dev::ToEnvelope;
@@ -102,6 +103,15 @@ pub enum EngineState {
     Down(String),
 }
 
+/// The log index of the control host.
+#[derive(Clone)]
+pub struct Logs {
+    /// Takes events: the sink's end.
+    pub index: Arc<dyn LogIndex>,
+    /// Answers queries: the API's end.
+    pub port: LogsPort,
+}
+
 /// The environment of the actors.
 pub struct Shared {
     /// The durable store.
@@ -141,6 +151,7 @@ pub struct Shared {
     tree: OnceLock<Tree>,
     poke: OnceLock<Poke>,
     settled: watch::Sender<bool>,
+    logs: OnceLock<Logs>,
 }
 
 impl Shared {
@@ -169,6 +180,7 @@ impl Shared {
             tree: OnceLock::new(),
             poke: OnceLock::new(),
             settled: watch::channel(false).0,
+            logs: OnceLock::new(),
             store,
             runtime,
             clock,
@@ -196,6 +208,17 @@ impl Shared {
     /// Where agents connect, where they may.
     pub fn listening(&self) -> Option<Listening> {
         self.listening.get().cloned()
+    }
+
+    /// Gives the tree its log index; once, before the tree is built.
+    pub fn set_logs(&self, logs: Logs) {
+        // A second one would be a defect; the first one stays.
+        let _ = self.logs.set(logs);
+    }
+
+    /// The log index, if there is one.
+    pub fn logs(&self) -> Option<&Logs> {
+        self.logs.get()
     }
 
     /// How containers tell their instance's actor to look; set once, when the tree is built.

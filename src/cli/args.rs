@@ -26,7 +26,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE", help_heading = CONNECTION, hide_short_help = true, value_hint = clap::ValueHint::FilePath)]
     pub token_file: Option<PathBuf>,
     /// How results are printed
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, hide_possible_values = true, value_name = "table|wide|json|yaml|name", help_heading = OUTPUT)]
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, hide_possible_values = true, value_name = "table|wide|json|ndjson|yaml|name", help_heading = OUTPUT)]
     pub output: Format,
     /// No progress and no hints on stderr
     #[arg(short, long, global = true, hide_short_help = true, help_heading = OUTPUT)]

@@ -71,7 +71,7 @@ pub async fn perform(
 
 fn planned(session: &Session, document: &Document, answer: &ChangeAnswer) -> Result<Exit> {
     match session.screen.format {
-        Format::Json | Format::Yaml => session.screen.document(document)?,
+        Format::Json | Format::Ndjson | Format::Yaml => session.screen.document(document)?,
         Format::Name => {
             let targets = answer
                 .plan
@@ -94,7 +94,7 @@ fn planned(session: &Session, document: &Document, answer: &ChangeAnswer) -> Res
 
 fn show_nothing(session: &Session, document: &Document, answer: &ChangeAnswer) -> Result<()> {
     match session.screen.format {
-        Format::Json | Format::Yaml => session.screen.document(document),
+        Format::Json | Format::Ndjson | Format::Yaml => session.screen.document(document),
         Format::Name => Ok(()),
         Format::Table | Format::Wide => session
             .screen
@@ -104,7 +104,7 @@ fn show_nothing(session: &Session, document: &Document, answer: &ChangeAnswer) -
 
 fn accepted(session: &Session, document: &Document, operation: &OperationView) -> Result<()> {
     match session.screen.format {
-        Format::Json | Format::Yaml => session.screen.document(document)?,
+        Format::Json | Format::Ndjson | Format::Yaml => session.screen.document(document)?,
         _ => session.screen.line(&operation.id)?,
     }
     session
@@ -184,7 +184,7 @@ pub fn conclude(
     document: &Document,
 ) -> Result<OperationView> {
     match session.screen.format {
-        Format::Json | Format::Yaml => session.screen.document(document)?,
+        Format::Json | Format::Ndjson | Format::Yaml => session.screen.document(document)?,
         Format::Name => session.screen.line(&operation.id)?,
         Format::Table | Format::Wide => {}
     }

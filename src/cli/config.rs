@@ -56,7 +56,7 @@ pub fn run(args: ConfigArgs, screen: &Screen) -> Result<()> {
         .map(|(key, value, origin)| (key, value, origin.to_string()))
         .collect();
     match screen.format {
-        Format::Json | Format::Yaml => screen.document(&document(&settings)),
+        Format::Json | Format::Ndjson | Format::Yaml => screen.document(&document(&settings)),
         Format::Name => {
             let names = settings.iter().map(|(key, ..)| format!("{key}\n"));
             screen.print(&names.collect::<String>())

@@ -256,7 +256,7 @@ pub async fn follow(session: &Session, target: Target, filter: &Filter) -> Resul
 fn print(session: &Session, document: &Document, event: &EventView) -> Result<()> {
     let screen = &session.screen;
     match screen.format {
-        Format::Json | Format::Yaml => return screen.document_line(document),
+        Format::Json | Format::Ndjson | Format::Yaml => return screen.document_line(document),
         Format::Name => return screen.line(&event.seq.to_string()),
         Format::Table | Format::Wide => {}
     }

@@ -3,6 +3,7 @@
 use crate::cli::args::Selection;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::lainfile;
+use crate::cli::logs_query::{self, QueryArgs};
 use crate::cli::output::document::Document;
 use crate::cli::output::time;
 use crate::cli::request::Target;
@@ -10,7 +11,7 @@ use crate::cli::session::Session;
 use crate::cli::watch::{Signal, Watch};
 use crate::domain::view::LogLineView;
 use chrono::{DateTime, Utc};
-use clap::Args;
+use clap::{Args, Subcommand};
 
 /// Lines of each instance that are shown unless something else is asked for.
 const TAIL: usize = 100;
@@ -22,13 +23,18 @@ const MOST: usize = 10_000;
 /// Of all instances, in order of time; with -f also what comes, over restarts and of new instances.
 /// Without --since or --tail, the last 100 lines of each instance; never more than 10,000 each.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(before_long_help = "Examples:
   lain logs                       the app of ./lain.yaml
   lain logs -f web                follow one proc
   lain logs web -i 2 --since 10m
   lain logs --since 2026-01-31T08:00:00Z --until 2026-01-31T08:05:00Z
-  lain logs --tail all -o json")]
+  lain logs --tail all -o json
+  lain logs query 'level: error' --from now-1h")]
 pub struct LogsArgs {
+    /// What else to do with logs.
+    #[command(subcommand)]
+    pub verb: Option<LogsVerb>,
     /// Which procs and instances.
     #[command(flatten)]
     pub selection: Selection,
@@ -50,6 +56,13 @@ pub struct LogsArgs {
     /// Lines alone, without their instance
     #[arg(long)]
     pub no_prefix: bool,
+}
+
+/// What else to do with logs.
+#[derive(Debug, Subcommand)]
+pub enum LogsVerb {
+    /// Search the log events of all apps
+    Query(Box<QueryArgs>),
 }
 
 /// How many last lines.
@@ -76,6 +89,9 @@ fn tail(text: &str) -> std::result::Result<Tail, String> {
 /// # Errors
 /// Where the app does not exist or the server does not answer.
 pub async fn run(args: LogsArgs, session: &Session) -> Result<Exit> {
+    if let Some(LogsVerb::Query(args)) = args.verb {
+        return logs_query::run(*args, session).await;
+    }
     let target = target(&args, session.screen.now())?;
     let mut printer = Printer {
         session,
@@ -160,7 +176,9 @@ impl Printer<'_> {
         let screen = &self.session.screen;
         if matches!(
             screen.format,
-            crate::cli::output::Format::Json | crate::cli::output::Format::Yaml
+            crate::cli::output::Format::Json
+                | crate::cli::output::Format::Ndjson
+                | crate::cli::output::Format::Yaml
         ) {
             return screen.document_line(document);
         }

@@ -30,6 +30,7 @@ pub mod find;
 pub mod lainfile;
 pub mod lifecycle;
 pub mod logs;
+pub mod logs_query;
 pub mod man;
 pub mod node;
 pub mod operation;

@@ -77,7 +77,7 @@ async fn one(session: &Session, app: &str) -> Result<Exit> {
     })?;
     let screen = &session.screen;
     match screen.format {
-        Format::Json | Format::Yaml => screen.document(&document)?,
+        Format::Json | Format::Ndjson | Format::Yaml => screen.document(&document)?,
         Format::Name => {
             let view: AppView = session.client.view(&document)?;
             let ids = view.procs.iter().flat_map(|proc| &proc.instances);

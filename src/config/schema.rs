@@ -224,6 +224,13 @@ schema! {
         /// How long a record is kept.
         keep_for: Duration, positive;
     }
+    /// The embedded index of log events.
+    log_index: LogIndex {
+        /// Days that are kept, today included.
+        keep_days: u32, at_least_one;
+        /// The most that it takes on disk.
+        max_size: ByteSize, |size| within(size.0, 1 << 20, 1 << 50, "bytes");
+    }
     /// lain's own log.
     log: Log {
         /// A level, or a list of `target=level`.

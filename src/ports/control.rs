@@ -12,6 +12,7 @@ use crate::domain::view::{
     LogLineView, MovesView, NodeChange, NodeView, OperationView, Page, ScaleRequest, VersionView,
     WhyView,
 };
+use crate::ports::log_index::LogsPort;
 use crate::ports::runtime::{ExecRequest, ExecSession, RuntimeError};
 use crate::ports::store::StoreError;
 use async_trait::async_trait;
@@ -255,6 +256,11 @@ pub trait Control: Send + Sync + 'static {
         dry_run: bool,
         caller: Caller,
     ) -> Result<ChangeAnswer, ControlError>;
+
+    /// Queries over log events; `None` where there is no index.
+    fn log_port(&self) -> Option<LogsPort> {
+        None
+    }
 
     /// The output of instances, in order of time.
     async fn logs(

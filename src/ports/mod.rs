@@ -7,5 +7,6 @@ pub mod auth;
 pub mod clock;
 pub mod control;
 pub mod lease;
+pub mod log_index;
 pub mod runtime;
 pub mod store;

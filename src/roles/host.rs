@@ -4,7 +4,7 @@ use crate::actors::control::nodes::join::{self, JoinError};
 use crate::actors::control::nodes::listener;
 use crate::actors::control::render::Site;
 use crate::actors::root;
-use crate::actors::shared::{Lease, Listening, Settings, Shared};
+use crate::actors::shared::{Lease, Listening, Logs, Settings, Shared};
 use crate::actors::supervise::Tree;
 use crate::auth::endpoint::{Announced, Endpoint, runtime_dirs};
 use crate::auth::{AuthError, Authenticator};
@@ -16,7 +16,10 @@ use crate::drivers::none::NoRuntime;
 use crate::drivers::process::{Options as ProcessOptions, Processes};
 use crate::drivers::redb::RedbStore;
 use crate::link::identity;
+use crate::logging::index::{self, Index};
+use crate::logging::saved::Saved;
 use crate::ports::clock::{Clock, SystemClock};
+use crate::ports::log_index::LogsPort;
 use crate::ports::runtime::{Runtime, RuntimeError};
 use crate::ports::store::{Change, Compare, Outcome, Store, StoreError};
 use crate::roles::web_server::{self, Bound};
@@ -27,6 +30,8 @@ use std::time::Duration;
 
 /// The store's file in the data directory.
 pub const STORE_FILE: &str = "lain.redb";
+/// The log index's folder in the data directory.
+const LOG_INDEX: &str = "log-index";
 /// Threads that serve the API.
 const WEB_WORKERS: usize = 1;
 
@@ -133,7 +138,10 @@ pub async fn start_on(
         Kind::Server => Arc::new(NoRuntime),
     };
     let settings = settings(kind.as_str(), config, owner(&*store).await?);
-    let shared = Shared::new(store, runtime, clock, settings);
+    let shared = Shared::new(Arc::clone(&store), runtime, Arc::clone(&clock), settings);
+    if let Some(logs) = logs(config, store, clock) {
+        shared.set_logs(logs);
+    }
     let listener = match kind {
         Kind::Dev => None,
         Kind::Server => Some(listener(&shared, config).await?),
@@ -302,6 +310,28 @@ pub async fn engine(config: &Config, data_dir: &Path) -> Result<Arc<dyn Runtime>
                 Ok(Arc::new(process()?))
             }
         },
+    }
+}
+
+/// The log index. Without it apps run all the same: what is in its way is said, and its routes answer so.
+fn logs(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Option<Logs> {
+    let options = index::Options {
+        keep_days: config.log_index.keep_days,
+        keep_bytes: config.log_index.max_size.0,
+        ..index::Options::new(config.server.data_dir.join(LOG_INDEX))
+    };
+    match Index::open(options, clock) {
+        Ok(index) => Some(Logs {
+            index: Arc::<Index>::clone(&index),
+            port: LogsPort {
+                search: index,
+                saved: Arc::new(Saved::new(store)),
+            },
+        }),
+        Err(error) => {
+            tracing::error!(%error, "log events are neither indexed nor searched");
+            None
+        }
     }
 }
 

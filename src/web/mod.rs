@@ -18,6 +18,7 @@ mod idempotency;
 mod instances;
 mod intake;
 pub mod limits;
+mod log_search;
 mod logs;
 pub mod metrics;
 mod nodes;

@@ -14,6 +14,10 @@ use crate::domain::view::{
     InstanceView, JoinTokenView, LogLineView, MovesView, NodeChange, NodeView, OperationView, Page,
     ProcView, ScaleRequest, VersionView, WhyView,
 };
+use crate::ports::log_index::{
+    Bar, FieldView, Histogram, Hit, IndexStatus, QueryLanguage, SavedSearch, SearchPage, Stats,
+    StatsRow, Surrounding, TopValues, ValueCount,
+};
 use actix_web::http::Method;
 use utoipa::OpenApi;
 use utoipa::openapi::path::{
@@ -34,6 +38,8 @@ use utoipa::openapi::{
     AppView, ProcView, InstanceView, CrashReport, NodeView, OperationView, EventView, LogLineView,
     ActorView, ChangeAnswer, DeployRequest, ScaleRequest, VersionView, ProblemView, Level, StreamEvent,
     JoinTokenView, TokenBody, NodeChange, DriftBody, MovesView, WhyView,
+    SearchPage, Hit, Histogram, Bar, ValueCount, TopValues, FieldView, Page<FieldView>, Surrounding,
+    Stats, StatsRow, IndexStatus, SavedSearch, Page<SavedSearch>, QueryLanguage,
 )))]
 struct Schemas;
 
@@ -59,7 +65,10 @@ const TAGS: [(&str, &str); 11] = [
         "instances",
         "The instances of a proc: restart, execute a command",
     ),
-    ("logs", "The output of instances"),
+    (
+        "logs",
+        "The output of instances, and queries over log events",
+    ),
     ("crashes", "What is kept of each crash"),
     ("operations", "Work that takes time"),
     ("events", "What happened"),

@@ -13,6 +13,7 @@ mod exec;
 mod faults;
 mod idempotency;
 mod lists;
+mod logs;
 mod server;
 mod streams;
 mod support;

@@ -27,6 +27,8 @@ pub enum Format {
     Wide,
     /// The API's objects unchanged; with --follow one object per line.
     Json,
+    /// The same, one object a line.
+    Ndjson,
     /// The same as YAML.
     Yaml,
     /// Names or ids alone, one per line.
@@ -175,7 +177,7 @@ impl Screen {
         name: impl Fn(&T) -> String,
     ) -> Result<()> {
         match self.format {
-            Format::Json | Format::Yaml => return self.document(page),
+            Format::Json | Format::Ndjson | Format::Yaml => return self.document(page),
             Format::Name => {
                 let names: String = items.iter().map(|item| name(item) + "\n").collect();
                 self.print(&names)?;
@@ -194,6 +196,14 @@ impl Screen {
     /// # Errors
     /// As [`Screen::print`].
     pub fn document(&self, document: &Document) -> Result<()> {
+        if self.format == Format::Ndjson {
+            return match document.get("items") {
+                Some(Document::List(items)) => {
+                    items.iter().try_for_each(|item| self.document_line(item))
+                }
+                _ => self.document_line(document),
+            };
+        }
         if self.format == Format::Yaml {
             return self.print(&yaml(document)?);
         }

@@ -31,7 +31,7 @@ impl<T: AsRef<str>> From<T> for Cell {
 /// A table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
-    header: Vec<&'static str>,
+    header: Vec<String>,
     rows: Vec<Vec<Cell>>,
 }
 
@@ -39,7 +39,15 @@ impl Table {
     /// An empty table.
     pub fn new(header: &[&'static str]) -> Self {
         Self {
-            header: header.to_vec(),
+            header: header.iter().map(|name| (*name).to_owned()).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// An empty table with a header that is known only now.
+    pub fn named(header: Vec<String>) -> Self {
+        Self {
+            header,
             rows: Vec::new(),
         }
     }
@@ -80,7 +88,7 @@ impl Table {
             .map(|&column| {
                 let cells = self.rows.iter().filter_map(|row| row.get(column));
                 let widest = cells.map(|cell| width(&cell.text)).max().unwrap_or(0);
-                widest.max(width(self.header[column]))
+                widest.max(width(&self.header[column]))
             })
             .collect();
         let Some(columns) = columns else {

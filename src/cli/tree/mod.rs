@@ -98,7 +98,7 @@ async fn once(path: &str, depth: Option<u32>, session: &Session) -> Result<Exit>
         .map_err(hinted)?;
     let screen = &session.screen;
     match screen.format {
-        Format::Json | Format::Yaml => screen.document(&document)?,
+        Format::Json | Format::Ndjson | Format::Yaml => screen.document(&document)?,
         Format::Name => screen.print(&paths(&session.client.view(&document)?))?,
         Format::Table | Format::Wide => {
             let root: ActorView = session.client.view(&document)?;

@@ -15,6 +15,7 @@ use crate::ports::control::{
     Caller, ChildAction, Control, ControlError, CrashFilter, EventStream, LogsQuery, Precondition,
     Selector,
 };
+use crate::ports::log_index::LogsPort;
 use crate::ports::runtime::{ExecRequest, ExecSession};
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -171,6 +172,10 @@ impl Control for MemoryControl {
     async fn start(&self, selector: Selector, dry_run: bool, caller: Caller) -> Answer {
         self.command(PlanAction::Start, selector, dry_run, caller)
             .await
+    }
+
+    fn log_port(&self) -> Option<LogsPort> {
+        super::lock(&self.logs).clone()
     }
 
     async fn logs(

@@ -21,6 +21,7 @@ use crate::domain::crash::{CrashCause, CrashReport, Exit};
 use crate::domain::id::{CrashId, InstanceId, NodeName, OperationId};
 use crate::domain::view::{EventView, LogLineView, OperationState};
 use crate::ports::control::ControlError;
+use crate::ports::log_index::LogsPort;
 use chrono::{DateTime, Utc};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -46,6 +47,7 @@ pub struct MemoryControl {
     feed: Feed,
     lines: broadcast::Sender<LogLineView>,
     fault: Mutex<Option<Fault>>,
+    logs: Mutex<Option<LogsPort>>,
     started_at: DateTime<Utc>,
 }
 
@@ -63,6 +65,7 @@ impl MemoryControl {
             feed: Feed::default(),
             lines: broadcast::channel(1024).0,
             fault: Mutex::default(),
+            logs: Mutex::default(),
             started_at: Utc::now(),
         }
     }
@@ -75,6 +78,11 @@ impl MemoryControl {
     /// From now on every call fails like this; `None`: none does.
     pub fn fail(&self, fault: Option<Fault>) {
         *lock(&self.fault) = fault;
+    }
+
+    /// From now on log events are searched here.
+    pub fn search_in(&self, logs: LogsPort) {
+        *lock(&self.logs) = Some(logs);
     }
 
     /// Ends an operation that is held.

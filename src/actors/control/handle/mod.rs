@@ -29,6 +29,7 @@ use crate::ports::control::{
     Caller, ChildAction, Control, ControlError, CrashFilter, DriftRequest, EventStream, LogsQuery,
     Precondition, Selector,
 };
+use crate::ports::log_index::LogsPort;
 use crate::ports::runtime::{ExecRequest, ExecSession};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -214,6 +215,10 @@ impl Control for Handle {
     ) -> Result<ChangeAnswer, ControlError> {
         self.command(PlanAction::Start, selector, dry_run, caller)
             .await
+    }
+
+    fn log_port(&self) -> Option<LogsPort> {
+        self.shared.logs().map(|logs| logs.port.clone())
     }
 
     async fn logs(
