@@ -6,6 +6,7 @@ pub mod group;
 pub mod health;
 pub mod id;
 pub mod labels;
+pub mod log;
 pub mod plan;
 #[cfg(test)]
 mod plan_tests;

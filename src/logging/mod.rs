@@ -1,3 +1,16 @@
 //! Logs: lain's own `tracing`, and the log events of apps.
+//!
+//! ```text
+//! sources/   files, engines and streams  → events
+//! spool/     events on disk, in order; a cursor for each sink
+//! pipe/      from the spool to one sink: routing, batches, retries, breaker, dead letters
+//! sinks/     one file a kind
+//! event/     the form of an event and its one encoding
+//! ```
 
+pub mod event;
+pub mod pipe;
+pub mod sinks;
+pub mod sources;
+pub mod spool;
 pub mod tracing_setup;
