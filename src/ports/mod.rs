@@ -6,4 +6,5 @@ pub mod auth;
 pub mod clock;
 pub mod control;
 pub mod runtime;
+pub mod sink;
 pub mod store;

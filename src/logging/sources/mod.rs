@@ -10,6 +10,8 @@
 //! Each is driven by the container's `logs` actor.
 
 pub mod file;
+#[cfg(test)]
+mod file_tests;
 pub mod json_file;
 pub mod ordinals;
 pub mod stream;

@@ -8,6 +8,7 @@ use super::files::{self, failed};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const SLOT: u64 = 128;
 const FILLED: usize = 56;
@@ -67,7 +68,8 @@ impl Progress {
 #[derive(Debug)]
 pub struct Cursor {
     path: PathBuf,
-    file: File,
+    file: Arc<File>,
+    dirty: bool,
     generation: u64,
     progress: Progress,
 }
@@ -94,7 +96,8 @@ impl Cursor {
         let (generation, progress) = newest.unwrap_or_default();
         let cursor = Self {
             path,
-            file,
+            file: Arc::new(file),
+            dirty: false,
             generation,
             progress,
         };
@@ -115,8 +118,13 @@ impl Cursor {
         let place = generation % 2 * SLOT;
         let written = self.file.write_all_at(&progress.write(generation), place);
         written.map_err(|e| failed("write", &self.path, e))?;
-        (self.generation, self.progress) = (generation, progress);
+        (self.generation, self.progress, self.dirty) = (generation, progress, true);
         Ok(())
+    }
+
+    /// The file to sync, when something was committed since the last call.
+    pub fn unsynced(&mut self) -> Option<Arc<File>> {
+        std::mem::take(&mut self.dirty).then(|| Arc::clone(&self.file))
     }
 
     /// Makes it durable.

@@ -366,6 +366,11 @@ impl Spool {
         Ok((cursor, reader))
     }
 
+    /// A reader that begins at a place.
+    pub fn reader(&self, position: u64, index: u64) -> Reader {
+        Reader::new(self.clone(), position, index)
+    }
+
     /// The position and index of the oldest event that is there, or of what comes next.
     pub fn bound(&self, from: From) -> (u64, u64) {
         let state = self.lock();
@@ -402,11 +407,12 @@ impl Spool {
 
     fn write_places(&self, state: &mut State) -> Result<(), SpoolError> {
         let mut buffer = Vec::new();
-        // One that says nothing marks the snapshot as there, also where there are no sources.
-        record::write(Kind::Forget, state.index, &record::keyed("", b""), &mut buffer);
         for (key, place) in &state.places {
             record::write(Kind::Place, state.index, &record::keyed(key, place), &mut buffer);
         }
+        // Its end, and how many there are: a torn snapshot is none.
+        let count = (state.places.len() as u64).to_le_bytes();
+        record::write(Kind::Forget, state.index, &record::keyed("", &count), &mut buffer);
         self.write(state, &buffer)
     }
 
@@ -557,19 +563,23 @@ fn recovery(dir: &Path) -> Result<Found, SpoolError> {
         let bytes = std::fs::read(&path).map_err(|e| files::failed("read", &path, e))?;
         let mut places: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
         let mut begins = false;
-        let mut at_start = true;
+        // The places since the beginning of the segment, while there was nothing else.
+        let mut leading = Some(0_u64);
         let scan = recover::scan(&bytes, None, |record| {
+            let before = leading.take();
             match (record.kind, record::unkeyed(record.payload)) {
-                (Kind::Forget, Some(("", _))) => begins |= at_start,
+                (Kind::Forget, Some(("", count))) => {
+                    begins |= before.is_some_and(|n| n.to_le_bytes() == count);
+                }
                 (Kind::Place, Some((key, place))) => {
                     places.insert(key.to_owned(), Some(place.to_vec()));
+                    leading = before.map(|n| n + 1);
                 }
                 (Kind::Forget, Some((key, _))) => {
                     places.insert(key.to_owned(), None);
                 }
                 _ => {}
             }
-            at_start = false;
         });
         found.recovered.damaged_bytes += scan.skipped_bytes;
         found.recovered.lost_events += scan.lost_events;
