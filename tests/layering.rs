@@ -32,7 +32,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("logging", &["domain", "ports", "config"]),
     ("auth", &["domain", "ports", "config"]),
     ("drivers", &["domain", "ports", "config"]),
-    ("actors", &["domain", "ports"]),
+    ("actors", &["domain", "ports", "logging"]),
     ("web", &["domain", "ports", "auth"]),
     ("cli", &["domain", "config"]),
 ];

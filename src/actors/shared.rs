@@ -10,6 +10,7 @@ use crate::actors::recorder::Recorder;
 use crate::actors::supervise::{ActorRef, Child, SupervisorRef, Tree};
 use crate::domain::id::{ContainerId, InstanceId, NodeName};
 use crate::domain::labels;
+use crate::logging::pipe::Pipeline;
 use crate::ports::clock::Clock;
 use crate::ports::runtime::{ContainerStatus, EngineInfo, Runtime, RuntimeError};
 use crate::ports::store::Store;
@@ -90,6 +91,7 @@ pub struct Shared {
     tree: OnceLock<Tree>,
     poke: OnceLock<Poke>,
     settled: AtomicBool,
+    pipeline: OnceLock<Arc<Pipeline>>,
 }
 
 impl Shared {
@@ -112,6 +114,7 @@ impl Shared {
             tree: OnceLock::new(),
             poke: OnceLock::new(),
             settled: AtomicBool::new(false),
+            pipeline: OnceLock::new(),
             store,
             runtime,
             clock,
@@ -129,6 +132,17 @@ impl Shared {
     /// The function set by [`Shared::set_poke`].
     pub fn poke(&self) -> Poke {
         self.poke.get().cloned().unwrap_or_else(|| Arc::new(|_| {}))
+    }
+
+    /// Gives the node its log pipeline; set once, before the tree is built. Without one, output is only followed.
+    pub fn set_pipeline(&self, pipeline: Arc<Pipeline>) {
+        // A second one over the same spool would be a defect; the first one stays.
+        let _ = self.pipeline.set(pipeline);
+    }
+
+    /// The node's log pipeline.
+    pub fn pipeline(&self) -> Option<Arc<Pipeline>> {
+        self.pipeline.get().cloned()
     }
 
     /// The tree, once its first child begins; set by that child.

@@ -1,4 +1,4 @@
-//! `nodes/node/<name>`: what runs on one node. rest_for_one: the engine first, then the containers.
+//! `nodes/node/<name>`: what runs on one node. rest_for_one: the engine first, then the containers, then logging.
 
 pub mod bring_up;
 pub mod cell;
@@ -6,6 +6,7 @@ pub mod container;
 pub mod crash;
 pub mod engine;
 pub mod health;
+pub mod logging;
 pub mod logs;
 pub mod node;
 pub mod paths;

@@ -4,6 +4,7 @@
 //! container that is gone is what was wanted.
 
 use crate::actors::agent::cell::{ContainerCell, Phase};
+use crate::actors::agent::logs;
 use crate::actors::shared::Shared;
 use crate::ports::runtime::RuntimeError;
 
@@ -65,7 +66,7 @@ async fn put_away_once(
         .stop(&id, cell.assignment.container.kill_timeout)
         .await?;
     match removal {
-        Removal::Remove => shared.runtime.remove(&id).await,
+        Removal::Remove => logs::remove(shared, &id).await,
         Removal::Stop => Ok(()),
     }
 }

@@ -125,7 +125,9 @@ impl Level {
         if !(3..=13).contains(&word.len()) {
             return None;
         }
-        let found = WORDS.iter().find(|(known, _)| word.eq_ignore_ascii_case(known));
+        let found = WORDS
+            .iter()
+            .find(|(known, _)| word.eq_ignore_ascii_case(known));
         found.map(|(_, level)| *level)
     }
 }

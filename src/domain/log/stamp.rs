@@ -10,7 +10,9 @@ const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400;
 
 /// Nanoseconds since 1970, UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Stamp(pub i64);
 
@@ -159,7 +161,11 @@ fn parse_utc(text: &[u8]) -> Option<Stamp> {
     if !punctuated {
         return None;
     }
-    let (year, month, day) = (number(&whole[..4])?, number(&whole[5..7])?, number(&whole[8..10])?);
+    let (year, month, day) = (
+        number(&whole[..4])?,
+        number(&whole[5..7])?,
+        number(&whole[8..10])?,
+    );
     let (hour, minute, second) = (
         number(&whole[11..13])?,
         number(&whole[14..16])?,
@@ -197,10 +203,18 @@ mod tests {
             "2025-03-01T09:00:00.25+01:00",
             "1970-01-01T00:00:00.000000001Z",
         ] {
-            let wanted = DateTime::parse_from_rfc3339(text).unwrap().timestamp_nanos_opt();
+            let wanted = DateTime::parse_from_rfc3339(text)
+                .unwrap()
+                .timestamp_nanos_opt();
             assert_eq!(Stamp::parse(text.as_bytes()).map(|s| s.0), wanted, "{text}");
         }
-        for text in ["", "2023-02-29T00:00:00Z", "2024-13-01T00:00:00Z", "2024-01-01 00:00", "x"] {
+        for text in [
+            "",
+            "2023-02-29T00:00:00Z",
+            "2024-13-01T00:00:00Z",
+            "2024-01-01 00:00",
+            "x",
+        ] {
             assert_eq!(Stamp::parse(text.as_bytes()), None, "{text}");
         }
     }

@@ -37,7 +37,10 @@ pub(super) async fn inspect(
 
 /// Where the engine keeps the output of a container. Its file is named only where this host can open it:
 /// a remote engine's is elsewhere.
-pub(super) async fn log_origin(docker: &Docker, id: &ContainerId) -> Result<LogOrigin, RuntimeError> {
+pub(super) async fn log_origin(
+    docker: &Docker,
+    id: &ContainerId,
+) -> Result<LogOrigin, RuntimeError> {
     let client = docker.client();
     let none = None::<InspectContainerOptions>;
     let answer = client
@@ -48,7 +51,9 @@ pub(super) async fn log_origin(docker: &Docker, id: &ContainerId) -> Result<LogO
     let answer = answer.map_err(|e| client.failure(e, Subject::container("inspect", id)))?;
     let (origin, driver) = status::log_origin(answer);
     let file = match driver.as_str() {
-        "json-file" => origin.file.filter(|(path, _)| std::fs::File::open(path).is_ok()),
+        "json-file" => origin
+            .file
+            .filter(|(path, _)| std::fs::File::open(path).is_ok()),
         _ => None,
     };
     Ok(LogOrigin { file, ..origin })

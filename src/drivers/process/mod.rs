@@ -29,7 +29,8 @@ use crate::domain::id::ContainerId;
 use crate::drivers::signal;
 use crate::ports::runtime::{
     ContainerSpec, ContainerStatus, EngineEvent, EngineInfo, ExecRequest, ExecSession, LogFormat,
-    LogOrigin, LogsRequest, OutputLine, PullObserver, Resources, Runtime, RuntimeError, RuntimeKind, Started,
+    LogOrigin, LogsRequest, OutputLine, PullObserver, Resources, Runtime, RuntimeError,
+    RuntimeKind, Started,
 };
 use async_trait::async_trait;
 use container::Container;

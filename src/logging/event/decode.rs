@@ -60,7 +60,12 @@ pub fn lines(body: &[u8], arrival: Stamp) -> Result<Vec<Incoming>, NotAnEvent> {
     Ok(events)
 }
 
-fn value_of(value: Value, line: usize, arrival: Stamp, events: &mut Vec<Incoming>) -> Result<(), NotAnEvent> {
+fn value_of(
+    value: Value,
+    line: usize,
+    arrival: Stamp,
+    events: &mut Vec<Incoming>,
+) -> Result<(), NotAnEvent> {
     match value {
         Value::Array(items) => items
             .into_iter()
@@ -69,7 +74,12 @@ fn value_of(value: Value, line: usize, arrival: Stamp, events: &mut Vec<Incoming
     }
 }
 
-fn one(value: Value, line: usize, arrival: Stamp, events: &mut Vec<Incoming>) -> Result<(), NotAnEvent> {
+fn one(
+    value: Value,
+    line: usize,
+    arrival: Stamp,
+    events: &mut Vec<Incoming>,
+) -> Result<(), NotAnEvent> {
     let Value::Object(mut object) = value else {
         return Err(NotAnEvent {
             line,

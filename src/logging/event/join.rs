@@ -29,6 +29,8 @@ pub struct Whole<'a> {
     pub at: Stamp,
     /// Where its first piece begins.
     pub place: u64,
+    /// Where its last piece begins.
+    pub last: u64,
     /// Its bytes.
     pub message: &'a [u8],
     /// It was longer than the cap and cut there.
@@ -40,6 +42,7 @@ struct Held {
     open: bool,
     at: Stamp,
     place: u64,
+    last: u64,
     truncated: bool,
     text: Vec<u8>,
 }
@@ -78,6 +81,7 @@ impl Joiner {
                 stream: piece.stream,
                 at: piece.at,
                 place: piece.place,
+                last: piece.place,
                 message: &piece.text[..kept],
                 truncated: kept < piece.text.len(),
             });
@@ -88,6 +92,7 @@ impl Joiner {
             held.truncated = false;
             held.text.clear();
         }
+        held.last = piece.place;
         let room = cap - held.text.len().min(cap);
         let kept = piece.text.len().min(room);
         held.text.extend_from_slice(&piece.text[..kept]);
@@ -126,6 +131,7 @@ impl Held {
             stream,
             at: self.at,
             place: self.place,
+            last: self.last,
             message: &self.text,
             truncated: self.truncated,
         }
@@ -205,7 +211,11 @@ mod tests {
         };
         let mut unended = Vec::new();
         joiner.push(other, |w| unended.push((w.at.0, w.message.to_vec())));
-        assert_eq!(unended, [(3, b"x".to_vec())], "its process died in the middle of it");
+        assert_eq!(
+            unended,
+            [(3, b"x".to_vec())],
+            "its process died in the middle of it"
+        );
         assert_eq!(joiner.oldest(), Some(5));
         let mut rest = Vec::new();
         joiner.flush(|w| rest.push((w.message.to_vec(), w.truncated)));

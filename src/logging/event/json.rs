@@ -131,7 +131,10 @@ mod tests {
         let text: String = (0..128_u8).map(char::from).collect();
         let mut out = Vec::new();
         string(&text, &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), serde_json::to_string(&text).unwrap());
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            serde_json::to_string(&text).unwrap()
+        );
     }
 
     #[test]
@@ -146,7 +149,14 @@ mod tests {
         object(&found, &mut out);
         let wanted = r#"{"a":"18446744073709551615","b":[1,null,{"x":true}]}"#;
         assert_eq!(String::from_utf8(out).unwrap(), wanted);
-        for no in [&b"[1]"[..], b"{", b"{x}", b"", b"plain", b"{\"a\":1} {\"b\":2}"] {
+        for no in [
+            &b"[1]"[..],
+            b"{",
+            b"{x}",
+            b"",
+            b"plain",
+            b"{\"a\":1} {\"b\":2}",
+        ] {
             assert!(fields(no).is_none());
         }
     }

@@ -46,11 +46,20 @@ enum Word<'a> {
 fn in_json(message: &[u8]) -> Option<Level> {
     // A text that names none of them has none: no need to read it all.
     let named = [&b"level"[..], b"severity", b"\"lvl\"", b"\"@l\""];
-    if !named.iter().any(|name| memchr::memmem::find(message, name).is_some()) {
+    if !named
+        .iter()
+        .any(|name| memchr::memmem::find(message, name).is_some())
+    {
         return None;
     }
     let fields: Fields<'_> = serde_json::from_slice(message).ok()?;
-    let words = [fields.level, fields.severity, fields.lvl, fields.ecs, fields.short];
+    let words = [
+        fields.level,
+        fields.severity,
+        fields.lvl,
+        fields.ecs,
+        fields.short,
+    ];
     words.into_iter().flatten().find_map(|word| match word {
         Word::Text(text) => Level::from_word(text.trim().as_bytes()),
         // bunyan's and pino's numbers.
@@ -123,15 +132,28 @@ fn in_text(message: &[u8]) -> Option<Level> {
 fn told(near: &[u8], from: usize, to: usize) -> bool {
     let word = &near[from..to];
     let (before, after) = (&near[..from], near.get(to));
-    if matches!(before.last(), Some(b'/' | b'-' | b'.' | b'@')) || matches!(after, Some(b'/' | b'-' | b'.' | b'(')) {
+    if matches!(before.last(), Some(b'/' | b'-' | b'.' | b'@'))
+        || matches!(after, Some(b'/' | b'-' | b'.' | b'('))
+    {
         return false;
     }
-    let assigned = [&b"level="[..], b"lvl=", b"severity=", b"level=\"", b"lvl=\"", b"severity=\"", b"level: ", b"level:"];
+    let assigned = [
+        &b"level="[..],
+        b"lvl=",
+        b"severity=",
+        b"level=\"",
+        b"lvl=\"",
+        b"severity=\"",
+        b"level: ",
+        b"level:",
+    ];
     let bracketed = before.last() == Some(&b'[') && after == Some(&b']');
     word.iter().all(u8::is_ascii_uppercase)
         || bracketed
         || (before.is_empty() && after == Some(&b':'))
-        || assigned.iter().any(|a| before.len() >= a.len() && before[before.len() - a.len()..].eq_ignore_ascii_case(a))
+        || assigned.iter().any(|a| {
+            before.len() >= a.len() && before[before.len() - a.len()..].eq_ignore_ascii_case(a)
+        })
 }
 
 #[cfg(test)]

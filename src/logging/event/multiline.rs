@@ -61,8 +61,8 @@ pub struct Group {
     pub ordinal: u32,
     /// The instant and the ordinal of its last line.
     pub last: (Stamp, u32),
-    /// Where each further line begins.
-    pub further: Vec<u64>,
+    /// Where the last piece of each of its lines begins.
+    pub ends: Vec<u64>,
     /// Where its first line begins.
     pub place: u64,
     /// Its bytes.
@@ -137,7 +137,12 @@ impl Grouper {
 
     /// Hands over everything, for the end of the output.
     pub fn flush(&mut self, mut done: impl FnMut(Group)) {
-        let mut all: Vec<Group> = self.open.iter_mut().filter_map(|slot| slot.take()).map(|(g, _)| g).collect();
+        let mut all: Vec<Group> = self
+            .open
+            .iter_mut()
+            .filter_map(|slot| slot.take())
+            .map(|(g, _)| g)
+            .collect();
         all.sort_by_key(|group| group.place);
         all.into_iter().for_each(&mut done);
     }
@@ -158,8 +163,7 @@ fn join(group: &mut Group, line: &Group, cap: usize) {
         group.message.extend_from_slice(&line.message[..kept]);
     }
     group.last = line.last;
-    group.further.push(line.place);
-    group.further.extend_from_slice(&line.further);
+    group.ends.extend_from_slice(&line.ends);
     group.truncated |= line.truncated || wanted > room;
 }
 
@@ -183,7 +187,7 @@ mod tests {
             at: Stamp(0),
             ordinal: 0,
             last: (Stamp(0), 0),
-            further: Vec::new(),
+            ends: vec![place],
             place,
             message: text.as_bytes().to_vec(),
             truncated: false,
@@ -209,15 +213,24 @@ mod tests {
             ["a", "Exception\n  at x\n  at y", "b", "Exception", "c"]
         );
         assert_eq!(
-            run(rule(Mode::ContinuePast, r"\\$", r"\\$"), &["x \\", "y \\", "z", "w"]),
+            run(
+                rule(Mode::ContinuePast, r"\\$", r"\\$"),
+                &["x \\", "y \\", "z", "w"]
+            ),
             ["x \\\ny \\\nz", "w"]
         );
         assert_eq!(
-            run(rule(Mode::HaltBefore, "^INFO", "^(INFO|ERROR)"), &["INFO a", "b", "INFO c", "ERROR d", "e"]),
+            run(
+                rule(Mode::HaltBefore, "^INFO", "^(INFO|ERROR)"),
+                &["INFO a", "b", "INFO c", "ERROR d", "e"]
+            ),
             ["INFO a\nb", "INFO c", "ERROR d", "e"]
         );
         assert_eq!(
-            run(rule(Mode::HaltWith, ".", ";$"), &["select", "1;", "select", "2", ";"]),
+            run(
+                rule(Mode::HaltWith, ".", ";$"),
+                &["select", "1;", "select", "2", ";"]
+            ),
             ["select\n1;", "select\n2\n;"]
         );
     }

@@ -124,13 +124,19 @@ pub fn crash(report: &CrashReport, host: &str, seq: u64) -> LogEvent {
     let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
     put("kind", "crash_report".into());
     put("level", "error".into());
-    put("message", format!("{id} crashed: {}; {}", report.cause, report.action).into());
+    put(
+        "message",
+        format!("{id} crashed: {}; {}", report.cause, report.action).into(),
+    );
     put("crash", report.id.to_string().into());
     put("path", report.path.clone().into());
     put("revision", report.version.into());
     let mut fields = Map::new();
     fields.insert("uptime_ms".to_owned(), report.uptime_ms.into());
-    fields.insert("crashes_in_window".to_owned(), report.crashes_in_window.into());
+    fields.insert(
+        "crashes_in_window".to_owned(),
+        report.crashes_in_window.into(),
+    );
     fields.insert("last_lines".to_owned(), report.last_lines.clone().into());
     fields.insert("probes".to_owned(), report.probes.clone().into());
     put("fields", fields.into());
@@ -169,7 +175,10 @@ pub fn gap(of: &LogSource, gap: &Gap, count: Count) -> LogEvent {
     let mut object = Map::new();
     object.insert("kind".to_owned(), "log_gap".into());
     object.insert("level".to_owned(), "warn".into());
-    let text = format!("{how_many} of the log are missing: {}", gap.reason.replace('_', " "));
+    let text = format!(
+        "{how_many} of the log are missing: {}",
+        gap.reason.replace('_', " ")
+    );
     object.insert("message".to_owned(), text.into());
     object.insert("fields".to_owned(), fields.into());
     event(source, count, object)

@@ -83,7 +83,14 @@ fn has_vectors_keys(map: &Map<String, Value>) {
 
 #[test]
 fn row_v1_every_line_is_one_object_with_vectors_keys() {
-    for message in [&b"plain"[..], b"", b"{\"a\":1}", b"\xff\xfe", b"a\nb", b"\"quoted\" \\ \x1b[31m"] {
+    for message in [
+        &b"plain"[..],
+        b"",
+        b"{\"a\":1}",
+        b"\xff\xfe",
+        b"a\nb",
+        b"\"quoted\" \\ \x1b[31m",
+    ] {
         let text = encode(&event(source(), AT, message));
         assert!(!text.contains(&b'\n'), "one line");
         has_vectors_keys(&parse(&text));
@@ -116,19 +123,44 @@ fn row_v3_what_we_add_are_new_keys_in_snake_case() {
         *truncated = true;
     }
     let ours = [
-        "app", "event_id", "fields", "instance", "level", "message_base64", "node", "proc", "proc_type",
-        "revision", "seq", "truncated",
+        "app",
+        "event_id",
+        "fields",
+        "instance",
+        "level",
+        "message_base64",
+        "node",
+        "proc",
+        "proc_type",
+        "revision",
+        "seq",
+        "truncated",
     ];
     for event in [cut, whole] {
         let map = parse(&encode(&event));
         has_vectors_keys(&map);
         let vectors = [
-            "container_created_at", "container_id", "container_name", "host", "image", "label", "message",
-            "source_type", "stream", "timestamp",
+            "container_created_at",
+            "container_id",
+            "container_name",
+            "host",
+            "image",
+            "label",
+            "message",
+            "source_type",
+            "stream",
+            "timestamp",
         ];
         for key in map.keys() {
-            assert!(ours.contains(&key.as_str()) || vectors.contains(&key.as_str()), "{key}");
-            assert!(key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{key}");
+            assert!(
+                ours.contains(&key.as_str()) || vectors.contains(&key.as_str()),
+                "{key}"
+            );
+            assert!(
+                key.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+                "{key}"
+            );
         }
         assert_eq!(map["app"], "shop");
         assert_eq!(map["proc"], "front");
@@ -138,9 +170,16 @@ fn row_v3_what_we_add_are_new_keys_in_snake_case() {
         assert_eq!(map["seq"], 9);
         assert_eq!(map["level"], "warn");
     }
-    let map = parse(&encode(&event(source(), AT, b"{\"Status\":200,\"message\":\"inner\"}")));
+    let map = parse(&encode(&event(
+        source(),
+        AT,
+        b"{\"Status\":200,\"message\":\"inner\"}",
+    )));
     assert_eq!(map["fields"]["Status"], 200);
-    assert_eq!(map["message"], "{\"Status\":200,\"message\":\"inner\"}", "the line itself stays");
+    assert_eq!(
+        map["message"], "{\"Status\":200,\"message\":\"inner\"}",
+        "the line itself stays"
+    );
 }
 
 #[test]
@@ -183,7 +222,9 @@ fn row_v5_odd_bytes_survive_encode_decode_encode() {
         if std::str::from_utf8(message).is_err() {
             use base64::Engine;
             let kept = map["message_base64"].as_str().unwrap();
-            let bytes = base64::engine::general_purpose::STANDARD.decode(kept).unwrap();
+            let bytes = base64::engine::general_purpose::STANDARD
+                .decode(kept)
+                .unwrap();
             assert_eq!(bytes, message, "bytes that are no UTF-8 survive");
         }
     }
@@ -201,15 +242,25 @@ proptest! {
 fn row_v6_inputs_are_objects_wrapped_objects_and_arrays() {
     let arrival = Stamp(AT);
     let read = |body: &str| decode::lines(body.as_bytes(), arrival).unwrap();
-    let one = read("{\"message\":\"a\",\"timestamp\":\"2025-03-01T08:00:00Z\",\"odd\":{\"x\":[1]}}\n");
+    let one =
+        read("{\"message\":\"a\",\"timestamp\":\"2025-03-01T08:00:00Z\",\"odd\":{\"x\":[1]}}\n");
     assert_eq!(one[0].at, Stamp(1_740_816_000_000_000_000));
     assert_eq!(one[0].object["odd"]["x"][0], 1, "unknown keys are kept");
     let wrapped = read("{\"log\":{\"message\":\"b\"}}");
     assert_eq!(wrapped[0].object["message"], "b");
-    assert_eq!(wrapped[0].at, arrival, "a missing timestamp becomes arrival");
-    assert_eq!(wrapped[0].object["timestamp"], "2025-03-01T08:00:00.123456789Z");
+    assert_eq!(
+        wrapped[0].at, arrival,
+        "a missing timestamp becomes arrival"
+    );
+    assert_eq!(
+        wrapped[0].object["timestamp"],
+        "2025-03-01T08:00:00.123456789Z"
+    );
     let many = read("[{\"message\":\"c\"},{\"log\":{\"message\":\"d\"}}]\n{\"message\":\"e\"}\n");
-    let messages: Vec<_> = many.iter().map(|e| e.object["message"].as_str().unwrap()).collect();
+    let messages: Vec<_> = many
+        .iter()
+        .map(|e| e.object["message"].as_str().unwrap())
+        .collect();
     assert_eq!(messages, ["c", "d", "e"]);
     let kept = read("{\"log\":\"a key of one's own\",\"message\":\"f\"}");
     assert_eq!(kept[0].object["log"], "a key of one's own");

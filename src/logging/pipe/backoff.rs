@@ -20,7 +20,9 @@ mod tests {
     #[test]
     fn pauses_grow_by_fibonacci_up_to_the_limit() {
         let (first, most) = (Duration::from_secs(1), Duration::from_secs(30));
-        let pauses: Vec<u64> = (1..=9).map(|n| delay(n, first, most, 1.0).as_secs()).collect();
+        let pauses: Vec<u64> = (1..=9)
+            .map(|n| delay(n, first, most, 1.0).as_secs())
+            .collect();
         assert_eq!(pauses, [1, 2, 3, 5, 8, 13, 21, 30, 30]);
         assert_eq!(delay(u32::MAX, first, most, 1.0), most);
         assert_eq!(delay(4, first, most, 0.5), Duration::from_millis(2500));

@@ -54,6 +54,9 @@ impl SinkCell {
             view.lag_bytes = spool.end.saturating_sub(progress.position);
             (view.sent, view.filtered) = (progress.sent, progress.filtered);
             view.discarded = progress.discarded;
+        } else {
+            // Not known yet: everything may be waiting for it.
+            (view.lag_events, view.lag_bytes) = (spool.events, spool.size);
         }
         view
     }

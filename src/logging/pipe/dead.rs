@@ -40,7 +40,11 @@ impl DeadLetters {
     ///
     /// # Errors
     /// What the system said; none of them is to be taken as kept then.
-    pub fn keep<'a>(&mut self, at: Stamp, letters: impl Iterator<Item = (&'a LogEvent, &'a str)>) -> io::Result<()> {
+    pub fn keep<'a>(
+        &mut self,
+        at: Stamp,
+        letters: impl Iterator<Item = (&'a LogEvent, &'a str)>,
+    ) -> io::Result<()> {
         let mut out = Vec::new();
         for (event, reason) in letters {
             out.extend_from_slice(b"{\"at\":\"");
@@ -57,12 +61,19 @@ impl DeadLetters {
             return Ok(());
         }
         if let Some(folder) = self.path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)?;
         }
         if fs::metadata(&self.path).is_ok_and(|m| m.len() >= MOST) {
             fs::rename(&self.path, self.path.with_extension("ndjson.1"))?;
         }
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&self.path)?;
         file.write_all(&out)?;
         file.sync_data()
     }

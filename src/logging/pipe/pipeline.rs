@@ -96,11 +96,19 @@ pub struct Pipeline {
     sinks: RwLock<Vec<Arc<SinkEntry>>>,
     readers: Mutex<HashMap<String, Arc<ReaderHandle>>>,
     own: AtomicU64,
+    /// The number of the last of lain's events that is in the spool; 0 for none.
+    event: AtomicU64,
 }
 
 impl Pipeline {
     /// Over an opened spool.
-    pub fn new(spool: Spool, host: Host, clock: Arc<dyn Clock>, sinks: Vec<SinkSpec>, multiline: Vec<Multiline>) -> Self {
+    pub fn new(
+        spool: Spool,
+        host: Host,
+        clock: Arc<dyn Clock>,
+        sinks: Vec<SinkSpec>,
+        multiline: Vec<Multiline>,
+    ) -> Self {
         // Above what the process before reached, as the event hub's numbers are.
         let own = u64::try_from(clock.now_utc().timestamp_micros()).unwrap_or(1);
         Self {
@@ -111,12 +119,16 @@ impl Pipeline {
             sinks: RwLock::new(sinks.into_iter().map(entry).collect()),
             readers: Mutex::default(),
             own: AtomicU64::new(own),
+            event: AtomicU64::new(0),
         }
     }
 
     /// The sinks.
     pub fn sinks(&self) -> Vec<Arc<SinkEntry>> {
-        self.sinks.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.sinks
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The sink of this name.
@@ -127,7 +139,11 @@ impl Pipeline {
     /// What is shown of the sinks, by name.
     pub fn views(&self) -> Vec<SinkView> {
         let figures = self.spool.figures();
-        let mut views: Vec<_> = self.sinks().iter().map(|sink| sink.cell.view(&figures)).collect();
+        let mut views: Vec<_> = self
+            .sinks()
+            .iter()
+            .map(|sink| sink.cell.view(&figures))
+            .collect();
         views.sort_by(|a, b| a.name.cmp(&b.name));
         views
     }
@@ -155,6 +171,19 @@ impl Pipeline {
         self.own.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// The number of the last event of the hub that is in the spool.
+    pub fn last_event(&self) -> Option<u64> {
+        match self.event.load(Ordering::Acquire) {
+            0 => None,
+            seq => Some(seq),
+        }
+    }
+
+    /// Notes an event of the hub as being in the spool.
+    pub fn note_event(&self, seq: u64) {
+        self.event.store(seq, Ordering::Release);
+    }
+
     /// Puts one of lain's own events into the spool. Where that fails it is said, in lain's own log.
     pub fn emit(&self, event: &LogEvent) {
         let mut batch = Batch::new();
@@ -171,7 +200,9 @@ impl Pipeline {
     pub fn trim(&self) -> Result<(), SpoolError> {
         let needs: Option<Vec<u64>> = self.sinks().iter().map(|sink| sink.cell.needs()).collect();
         match needs {
-            Some(needs) => self.spool.trim(needs.into_iter().min().unwrap_or(self.spool.end())),
+            Some(needs) => self
+                .spool
+                .trim(needs.into_iter().min().unwrap_or(self.spool.end())),
             None => Ok(()),
         }
     }
@@ -187,7 +218,10 @@ impl Pipeline {
     /// Takes the reader of a container out, unless another one has taken its place.
     pub fn leave(&self, container: &str, handle: &Arc<ReaderHandle>) {
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        if readers.get(container).is_some_and(|present| Arc::ptr_eq(present, handle)) {
+        if readers
+            .get(container)
+            .is_some_and(|present| Arc::ptr_eq(present, handle))
+        {
             readers.remove(container);
         }
     }
@@ -221,7 +255,12 @@ impl Pipeline {
 
     /// Forgets all containers but those.
     pub fn retain(&self, containers: &[String]) {
-        let mut gone: Vec<String> = self.spool.places().iter().map(|key| container_of(key).to_owned()).collect();
+        let mut gone: Vec<String> = self
+            .spool
+            .places()
+            .iter()
+            .map(|key| container_of(key).to_owned())
+            .collect();
         gone.dedup();
         for container in gone {
             if !containers.contains(&container) {
@@ -252,7 +291,11 @@ impl SinkEntry {
     /// # Errors
     /// A sentence: what the configuration cannot mean, or what the disk said.
     pub async fn run(&self, pipeline: &Pipeline) -> Result<(), String> {
-        let sink = self.spec.factory.make().map_err(|e: SinkError| e.to_string())?;
+        let sink = self
+            .spec
+            .factory
+            .make()
+            .map_err(|e: SinkError| e.to_string())?;
         let parts = Parts {
             spool: pipeline.spool.clone(),
             sink,
@@ -289,7 +332,10 @@ impl SinkEntry {
         match tokio::time::timeout(most, receiver).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err("the sink's actor restarted meanwhile; try again".to_owned()),
-            Err(_) => Err(format!("the sink did not answer within {}s: it waits for its receiver", most.as_secs())),
+            Err(_) => Err(format!(
+                "the sink did not answer within {}s: it waits for its receiver",
+                most.as_secs()
+            )),
         }
     }
 

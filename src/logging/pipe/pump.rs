@@ -161,7 +161,10 @@ impl Pump {
     ///
     /// # Errors
     /// [`SpoolError::Io`]: whoever started it starts it again, from the cursor.
-    pub async fn run(mut self, commands: &mut mpsc::UnboundedReceiver<Command>) -> Result<(), SpoolError> {
+    pub async fn run(
+        mut self,
+        commands: &mut mpsc::UnboundedReceiver<Command>,
+    ) -> Result<(), SpoolError> {
         loop {
             while let Ok(command) = commands.try_recv() {
                 if let Next::Stop = self.obey(command).await? {
@@ -231,12 +234,21 @@ impl Pump {
             self.done(&read, (0, 0, 0))?;
             self.parts.cell.change(|view| view.lag_ms = 0);
             self.state("idle");
-            let due = self.unsettled.front().map(|(at, _)| at.saturating_sub(self.now()));
+            let due = self
+                .unsettled
+                .front()
+                .map(|(at, _)| at.saturating_sub(self.now()));
             return Ok(due.unwrap_or(LOOK).max(Duration::from_millis(1)));
         }
-        self.state(if self.attempt == 0 { "running" } else { "retrying" });
+        self.state(if self.attempt == 0 {
+            "running"
+        } else {
+            "retrying"
+        });
         let age = self.stamp().millis() - read.events[0].at.millis();
-        self.parts.cell.change(|view| view.lag_ms = u64::try_from(age).unwrap_or(0));
+        self.parts
+            .cell
+            .change(|view| view.lag_ms = u64::try_from(age).unwrap_or(0));
         self.deliver(read).await
     }
 
@@ -247,7 +259,9 @@ impl Pump {
             events.retain(|event| self.parts.filter.takes(event));
         }
         if !self.parts.redaction.is_empty() {
-            events.iter_mut().for_each(|event| self.parts.redaction.apply(event));
+            events
+                .iter_mut()
+                .for_each(|event| self.parts.redaction.apply(event));
         }
         let filtered = (all - events.len()) as u64;
         let (mut sent, mut dead) = (0, 0);
@@ -255,7 +269,10 @@ impl Pump {
             let limit = self.parts.settings.timeout;
             let answer = tokio::time::timeout(limit, self.parts.sink.send(&events)).await;
             let answer = answer.unwrap_or_else(|_| {
-                Err(SinkError::retry(format!("no answer within {}s", limit.as_secs())))
+                Err(SinkError::retry(format!(
+                    "no answer within {}s",
+                    limit.as_secs()
+                )))
             });
             let delivery = match answer {
                 Ok(delivery) => delivery,
@@ -264,8 +281,12 @@ impl Pump {
             let asked = events.len() as u64;
             let (again, gone) = self.sort(&delivery, events)?;
             let done = asked - again.len() as u64 - gone;
-            self.parts.cell.sent(self.stamp(), self.now(), done, delivery.bytes);
-            self.parts.cell.change(|view| view.duplicates += delivery.known);
+            self.parts
+                .cell
+                .sent(self.stamp(), self.now(), done, delivery.bytes);
+            self.parts
+                .cell
+                .change(|view| view.duplicates += delivery.known);
             dead += gone;
             sent += done;
             if again.is_empty() {
@@ -273,7 +294,11 @@ impl Pump {
             }
             // Those alone, after a pause.
             self.attempt += 1;
-            let reason = delivery.retry.first().map(|(_, r)| r.as_str()).unwrap_or_default();
+            let reason = delivery
+                .retry
+                .first()
+                .map(|(_, r)| r.as_str())
+                .unwrap_or_default();
             self.parts.cell.failed(self.stamp(), reason);
             self.state("retrying");
             tokio::time::sleep(self.backoff()).await;
@@ -287,26 +312,39 @@ impl Pump {
     }
 
     /// The events to send again; dead letters are kept.
-    fn sort(&mut self, delivery: &Delivery, events: Vec<LogEvent>) -> Result<(Vec<LogEvent>, u64), SpoolError> {
+    fn sort(
+        &mut self,
+        delivery: &Delivery,
+        events: Vec<LogEvent>,
+    ) -> Result<(Vec<LogEvent>, u64), SpoolError> {
         let dead = delivery.dead.iter();
         let letters = dead.filter_map(|(at, reason)| Some((events.get(*at)?, reason.as_str())));
         self.bury(letters)?;
-        let again = delivery.retry.iter().filter_map(|(at, _)| events.get(*at).cloned()).collect();
+        let again = delivery
+            .retry
+            .iter()
+            .filter_map(|(at, _)| events.get(*at).cloned())
+            .collect();
         Ok((again, delivery.dead.len() as u64))
     }
 
-    fn bury<'a>(&mut self, letters: impl Iterator<Item = (&'a LogEvent, &'a str)>) -> Result<(), SpoolError> {
+    fn bury<'a>(
+        &mut self,
+        letters: impl Iterator<Item = (&'a LogEvent, &'a str)>,
+    ) -> Result<(), SpoolError> {
         let letters: Vec<_> = letters.collect();
         if letters.is_empty() {
             return Ok(());
         }
         let (count, reason) = (letters.len() as u64, letters[0].1.to_owned());
         let at = self.parts.clock.now_utc().into();
-        self.dead.keep(at, letters.into_iter()).map_err(|error| SpoolError::Io {
-            action: "keep dead letters in",
-            path: self.dead.path().to_owned(),
-            error,
-        })?;
+        self.dead
+            .keep(at, letters.into_iter())
+            .map_err(|error| SpoolError::Io {
+                action: "keep dead letters in",
+                path: self.dead.path().to_owned(),
+                error,
+            })?;
         self.parts.cell.change(|view| {
             view.dead_letters += count;
             view.last_error = Some(reason);
@@ -317,7 +355,12 @@ impl Pump {
 
     fn backoff(&self) -> Duration {
         let settings = &self.parts.settings;
-        backoff::delay(self.attempt, settings.retry_first, settings.retry_most, rand::random())
+        backoff::delay(
+            self.attempt,
+            settings.retry_first,
+            settings.retry_most,
+            rand::random(),
+        )
     }
 
     /// A batch was not answered. Everything that is not settled is read again.
@@ -351,7 +394,9 @@ impl Pump {
             }
             SinkError::Retry { after, .. } => {
                 self.state("retrying");
-                after.unwrap_or_else(|| self.backoff()).min(self.parts.settings.retry_most)
+                after
+                    .unwrap_or_else(|| self.backoff())
+                    .min(self.parts.settings.retry_most)
             }
             SinkError::Split { .. } => Duration::ZERO,
         };
@@ -367,8 +412,15 @@ impl Pump {
     }
 
     /// What was read is done with.
-    fn done(&mut self, read: &Read, (sent, filtered, dead): (u64, u64, u64)) -> Result<(), SpoolError> {
-        let before = self.unsettled.back().map_or(self.cursor.progress(), |(_, p)| *p);
+    fn done(
+        &mut self,
+        read: &Read,
+        (sent, filtered, dead): (u64, u64, u64),
+    ) -> Result<(), SpoolError> {
+        let before = self
+            .unsettled
+            .back()
+            .map_or(self.cursor.progress(), |(_, p)| *p);
         if before.position == read.position {
             return Ok(());
         }
@@ -400,7 +452,10 @@ impl Pump {
             return Ok(());
         }
         if !self.parts.sink.still_there() {
-            self.parts.cell.failed(self.stamp(), "the connection ended; what may be lost is sent again");
+            self.parts.cell.failed(
+                self.stamp(),
+                "the connection ended; what may be lost is sent again",
+            );
             self.again();
             return Ok(());
         }

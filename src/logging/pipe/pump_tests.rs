@@ -51,7 +51,13 @@ fn pipeline(dir: &Path, memory: &Memory, filter: Filter, redaction: Redaction) -
         from: From::Oldest,
     };
     let clock = Arc::new(SystemClock::new());
-    Arc::new(Pipeline::new(spool.unwrap().0, Host::default(), clock, vec![spec], Vec::new()))
+    Arc::new(Pipeline::new(
+        spool.unwrap().0,
+        Host::default(),
+        clock,
+        vec![spec],
+        Vec::new(),
+    ))
 }
 
 impl Rig {
@@ -117,7 +123,11 @@ impl Rig {
     fn even(&self) {
         let view = self.view();
         let received = self.pipeline.figures().events;
-        assert_eq!(view.sent + view.filtered + view.discarded + view.lag_events, received, "{view:?}");
+        assert_eq!(
+            view.sent + view.filtered + view.discarded + view.lag_events,
+            received,
+            "{view:?}"
+        );
     }
 }
 
@@ -129,7 +139,14 @@ fn away() -> Result<Delivery, SinkError> {
 async fn events_arrive_in_order_while_the_receiver_comes_and_goes() {
     let mut rig = Rig::new(Filter::default());
     rig.add(25);
-    rig.memory.answer([away(), Ok(Delivery::default()), away(), away(), away(), away()]);
+    rig.memory.answer([
+        away(),
+        Ok(Delivery::default()),
+        away(),
+        away(),
+        away(),
+        away(),
+    ]);
     let _task = rig.drive();
     let open = rig.until(|v| v.breaker == "open").await;
     assert_eq!(open.state, "retrying");
@@ -137,7 +154,10 @@ async fn events_arrive_in_order_while_the_receiver_comes_and_goes() {
     rig.add(5);
     let view = rig.until(|v| v.lag_events == 0).await;
     assert_eq!(rig.got(), (1..=30).collect::<Vec<_>>());
-    assert_eq!((view.sent, view.retries, view.breaker.as_str()), (30, 5, "closed"));
+    assert_eq!(
+        (view.sent, view.retries, view.breaker.as_str()),
+        (30, 5, "closed")
+    );
     rig.even();
 }
 
@@ -153,11 +173,22 @@ async fn parts_of_a_batch_are_repeated_alone_and_dead_letters_are_kept() {
     })]);
     let _task = rig.drive();
     let view = rig.until(|v| v.lag_events == 0).await;
-    assert_eq!((view.sent, view.discarded, view.dead_letters, view.duplicates), (9, 1, 1, 1));
+    assert_eq!(
+        (
+            view.sent,
+            view.discarded,
+            view.dead_letters,
+            view.duplicates
+        ),
+        (9, 1, 1, 1)
+    );
     assert_eq!(rig.got(), [1, 2, 5, 7, 8, 9, 10, 3, 6]);
     let letters = std::fs::read_to_string(view.dead_letter_file.unwrap()).unwrap();
     let letter: serde_json::Value = serde_json::from_str(letters.trim()).unwrap();
-    assert_eq!((&letter["event"]["n"], &letter["reason"]), (&4.into(), &"no such field".into()));
+    assert_eq!(
+        (&letter["event"]["n"], &letter["reason"]),
+        (&4.into(), &"no such field".into())
+    );
     rig.even();
 }
 

@@ -46,7 +46,9 @@ impl Redaction {
         let mut values: Vec<&String> = values.iter().filter(|v| v.len() >= 4).collect();
         // The longer one first, where one holds another.
         values.sort_by_key(|v| std::cmp::Reverse(v.len()));
-        let exact = values.into_iter().filter_map(|v| Regex::new(&regex::escape(v)).ok());
+        let exact = values
+            .into_iter()
+            .filter_map(|v| Regex::new(&regex::escape(v)).ok());
         patterns.extend(exact);
         Self { patterns }
     }
@@ -58,7 +60,9 @@ impl Redaction {
     fn blot(&self, text: &[u8]) -> Vec<u8> {
         let mut text = text.to_vec();
         for pattern in &self.patterns {
-            if let std::borrow::Cow::Owned(blotted) = pattern.replace_all(&text, NoExpand(BLOT.as_bytes())) {
+            if let std::borrow::Cow::Owned(blotted) =
+                pattern.replace_all(&text, NoExpand(BLOT.as_bytes()))
+            {
                 text = blotted;
             }
         }
@@ -92,8 +96,12 @@ impl Redaction {
                 *text = String::from_utf8_lossy(&self.blot(text.as_bytes())).into_owned();
                 true
             }
-            Value::Array(items) => items.iter_mut().fold(false, |any, item| self.walk(item) | any),
-            Value::Object(map) => map.values_mut().fold(false, |any, item| self.walk(item) | any),
+            Value::Array(items) => items
+                .iter_mut()
+                .fold(false, |any, item| self.walk(item) | any),
+            Value::Object(map) => map
+                .values_mut()
+                .fold(false, |any, item| self.walk(item) | any),
             _ => false,
         }
     }
@@ -161,7 +169,9 @@ fn chance(event: &LogEvent) -> f64 {
     hash.update(event.at.0.to_le_bytes());
     hash.update(event.ordinal.to_le_bytes());
     let digest = hash.finalize();
-    let bits = digest[..8].iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+    let bits = digest[..8]
+        .iter()
+        .fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 
@@ -217,18 +227,60 @@ mod tests {
         let takes = |filter: Filter| filter.takes(&shop);
         let none = Filter::default();
         assert!(none.takes_all() && takes(none.clone()));
-        assert!(takes(Filter { apps: vec!["sh*p".to_owned()], ..none.clone() }));
-        assert!(!takes(Filter { apps: vec!["other".to_owned()], ..none.clone() }));
-        assert!(!takes(Filter { exclude_apps: vec!["s*".to_owned()], ..none.clone() }));
-        assert!(!takes(Filter { procs: vec!["worker".to_owned()], ..none.clone() }));
-        assert!(!takes(Filter { source_types: vec!["lain".to_owned()], ..none.clone() }));
-        assert!(!takes(Filter { min_level: Some(Level::Warn), ..none.clone() }));
-        assert!(takes(Filter { min_level: Some(Level::Info), ..none.clone() }));
-        assert!(!takes(Filter { matching: vec![regex("POST")], ..none.clone() }));
-        assert!(!takes(Filter { excluding: vec![regex("/health")], ..none.clone() }));
-        assert!(!takes(Filter { sample: Some(0.0), ..none.clone() }));
-        assert!(Filter { min_level: Some(Level::Warn), ..none.clone() }.takes(&event("a", 0, None, "x")));
-        assert!(Filter { sample: Some(0.0), ..none }.takes(&event("a", 0, Some(Level::Error), "x")));
+        assert!(takes(Filter {
+            apps: vec!["sh*p".to_owned()],
+            ..none.clone()
+        }));
+        assert!(!takes(Filter {
+            apps: vec!["other".to_owned()],
+            ..none.clone()
+        }));
+        assert!(!takes(Filter {
+            exclude_apps: vec!["s*".to_owned()],
+            ..none.clone()
+        }));
+        assert!(!takes(Filter {
+            procs: vec!["worker".to_owned()],
+            ..none.clone()
+        }));
+        assert!(!takes(Filter {
+            source_types: vec!["lain".to_owned()],
+            ..none.clone()
+        }));
+        assert!(!takes(Filter {
+            min_level: Some(Level::Warn),
+            ..none.clone()
+        }));
+        assert!(takes(Filter {
+            min_level: Some(Level::Info),
+            ..none.clone()
+        }));
+        assert!(!takes(Filter {
+            matching: vec![regex("POST")],
+            ..none.clone()
+        }));
+        assert!(!takes(Filter {
+            excluding: vec![regex("/health")],
+            ..none.clone()
+        }));
+        assert!(!takes(Filter {
+            sample: Some(0.0),
+            ..none.clone()
+        }));
+        assert!(
+            Filter {
+                min_level: Some(Level::Warn),
+                ..none.clone()
+            }
+            .takes(&event("a", 0, None, "x"))
+        );
+        assert!(
+            Filter {
+                sample: Some(0.0),
+                ..none
+            }
+            .takes(&event("a", 0, Some(Level::Error), "x"))
+        );
     }
 
     #[test]
@@ -237,7 +289,11 @@ mod tests {
             sample: Some(0.3),
             ..Filter::default()
         };
-        let kept = |_: u8| (0..2000).filter(|at| filter.takes(&event("a", *at, None, "x"))).collect::<Vec<_>>();
+        let kept = |_: u8| {
+            (0..2000)
+                .filter(|at| filter.takes(&event("a", *at, None, "x")))
+                .collect::<Vec<_>>()
+        };
         let first = kept(0);
         assert!((500..700).contains(&first.len()), "{}", first.len());
         assert_eq!(first, kept(1));
@@ -247,7 +303,11 @@ mod tests {
     fn patterns_and_secrets_are_blotted_out_everywhere() {
         let redaction = Redaction::new(
             vec![Regex::new(r"\b\d{16}\b").unwrap()],
-            &["hunter2".to_owned(), "hunter2-long".to_owned(), "a".to_owned()],
+            &[
+                "hunter2".to_owned(),
+                "hunter2-long".to_owned(),
+                "a".to_owned(),
+            ],
         );
         let mut line = event("a", 0, None, "card 1234567890123456 pw hunter2-long a $1");
         redaction.apply(&mut line);

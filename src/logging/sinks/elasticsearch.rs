@@ -104,17 +104,22 @@ impl Options {
             .enable_meta_header(false)
             .timeout(TIMEOUT);
         if let Some(path) = &self.ca_file {
-            let read = std::fs::read(path).map_err(|e| refused(format!("ca_file {}: {e}", path.display())))?;
+            let read = std::fs::read(path)
+                .map_err(|e| refused(format!("ca_file {}: {e}", path.display())))?;
             let certificate = Certificate::from_pem(&read);
-            let certificate = certificate.map_err(|e| refused(format!("ca_file {}: {e}", path.display())))?;
+            let certificate =
+                certificate.map_err(|e| refused(format!("ca_file {}: {e}", path.display())))?;
             builder = builder.cert_validation(CertificateValidation::Full(certificate));
         }
         builder = match &self.login {
             None => builder,
-            Some(Login::Basic(user, password)) => {
-                builder.auth(Credentials::Basic(user.clone(), password.expose().to_owned()))
+            Some(Login::Basic(user, password)) => builder.auth(Credentials::Basic(
+                user.clone(),
+                password.expose().to_owned(),
+            )),
+            Some(Login::ApiKey(key)) => {
+                builder.auth(Credentials::EncodedApiKey(key.expose().to_owned()))
             }
-            Some(Login::ApiKey(key)) => builder.auth(Credentials::EncodedApiKey(key.expose().to_owned())),
         };
         builder.build().map_err(|e| refused(e.to_string()))
     }
@@ -128,14 +133,22 @@ pub fn index_of(target: &Target, source: &LogSource, at: Stamp, out: &mut Vec<u8
             out.extend_from_slice(format!("{prefix}-{year:04}.{month:02}.{day:02}").as_bytes());
         }
         Target::DataStream { dataset, namespace } => {
-            let app = if source.app.is_empty() { "lain" } else { &source.app };
+            let app = if source.app.is_empty() {
+                "lain"
+            } else {
+                &source.app
+            };
             // Lower case, no dash, at most 100 characters.
             let legal = |c: char| match c {
                 c if c.is_ascii_alphanumeric() => c.to_ascii_lowercase(),
                 '.' => '.',
                 _ => '_',
             };
-            let set: String = format!("{dataset}.{app}").chars().map(legal).take(100).collect();
+            let set: String = format!("{dataset}.{app}")
+                .chars()
+                .map(legal)
+                .take(100)
+                .collect();
             out.extend_from_slice(format!("logs-{set}-{namespace}").as_bytes());
         }
     }
@@ -173,21 +186,33 @@ struct Outcome {
 /// # Errors
 /// [`SinkError`] for what concerns the whole sink: an index that is closed to writes, or cannot be made.
 pub fn sort(answer: &[u8], events: usize) -> Result<Delivery, SinkError> {
-    let parsed: Answer = serde_json::from_slice(answer)
-        .map_err(|e| SinkError::retry(format!("Elasticsearch: not the answer of a bulk request: {e}")))?;
+    let parsed: Answer = serde_json::from_slice(answer).map_err(|e| {
+        SinkError::retry(format!(
+            "Elasticsearch: not the answer of a bulk request: {e}"
+        ))
+    })?;
     let mut delivery = Delivery::default();
     if !parsed.errors {
         return Ok(delivery);
     }
     if parsed.items.len() != events {
-        let reason = format!("Elasticsearch: {} items of {events} were answered", parsed.items.len());
+        let reason = format!(
+            "Elasticsearch: {} items of {events} were answered",
+            parsed.items.len()
+        );
         return Err(SinkError::retry(reason));
     }
     for (place, Item { create }) in parsed.items.into_iter().enumerate() {
         let said = || {
             let error = create.error.as_ref();
             let field = |key: &str| error.and_then(|e| e[key].as_str()).unwrap_or_default();
-            format!("Elasticsearch: {} {}: {}: {}", create.index, create.status, field("type"), field("reason"))
+            format!(
+                "Elasticsearch: {} {}: {}: {}",
+                create.index,
+                create.status,
+                field("type"),
+                field("reason")
+            )
         };
         match create.status {
             200..=299 => {}
@@ -231,13 +256,25 @@ impl Elasticsearch {
     }
 
     fn away(&self, error: impl std::fmt::Display) -> SinkError {
-        SinkError::retry(format!("Elasticsearch {}: {error}", self.options.urls.join(",")))
+        SinkError::retry(format!(
+            "Elasticsearch {}: {error}",
+            self.options.urls.join(",")
+        ))
     }
 
-    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Response, SinkError> {
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Response, SinkError> {
         let body = body.map(JsonBody::new);
         let none = None::<&()>;
-        let sent = self.client.transport().send(method, path, HeaderMap::new(), none, body, None).await;
+        let sent = self
+            .client
+            .transport()
+            .send(method, path, HeaderMap::new(), none, body, None)
+            .await;
         sent.map_err(|e| self.away(e))
     }
 
@@ -246,7 +283,10 @@ impl Elasticsearch {
         let status = response.status_code();
         let text = response.text().await.unwrap_or_default();
         let text: String = text.chars().take(300).collect();
-        let reason = format!("Elasticsearch {}: {status}: {text}", self.options.urls.join(","));
+        let reason = format!(
+            "Elasticsearch {}: {status}: {text}",
+            self.options.urls.join(",")
+        );
         match status {
             StatusCode::PAYLOAD_TOO_LARGE => SinkError::Split { reason },
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => SinkError::Refused {
@@ -286,32 +326,50 @@ impl Elasticsearch {
         }
         let said = last.map(|e| e.to_string()).unwrap_or_default();
         Err(SinkError::Refused {
-            reason: format!("{said}; the index template is not taken: set manage_template = false to use your own"),
+            reason: format!(
+                "{said}; the index template is not taken: set manage_template = false to use your own"
+            ),
         })
     }
 
     /// Deletes daily indices whose days are over. A failure is said and tried again: events are not held up.
     async fn retain(&mut self, now: Stamp) {
-        let (Some(days), Target::Daily { prefix }) = (self.options.keep_days, &self.options.target) else {
+        let (Some(days), Target::Daily { prefix }) = (self.options.keep_days, &self.options.target)
+        else {
             return;
         };
-        if self.retained.is_some_and(|at| at.elapsed() < RETENTION_EVERY) {
+        if self
+            .retained
+            .is_some_and(|at| at.elapsed() < RETENTION_EVERY)
+        {
             return;
         }
         let prefix = prefix.clone();
         self.retained = Some(Instant::now());
-        let oldest = chrono::DateTime::<chrono::Utc>::from(now).date_naive() - chrono::Days::new(u64::from(days));
-        let listed = self.call(Method::Get, &format!("/_cat/indices/{prefix}-*?h=index&format=json"), None).await;
+        let oldest = chrono::DateTime::<chrono::Utc>::from(now).date_naive()
+            - chrono::Days::new(u64::from(days));
+        let listed = self
+            .call(
+                Method::Get,
+                &format!("/_cat/indices/{prefix}-*?h=index&format=json"),
+                None,
+            )
+            .await;
         let rows: Vec<Value> = match listed {
             Ok(response) => response.json().await.unwrap_or_default(),
             Err(_) => return,
         };
         let names = rows.iter().filter_map(|row| row["index"].as_str());
-        let old: Vec<String> = names.filter(|n| day_of(&prefix, n).is_some_and(|day| day < oldest)).map(str::to_owned).collect();
+        let old: Vec<String> = names
+            .filter(|n| day_of(&prefix, n).is_some_and(|day| day < oldest))
+            .map(str::to_owned)
+            .collect();
         for index in old {
             match self.call(Method::Delete, &format!("/{index}"), None).await {
                 Ok(_) => tracing::info!(index, "a daily index was deleted: its days are over"),
-                Err(error) => tracing::warn!(index, %error, "an old daily index could not be deleted"),
+                Err(error) => {
+                    tracing::warn!(index, %error, "an old daily index could not be deleted")
+                }
             }
         }
     }
@@ -346,7 +404,10 @@ impl Sink for Elasticsearch {
             body.extend_from_slice(&text[1..]);
         }
         let bytes = body.len() as u64;
-        let request = self.client.bulk(BulkParts::None).body(vec![Bytes::from(body)]);
+        let request = self
+            .client
+            .bulk(BulkParts::None)
+            .body(vec![Bytes::from(body)]);
         let response = request.send().await.map_err(|e| self.away(e))?;
         if !response.status_code().is_success() {
             return Err(self.refusal(response).await);
@@ -386,16 +447,32 @@ mod tests {
                 .iter()
                 .map(|s| serde_json::json!({"create": {"_index": "i", "status": s, "error": {"type": "t", "reason": "r"}}}))
                 .collect();
-            serde_json::to_vec(&serde_json::json!({"took": 1, "errors": true, "items": items})).unwrap()
+            serde_json::to_vec(&serde_json::json!({"took": 1, "errors": true, "items": items}))
+                .unwrap()
         };
         let delivery = sort(&answer(&[201, 409, 429, 400, 503]), 5).unwrap();
         assert_eq!(delivery.known, 1);
-        assert_eq!(delivery.retry.iter().map(|(n, _)| *n).collect::<Vec<_>>(), [2, 4]);
-        assert_eq!(delivery.dead, [(3, "Elasticsearch: i 400: t: r".to_owned())]);
-        assert!(matches!(sort(&answer(&[201, 403]), 2), Err(SinkError::Refused { .. })));
-        assert!(matches!(sort(&answer(&[201]), 2), Err(SinkError::Retry { .. })));
+        assert_eq!(
+            delivery.retry.iter().map(|(n, _)| *n).collect::<Vec<_>>(),
+            [2, 4]
+        );
+        assert_eq!(
+            delivery.dead,
+            [(3, "Elasticsearch: i 400: t: r".to_owned())]
+        );
+        assert!(matches!(
+            sort(&answer(&[201, 403]), 2),
+            Err(SinkError::Refused { .. })
+        ));
+        assert!(matches!(
+            sort(&answer(&[201]), 2),
+            Err(SinkError::Retry { .. })
+        ));
         assert!(matches!(sort(b"<html>", 2), Err(SinkError::Retry { .. })));
-        assert_eq!(sort(br#"{"took":1,"errors":false,"items":[]}"#, 9), Ok(Delivery::default()));
+        assert_eq!(
+            sort(br#"{"took":1,"errors":false,"items":[]}"#, 9),
+            Ok(Delivery::default())
+        );
     }
 
     #[test]
@@ -418,7 +495,10 @@ mod tests {
             namespace: "default".to_owned(),
         };
         assert_eq!(index(&stream), "logs-lain.my_shop-default");
-        assert_eq!(day_of("lain", "lain-2025.02.28"), chrono::NaiveDate::from_ymd_opt(2025, 2, 28));
+        assert_eq!(
+            day_of("lain", "lain-2025.02.28"),
+            chrono::NaiveDate::from_ymd_opt(2025, 2, 28)
+        );
         assert_eq!(day_of("lain", "lain-archive"), None);
         assert_eq!(day_of("lain", "lainx-2025.02.28"), None);
     }

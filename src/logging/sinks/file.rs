@@ -60,9 +60,16 @@ fn rotated(path: &Path, number: u32, packed: bool) -> PathBuf {
 
 fn open(options: &Options) -> io::Result<File> {
     if let Some(folder) = options.path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(folder)?;
     }
-    OpenOptions::new().append(true).create(true).mode(0o640).open(&options.path)
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(&options.path)
 }
 
 /// Moves the rotated files up, and the present one to their head.
@@ -72,7 +79,10 @@ fn rotate(options: &Options) -> io::Result<()> {
         let _ = fs::remove_file(rotated(path, options.keep, packed));
         for number in (1..options.keep).rev() {
             // Most numbers have one form only.
-            let _ = fs::rename(rotated(path, number, packed), rotated(path, number + 1, packed));
+            let _ = fs::rename(
+                rotated(path, number, packed),
+                rotated(path, number + 1, packed),
+            );
         }
     }
     if options.keep == 0 {
@@ -116,7 +126,8 @@ impl Sink for FileSink {
         }
         let (options, bytes) = (self.options.clone(), out.len() as u64);
         let written = tokio::task::spawn_blocking(move || append(&options, &out)).await;
-        let failed = |reason: String| SinkError::retry(format!("{}: {reason}", self.options.path.display()));
+        let failed =
+            |reason: String| SinkError::retry(format!("{}: {reason}", self.options.path.display()));
         match written {
             Ok(Ok(())) => Ok(Delivery {
                 bytes,
@@ -129,7 +140,9 @@ impl Sink for FileSink {
 
     async fn check(&mut self) -> Result<(), SinkError> {
         let opened = open(&self.options);
-        opened.map(drop).map_err(|e| SinkError::retry(format!("{}: {e}", self.options.path.display())))
+        opened
+            .map(drop)
+            .map_err(|e| SinkError::retry(format!("{}: {e}", self.options.path.display())))
     }
 }
 
@@ -175,11 +188,15 @@ mod tests {
         let mut text = String::new();
         for number in (1..=3).rev() {
             let file = File::open(rotated(&path, number, true)).unwrap();
-            flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
+            flate2::read::GzDecoder::new(file)
+                .read_to_string(&mut text)
+                .unwrap();
         }
         text.push_str(&fs::read_to_string(&path).unwrap());
         let kept: Vec<String> = text.lines().map(str::to_owned).collect();
-        let wanted: Vec<String> = (40 - kept.len()..40).map(|n| format!("{{\"n\":{n}}}")).collect();
+        let wanted: Vec<String> = (40 - kept.len()..40)
+            .map(|n| format!("{{\"n\":{n}}}"))
+            .collect();
         assert_eq!(kept, wanted);
         assert!(kept.len() >= 30);
         assert!(!rotated(&path, 4, true).exists());

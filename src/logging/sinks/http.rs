@@ -70,11 +70,15 @@ impl Http {
 
     async fn post(&self, body: Vec<u8>) -> Result<(), SinkError> {
         let url = &self.options.url;
-        let away = |error: reqwest::Error| SinkError::retry(format!("HTTP {url}: {}", error.without_url()));
+        let away = |error: reqwest::Error| {
+            SinkError::retry(format!("HTTP {url}: {}", error.without_url()))
+        };
         let answer = self.request(body).send().await.map_err(away)?;
         let status = answer.status().as_u16();
         let after = answer.headers().get(RETRY_AFTER);
-        let after = after.and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+        let after = after
+            .and_then(|v| v.to_str().ok())
+            .and_then(|v| v.parse().ok());
         let text = match answer.status().is_success() {
             true => return Ok(()),
             false => answer.text().await.unwrap_or_default(),
@@ -119,7 +123,9 @@ impl Sink for Http {
     async fn check(&mut self) -> Result<(), SinkError> {
         // An empty body holds no event.
         let body = match self.options.compress {
-            true => GzEncoder::new(Vec::new(), Compression::fast()).finish().unwrap_or_default(),
+            true => GzEncoder::new(Vec::new(), Compression::fast())
+                .finish()
+                .unwrap_or_default(),
             false => Vec::new(),
         };
         match self.post(body).await {

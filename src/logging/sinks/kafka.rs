@@ -123,13 +123,27 @@ impl Options {
 pub fn topic(template: &str, source: &LogSource) -> String {
     let group = source.group();
     let filled = template
-        .replace("{{proc_full}}", if group.is_empty() { "lain" } else { &group })
-        .replace("{{app}}", if source.app.is_empty() { "lain" } else { &source.app })
+        .replace(
+            "{{proc_full}}",
+            if group.is_empty() { "lain" } else { &group },
+        )
+        .replace(
+            "{{app}}",
+            if source.app.is_empty() {
+                "lain"
+            } else {
+                &source.app
+            },
+        )
         .replace("{{proc_type}}", &source.proc_type)
         .replace("{{proc}}", &source.proc)
         .replace("{{node}}", &source.node);
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let topic: String = filled.chars().map(|c| if legal(c) { c } else { '_' }).take(LONGEST_TOPIC).collect();
+    let topic: String = filled
+        .chars()
+        .map(|c| if legal(c) { c } else { '_' })
+        .take(LONGEST_TOPIC)
+        .collect();
     match topic.as_str() {
         "" | "." | ".." => "lain".to_owned(),
         _ => topic,
@@ -230,11 +244,14 @@ impl Kafka {
             Some(producer) => producer,
             None => {
                 let config = self.options.config();
-                KafkaProducer::from_config_and_context(&config, self.shared.clone()).map_err(|error| {
-                    SinkError::Refused {
-                        reason: format!("Kafka {}: {error}; see the sink's settings", self.options.brokers),
-                    }
-                })?
+                KafkaProducer::from_config_and_context(&config, self.shared.clone()).map_err(
+                    |error| SinkError::Refused {
+                        reason: format!(
+                            "Kafka {}: {error}; see the sink's settings",
+                            self.options.brokers
+                        ),
+                    },
+                )?
             }
         };
         Ok(self.producer.insert(producer))
@@ -260,7 +277,8 @@ impl Kafka {
             std::thread::spawn(move || drop(producer));
         }
         let trouble = self.shared.0.reports().trouble.take();
-        let reason = trouble.unwrap_or_else(|| format!("no delivery report within {}s", STALL.as_secs()));
+        let reason =
+            trouble.unwrap_or_else(|| format!("no delivery report within {}s", STALL.as_secs()));
         SinkError::retry(format!("Kafka {}: {reason}", self.options.brokers))
     }
 
@@ -290,7 +308,10 @@ impl Kafka {
         let mut bytes = 0;
         for (place, event) in events.iter().enumerate() {
             let route = self.route(&event.source);
-            let (mut buffer, mut id) = (std::mem::take(&mut self.buffer), std::mem::take(&mut self.id));
+            let (mut buffer, mut id) = (
+                std::mem::take(&mut self.buffer),
+                std::mem::take(&mut self.id),
+            );
             buffer.clear();
             id.clear();
             self.encoder.encode(event, &mut buffer);
@@ -321,7 +342,8 @@ impl Kafka {
                             reports.waiting -= 1;
                             reports.waiting
                         };
-                        self.wait(|reports| reports.waiting < before || before == 0).await?;
+                        self.wait(|reports| reports.waiting < before || before == 0)
+                            .await?;
                     }
                     Err((error, _)) => {
                         let mut reports = self.shared.0.reports();
@@ -382,7 +404,9 @@ impl Sink for Kafka {
         self.wait(|reports| reports.waiting == 0).await?;
         let mut failed = std::mem::take(&mut self.shared.0.reports().failed);
         failed.sort_by_key(|(place, _)| *place);
-        let fatal = failed.iter().any(|(_, error)| error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal));
+        let fatal = failed
+            .iter()
+            .any(|(_, error)| error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal));
         if fatal {
             // An idempotent producer that has lost its thread: only a new one goes on.
             return Err(self.give_up());
@@ -406,7 +430,10 @@ impl Sink for Kafka {
         config.remove("enable.idempotence");
         let fetched = tokio::task::spawn_blocking(move || {
             let client: rdkafka::producer::BaseProducer = config.create()?;
-            client.client().fetch_metadata(None, METADATA).map(|m| m.brokers().len())
+            client
+                .client()
+                .fetch_metadata(None, METADATA)
+                .map(|m| m.brokers().len())
         });
         let failed = |reason: String| SinkError::retry(format!("Kafka {brokers}: {reason}"));
         match fetched.await {

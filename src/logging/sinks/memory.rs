@@ -54,9 +54,23 @@ impl Memory {
 impl Sink for Memory {
     async fn send(&mut self, events: &[LogEvent]) -> Result<Delivery, SinkError> {
         let mut state = self.lock();
-        let answer = state.answers.pop_front().unwrap_or_else(|| Ok(Delivery::default()))?;
-        let refused = |n: usize| answer.retry.iter().chain(&answer.dead).any(|(at, _)| *at == n);
-        let taken: Vec<_> = events.iter().enumerate().filter(|(n, _)| !refused(*n)).map(|(_, e)| e.clone()).collect();
+        let answer = state
+            .answers
+            .pop_front()
+            .unwrap_or_else(|| Ok(Delivery::default()))?;
+        let refused = |n: usize| {
+            answer
+                .retry
+                .iter()
+                .chain(&answer.dead)
+                .any(|(at, _)| *at == n)
+        };
+        let taken: Vec<_> = events
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| !refused(*n))
+            .map(|(_, e)| e.clone())
+            .collect();
         state.events.extend(taken);
         Ok(answer)
     }

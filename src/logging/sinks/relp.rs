@@ -68,12 +68,21 @@ pub struct Answer {
 /// # Errors
 /// What is wrong with it.
 pub fn answer(bytes: &[u8]) -> Result<Option<(Answer, usize)>, String> {
-    let wrong = || format!("not RELP: {:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(40)]));
+    let wrong = || {
+        format!(
+            "not RELP: {:?}",
+            String::from_utf8_lossy(&bytes[..bytes.len().min(40)])
+        )
+    };
     let mut words = Vec::new();
     let mut at = 0;
     while words.len() < 3 {
         let Some(length) = bytes[at..].iter().position(|b| matches!(b, b' ' | b'\n')) else {
-            return if bytes.len() - at > 32 { Err(wrong()) } else { Ok(None) };
+            return if bytes.len() - at > 32 {
+                Err(wrong())
+            } else {
+                Ok(None)
+            };
         };
         words.push(std::str::from_utf8(&bytes[at..at + length]).map_err(|_| wrong())?);
         at += length;
@@ -127,12 +136,19 @@ impl Session {
             if let Some((answer, length)) = answer(&self.received)? {
                 self.received.drain(..length);
                 if answer.number == 0 {
-                    return Err(format!("the receiver ends the session ({})", answer.command));
+                    return Err(format!(
+                        "the receiver ends the session ({})",
+                        answer.command
+                    ));
                 }
                 return Ok(answer);
             }
             let mut buffer = [0; 4096];
-            let count = self.stream.read(&mut buffer).await.map_err(|e| e.to_string())?;
+            let count = self
+                .stream
+                .read(&mut buffer)
+                .await
+                .map_err(|e| e.to_string())?;
             if count == 0 {
                 return Err("the receiver closed the connection".to_owned());
             }
@@ -141,7 +157,10 @@ impl Session {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
-        self.stream.write_all(bytes).await.map_err(|e| e.to_string())?;
+        self.stream
+            .write_all(bytes)
+            .await
+            .map_err(|e| e.to_string())?;
         self.stream.flush().await.map_err(|e| e.to_string())
     }
 
@@ -170,12 +189,16 @@ impl Relp {
 
     async fn open(&self) -> Result<Session, String> {
         let address = &self.options.address;
-        let stream = TcpStream::connect(address).await.map_err(|e| e.to_string())?;
+        let stream = TcpStream::connect(address)
+            .await
+            .map_err(|e| e.to_string())?;
         stream.set_nodelay(true).map_err(|e| e.to_string())?;
         let stream: Box<dyn Duplex> = match &self.options.tls {
             Some(options) => {
                 let config = tls::config(options).map_err(|e| e.to_string())?;
-                let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+                let host = address
+                    .rsplit_once(':')
+                    .map_or(address.as_str(), |(host, _)| host);
                 let shaken = tls::connect(&config, options, host, stream).await;
                 Box::new(shaken.map_err(|e| e.to_string())?)
             }
@@ -187,20 +210,27 @@ impl Relp {
             received: Vec::new(),
         };
         let mut hello = Vec::new();
-        let offers = format!("relp_version=0\nrelp_software=lain,{}\ncommands=syslog", env!("CARGO_PKG_VERSION"));
+        let offers = format!(
+            "relp_version=0\nrelp_software=lain,{}\ncommands=syslog",
+            env!("CARGO_PKG_VERSION")
+        );
         frame(session.number(), "open", offers.as_bytes(), &mut hello);
         session.write(&hello).await?;
         let greeting = session.answer().await?;
         match greeting.text.starts_with("200") {
             true => Ok(session),
-            false => Err(format!("the receiver refused the session: {}", greeting.text)),
+            false => Err(format!(
+                "the receiver refused the session: {}",
+                greeting.text
+            )),
         }
     }
 
     async fn ready(&mut self) -> Result<(), SinkError> {
         if self.session.is_none() {
             let opened = tokio::time::timeout(CONNECT, self.open()).await;
-            let opened = opened.unwrap_or_else(|_| Err(format!("no answer within {}s", CONNECT.as_secs())));
+            let opened =
+                opened.unwrap_or_else(|_| Err(format!("no answer within {}s", CONNECT.as_secs())));
             match opened {
                 Ok(session) => self.session = Some(session),
                 Err(reason) => return Err(self.failed(reason)),
@@ -210,7 +240,12 @@ impl Relp {
     }
 
     /// Sends a window's worth and waits for all its answers.
-    async fn window(&mut self, events: &[LogEvent], base: usize, delivery: &mut Delivery) -> Result<(), String> {
+    async fn window(
+        &mut self,
+        events: &[LogEvent],
+        base: usize,
+        delivery: &mut Delivery,
+    ) -> Result<(), String> {
         let Some(session) = &mut self.session else {
             return Err("not connected".to_owned());
         };
@@ -231,7 +266,9 @@ impl Relp {
                 continue;
             };
             if !answer.text.starts_with("200") {
-                delivery.dead.push((at, format!("RELP receiver: {}", answer.text)));
+                delivery
+                    .dead
+                    .push((at, format!("RELP receiver: {}", answer.text)));
             }
         }
         Ok(())
@@ -283,10 +320,20 @@ mod tests {
 
     #[test]
     fn answers_are_read_whole_in_parts_or_refused() {
-        let text = b"1 rsp 92 200 OK\nrelp_version=0\nrelp_software=librelp,1.2.14,http://librelp.adiscon.com\ncommands=syslog\n2 rsp 6 200 OK\n0 serverclose 0\n";
+        let offers = "200 OK\nrelp_version=0\nrelp_software=librelp,1.2.14,http://librelp.adiscon.com\ncommands=syslog";
+        let text = format!(
+            "1 rsp {} {offers}\n2 rsp 6 200 OK\n0 serverclose 0\n",
+            offers.len()
+        );
+        let text = text.as_bytes();
         let (first, length) = answer(text).unwrap().unwrap();
         assert_eq!((first.number, first.command.as_str()), (1, "rsp"));
-        assert!(first.text.starts_with("200 OK\nrelp_version=0") && first.text.ends_with("commands=syslog"), "{}", first.text);
+        assert!(
+            first.text.starts_with("200 OK\nrelp_version=0")
+                && first.text.ends_with("commands=syslog"),
+            "{}",
+            first.text
+        );
         for cut in 0..length {
             assert_eq!(answer(&text[..cut]), Ok(None), "{cut}");
         }
@@ -294,7 +341,13 @@ mod tests {
         assert_eq!((second.number, second.text.as_str()), (2, "200 OK"));
         let (last, _) = answer(&text[length + more..]).unwrap().unwrap();
         assert_eq!((last.number, last.command.as_str()), (0, "serverclose"));
-        for wrong in [&b"HTTP/1.1 400 Bad Request\r\n"[..], b"x rsp 3 abc\n", b"1 rsp 99999999 x", b"1 rsp 2 abc\n", b"1\n"] {
+        for wrong in [
+            &b"HTTP/1.1 400 Bad Request\r\n"[..],
+            b"x rsp 3 abc\n",
+            b"1 rsp 99999999 x",
+            b"1 rsp 2 abc\n",
+            b"1\n",
+        ] {
             assert!(answer(wrong).is_err(), "{}", String::from_utf8_lossy(wrong));
         }
     }

@@ -76,9 +76,15 @@ impl Formatter {
     pub fn write(&mut self, event: &LogEvent, out: &mut Vec<u8>) {
         let begin = out.len();
         let (stream, level, truncated, message) = parts(event);
-        let severity = level.map_or(if stream == Stream::Stderr { 3 } else { 6 }, Level::severity);
+        let severity = level.map_or(
+            if stream == Stream::Stderr { 3 } else { 6 },
+            Level::severity,
+        );
         out.push(b'<');
-        number(u64::from(self.format.facility) * 8 + u64::from(severity), out);
+        number(
+            u64::from(self.format.facility) * 8 + u64::from(severity),
+            out,
+        );
         out.push(b'>');
         let fixed = self.fixed(&event.source);
         let middle = &fixed.middle[usize::from(stream.code())];
@@ -157,7 +163,12 @@ fn parts(event: &LogEvent) -> (Stream, Option<Level>, bool, Cow<'_, [u8]>) {
             };
             let level = text_of("level").and_then(|l| Level::from_word(l.as_bytes()));
             let message = text_of("message").map(|m| m.as_bytes().to_vec());
-            (stream, level, false, Cow::Owned(message.unwrap_or_else(|| text.to_vec())))
+            (
+                stream,
+                level,
+                false,
+                Cow::Owned(message.unwrap_or_else(|| text.to_vec())),
+            )
         }
     }
 }
@@ -193,7 +204,11 @@ fn middle(format: &Format, source: &LogSource, stream: Stream) -> Vec<u8> {
     let mut out = vec![b' '];
     field(&source.host, 255, &mut out);
     out.push(b' ');
-    let app = if source.app.is_empty() { &source.source_type } else { &source.app };
+    let app = if source.app.is_empty() {
+        &source.source_type
+    } else {
+        &source.app
+    };
     field(app, 48, &mut out);
     out.push(b' ');
     let proc = match (source.proc.is_empty(), source.instance) {
@@ -203,7 +218,11 @@ fn middle(format: &Format, source: &LogSource, stream: Stream) -> Vec<u8> {
     };
     field(&proc, 128, &mut out);
     out.push(b' ');
-    field(source.file.as_deref().unwrap_or(stream.as_str()), 32, &mut out);
+    field(
+        source.file.as_deref().unwrap_or(stream.as_str()),
+        32,
+        &mut out,
+    );
     out.extend_from_slice(format!(" [lain@{}", format.enterprise).as_bytes());
     param("container_id", &source.container_id, &mut out);
     param("container_name", &source.container_name, &mut out);
@@ -223,7 +242,9 @@ fn old_time(event: &LogEvent, out: &mut Vec<u8>) {
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];
     let (_, month, day) = event.at.date();
-    let month = usize::try_from(month).ok().and_then(|m| MONTHS.get(m.checked_sub(1)?));
+    let month = usize::try_from(month)
+        .ok()
+        .and_then(|m| MONTHS.get(m.checked_sub(1)?));
     let mut whole = Vec::with_capacity(20);
     event.at.write_digits(0, &mut whole);
     out.extend_from_slice(format!("{} {day:2} ", month.unwrap_or(&"Jan")).as_bytes());
@@ -234,9 +255,19 @@ fn old_middle(source: &LogSource) -> Vec<u8> {
     let mut out = vec![b' '];
     field(&source.host, 255, &mut out);
     out.push(b' ');
-    let app = if source.app.is_empty() { &source.source_type } else { &source.app };
+    let app = if source.app.is_empty() {
+        &source.source_type
+    } else {
+        &source.app
+    };
     // A tag is alphanumeric and at most 32 long (section 4.1.3).
-    out.extend(app.bytes().take(32).map(|b| if b.is_ascii_alphanumeric() || b == b'-' || b == b'.' { b } else { b'_' }));
+    out.extend(app.bytes().take(32).map(|b| {
+        if b.is_ascii_alphanumeric() || b == b'-' || b == b'.' {
+            b
+        } else {
+            b'_'
+        }
+    }));
     out.extend_from_slice(format!("[{}]: ", source.instance).as_bytes());
     out
 }
@@ -291,7 +322,10 @@ mod tests {
 
     #[test]
     fn the_form_of_rfc_5424() {
-        let text = write(Format::default(), &event("ünï\ncode".as_bytes(), Some(Level::Warn)));
+        let text = write(
+            Format::default(),
+            &event("ünï\ncode".as_bytes(), Some(Level::Warn)),
+        );
         let mut id = Vec::new();
         Encoder::default().id(&event(b"", None), &mut id);
         let id = String::from_utf8(id).unwrap();
@@ -303,7 +337,10 @@ mod tests {
                  event_id=\"{id}\" seq=\"9\" ns=\"123456789\"] ünï\ncode"
             )
         );
-        assert!(write(Format::default(), &event(b"x", None)).starts_with("<131>1 "), "stderr is 3");
+        assert!(
+            write(Format::default(), &event(b"x", None)).starts_with("<131>1 "),
+            "stderr is 3"
+        );
     }
 
     #[test]
@@ -324,7 +361,11 @@ mod tests {
                 ..Format::default()
             };
             let text = write(format, &event("é".repeat(400).as_bytes(), None));
-            assert!(text.len() <= max_bytes && text.len() + 2 > max_bytes, "{} of {max_bytes}", text.len());
+            assert!(
+                text.len() <= max_bytes && text.len() + 2 > max_bytes,
+                "{} of {max_bytes}",
+                text.len()
+            );
             assert!(text.ends_with("é[...]"), "{text}");
         }
     }
@@ -350,10 +391,15 @@ mod tests {
     #[test]
     fn an_object_gives_its_message_and_level() {
         let object = LogEvent {
-            body: LogBody::Object(br#"{"level":"error","message":"it broke","x":1}"#.to_vec().into()),
+            body: LogBody::Object(
+                br#"{"level":"error","message":"it broke","x":1}"#.to_vec().into(),
+            ),
             ..event(b"", None)
         };
         let text = write(Format::default(), &object);
-        assert!(text.starts_with("<131>1 ") && text.ends_with("] it broke"), "{text}");
+        assert!(
+            text.starts_with("<131>1 ") && text.ends_with("] it broke"),
+            "{text}"
+        );
     }
 }

@@ -86,14 +86,20 @@ impl Syslog {
     }
 
     fn host(&self) -> &str {
-        self.options.address.rsplit_once(':').map_or(&self.options.address, |(host, _)| host)
+        self.options
+            .address
+            .rsplit_once(':')
+            .map_or(&self.options.address, |(host, _)| host)
     }
 
     async fn connected(&mut self) -> Result<&mut Connection, SinkError> {
         if self.connection.as_mut().is_some_and(|c| !c.alive()) {
             // What went over it may be lost: a new connection must not vouch for it.
             self.connection = None;
-            return Err(SinkError::retry(format!("syslog receiver {}: the connection ended", self.options.address)));
+            return Err(SinkError::retry(format!(
+                "syslog receiver {}: the connection ended",
+                self.options.address
+            )));
         }
         let connection = match self.connection.take() {
             Some(connection) => connection,
@@ -104,7 +110,8 @@ impl Syslog {
 
     async fn connect(&self) -> Result<Connection, SinkError> {
         let address = &self.options.address;
-        let failed = |e: std::io::Error| SinkError::retry(format!("syslog receiver {address}: {e}"));
+        let failed =
+            |e: std::io::Error| SinkError::retry(format!("syslog receiver {address}: {e}"));
         if self.options.transport == Transport::Udp {
             let socket = UdpSocket::bind("[::]:0").await;
             let socket = match socket {
@@ -116,7 +123,12 @@ impl Syslog {
         }
         let connecting = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await;
         let stream = connecting
-            .map_err(|_| SinkError::retry(format!("syslog receiver {address}: no answer within {}s", CONNECT.as_secs())))?
+            .map_err(|_| {
+                SinkError::retry(format!(
+                    "syslog receiver {address}: no answer within {}s",
+                    CONNECT.as_secs()
+                ))
+            })?
             .map_err(failed)?;
         // Batches are large: waiting to fill packets gains nothing.
         stream.set_nodelay(true).map_err(failed)?;
@@ -167,7 +179,9 @@ impl Syslog {
             self.message = message;
             if let Err(error) = sent {
                 self.connection = None;
-                return Err(SinkError::retry(format!("syslog receiver {address}: {error}")));
+                return Err(SinkError::retry(format!(
+                    "syslog receiver {address}: {error}"
+                )));
             }
         }
         Ok(bytes)
@@ -216,7 +230,9 @@ impl Sink for Syslog {
         self.buffer = buffer;
         if let Err(error) = written {
             self.connection = None;
-            return Err(SinkError::retry(format!("syslog receiver {address}: {error}")));
+            return Err(SinkError::retry(format!(
+                "syslog receiver {address}: {error}"
+            )));
         }
         Ok(Delivery {
             bytes,

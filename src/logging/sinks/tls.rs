@@ -24,7 +24,9 @@ pub struct TlsOptions {
 }
 
 fn refused(what: &str, path: Option<&Path>, error: impl std::fmt::Display) -> SinkError {
-    let path = path.map(|p| format!(" {}", p.display())).unwrap_or_default();
+    let path = path
+        .map(|p| format!(" {}", p.display()))
+        .unwrap_or_default();
     SinkError::Refused {
         reason: format!("TLS: {what}{path} cannot be used: {error}"),
     }
@@ -45,7 +47,9 @@ pub fn config(options: &TlsOptions) -> Result<Arc<ClientConfig>, SinkError> {
     match &options.ca_file {
         Some(path) => {
             for certificate in certificates("ca_file", path)? {
-                roots.add(certificate).map_err(|e| refused("ca_file", Some(path), e))?;
+                roots
+                    .add(certificate)
+                    .map_err(|e| refused("ca_file", Some(path), e))?;
             }
         }
         None => {
@@ -61,7 +65,8 @@ pub fn config(options: &TlsOptions) -> Result<Arc<ClientConfig>, SinkError> {
     let config = match (&options.cert_file, &options.key_file) {
         (Some(cert), Some(key)) => {
             let chain = certificates("cert_file", cert)?;
-            let own = PrivateKeyDer::from_pem_file(key).map_err(|e| refused("key_file", Some(key), e))?;
+            let own =
+                PrivateKeyDer::from_pem_file(key).map_err(|e| refused("key_file", Some(key), e))?;
             let with = builder.with_client_auth_cert(chain, own);
             with.map_err(|e| refused("cert_file", Some(cert), e))?
         }
@@ -81,7 +86,10 @@ pub async fn connect(
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, SinkError> {
     let name = options.server_name.as_deref().unwrap_or(host);
-    let server = ServerName::try_from(name.to_owned()).map_err(|e| refused("the receiver's name", None, e))?;
-    let shaken = TlsConnector::from(Arc::clone(config)).connect(server, stream).await;
+    let server = ServerName::try_from(name.to_owned())
+        .map_err(|e| refused("the receiver's name", None, e))?;
+    let shaken = TlsConnector::from(Arc::clone(config))
+        .connect(server, stream)
+        .await;
     shaken.map_err(|e| SinkError::retry(format!("TLS with {name}: {e}")))
 }

@@ -9,9 +9,9 @@ use super::ordinals::{Last, Replay};
 use super::tail::{At, Tail, Trouble};
 use crate::domain::log::{LogSource, Stamp, Stream};
 use crate::logging::event::join::{Joiner, Piece, Whole};
+use crate::logging::event::level;
 use crate::logging::event::multiline::{Group, Grouper, Rule};
 use crate::logging::event::own::{self, Count, Gap};
-use crate::logging::event::level;
 use crate::logging::spool::{Batch, Line};
 use crate::ports::runtime::LogFormat;
 use serde::{Deserialize, Serialize};
@@ -112,7 +112,7 @@ struct Lines {
     /// The last line of each stream that is in an event.
     settled: Last,
     seq: u64,
-    /// Lines in events that may lie after one that is held: stream and place.
+    /// Lines in events that may end after the beginning of one that is held: stream and place of their end.
     taken: Vec<(Stream, u64)>,
     /// The last instant seen, for gaps and damage.
     now: Stamp,
@@ -164,6 +164,16 @@ impl FileSource {
         &self.key
     }
 
+    /// Whether a turn would find something. Cheap: nothing is read.
+    pub fn has_news(&self) -> bool {
+        self.tail.has_news()
+            || self
+                .lines
+                .grouper
+                .as_ref()
+                .is_some_and(|g| g.oldest().is_some())
+    }
+
     /// Reads about `max` bytes into `batch`; `seen` is handed each line. `arrival` is the instant of lines that
     /// have none of their own, `now` a monotonic clock's.
     ///
@@ -211,7 +221,9 @@ impl FileSource {
             tail, lines, text, ..
         } = self;
         let mut sink = Sink { batch, seen, now };
-        tail.finish(|bytes, place, ends| lines.raw(bytes, (place, ends), arrival, text, &mut sink))?;
+        tail.finish(|bytes, place, ends| {
+            lines.raw(bytes, (place, ends), arrival, text, &mut sink)
+        })?;
         lines.flush(&mut sink);
         self.note(batch, before, 1);
         Ok(())
@@ -224,7 +236,9 @@ impl FileSource {
         }
         let held = self.lines.held();
         let place = held.unwrap_or(self.tail.place());
-        self.lines.taken.retain(|(_, taken)| held.is_some_and(|held| *taken > held));
+        self.lines
+            .taken
+            .retain(|(_, taken)| held.is_some_and(|held| *taken > held));
         let mut skip = self.lines.skip;
         for (stream, _) in &self.lines.taken {
             skip[usize::from(stream.code())] += 1;
@@ -247,7 +261,14 @@ struct Sink<'a> {
 }
 
 impl Lines {
-    fn raw(&mut self, bytes: &[u8], (place, ends): (u64, bool), arrival: Stamp, text: &mut Vec<u8>, sink: &mut Sink<'_>) {
+    fn raw(
+        &mut self,
+        bytes: &[u8],
+        (place, ends): (u64, bool),
+        arrival: Stamp,
+        text: &mut Vec<u8>,
+        sink: &mut Sink<'_>,
+    ) {
         let entry = match self.format {
             Format::Engine(LogFormat::DockerJson) => json_file::docker(bytes, text),
             Format::Engine(LogFormat::Process) => json_file::process(bytes, text),
@@ -298,7 +319,11 @@ impl Lines {
             *skip -= 1;
             return;
         }
-        if self.replay.as_mut().is_some_and(|r| r.repeats(whole.stream, whole.at)) {
+        if self
+            .replay
+            .as_mut()
+            .is_some_and(|r| r.repeats(whole.stream, whole.at))
+        {
             return;
         }
         // Row V8: an empty line is no event. It counts, or numbers would depend on it.
@@ -306,7 +331,7 @@ impl Lines {
         (sink.seen)(whole.message);
         let Some(mut grouper) = self.grouper.take() else {
             if others {
-                self.taken.push((whole.stream, whole.place));
+                self.taken.push((whole.stream, whole.last));
             }
             self.settled.set(whole.stream, (whole.at, ordinal));
             self.emit(whole, ordinal, sink.batch);
@@ -317,7 +342,7 @@ impl Lines {
             at: whole.at,
             ordinal,
             last: (whole.at, ordinal),
-            further: Vec::new(),
+            ends: vec![whole.last],
             place: whole.place,
             message: whole.message.to_vec(),
             truncated: whole.truncated,
@@ -328,12 +353,13 @@ impl Lines {
 
     fn group(&mut self, group: &Group, batch: &mut Batch) {
         self.settled.set(group.stream, group.last);
-        let places = std::iter::once(&group.place).chain(&group.further);
-        self.taken.extend(places.map(|place| (group.stream, *place)));
+        self.taken
+            .extend(group.ends.iter().map(|end| (group.stream, *end)));
         let whole = Whole {
             stream: group.stream,
             at: group.at,
             place: group.place,
+            last: group.place,
             message: &group.message,
             truncated: group.truncated,
         };
@@ -390,7 +416,13 @@ impl Lines {
         }
     }
 
-    fn told(&mut self, trouble: Option<Trouble>, to: Option<Stamp>, arrival: Stamp, sink: &mut Sink<'_>) {
+    fn told(
+        &mut self,
+        trouble: Option<Trouble>,
+        to: Option<Stamp>,
+        arrival: Stamp,
+        sink: &mut Sink<'_>,
+    ) {
         let from = (self.now.0 > 0).then_some(self.now);
         let bytes = std::mem::take(&mut self.damaged);
         let (reason, bytes) = match trouble {

@@ -26,11 +26,18 @@ fn source() -> Arc<LogSource> {
 
 fn entry(stream: &str, at: i64, log: &str) -> String {
     let log = serde_json::to_string(log).unwrap();
-    format!("{{\"log\":{log},\"stream\":\"{stream}\",\"time\":\"{}\"}}\n", Stamp(at))
+    format!(
+        "{{\"log\":{log},\"stream\":\"{stream}\",\"time\":\"{}\"}}\n",
+        Stamp(at)
+    )
 }
 
 fn append(path: &Path, text: &str) {
-    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+    let mut file = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }
 
@@ -45,7 +52,14 @@ fn rotate(path: &Path) {
 
 fn open_source(path: &Path, spool: &Spool, rule: Option<Rule>) -> FileSource {
     let mark = spool.place(KEY).and_then(|bytes| Mark::parse(&bytes));
-    FileSource::open(path, Format::Engine(LogFormat::DockerJson), source(), KEY, mark.as_ref(), rule)
+    FileSource::open(
+        path,
+        Format::Engine(LogFormat::DockerJson),
+        source(),
+        KEY,
+        mark.as_ref(),
+        rule,
+    )
 }
 
 /// Reads to the end of what is there, in small turns, at most `turns` of them.
@@ -160,7 +174,9 @@ fn a_line_without_an_end_is_kept_when_the_container_is_gone() {
     poll(&mut reader, &spool, 0, 9);
     assert!(events(&spool).is_empty());
     let mut batch = Batch::new();
-    reader.finish((Stamp(1), Duration::ZERO), &mut batch, &mut |_| {}).unwrap();
+    reader
+        .finish((Stamp(1), Duration::ZERO), &mut batch, &mut |_| {})
+        .unwrap();
     spool.append(&mut batch).unwrap();
     assert_eq!(texts(&events(&spool)), ["panic: no newline"]);
     drop(reader);
@@ -198,7 +214,10 @@ fn declared_files_are_read_over_rotation_truncation_and_deletion() {
     }
     std::fs::write(&path, "6\n").unwrap();
     poll(&mut reader, &spool, 0, 9);
-    assert_eq!(texts(&events(&spool)), ["one", "two", "three", "late", "four", "five", "6"]);
+    assert_eq!(
+        texts(&events(&spool)),
+        ["one", "two", "three", "late", "four", "five", "6"]
+    );
 }
 
 /// One thing that happens to a container's file and its reader.
@@ -244,7 +263,9 @@ fn play(acts: &[Act], accidents: bool, rule: Option<&Rule>) -> Vec<LogEvent> {
             Act::Line(err, pieces) => {
                 n += 1;
                 let stream = if *err { "stderr" } else { "stdout" };
-                let mut all: Vec<String> = (0..*pieces).map(|p| entry(stream, n / 3, &format!("line {n} piece {p}"))).collect();
+                let mut all: Vec<String> = (0..*pieces)
+                    .map(|p| entry(stream, n / 3, &format!("line {n} piece {p}")))
+                    .collect();
                 if let Some(last) = all.last_mut() {
                     *last = entry(stream, n / 3, &format!("line {n} end\n"));
                 }
@@ -259,7 +280,11 @@ fn play(acts: &[Act], accidents: bool, rule: Option<&Rule>) -> Vec<LogEvent> {
                 n += 1;
                 append(&path, &open[0].concat());
                 open[0].clear();
-                let text = if *first { format!("E{n}\n") } else { format!("  at {n}\n") };
+                let text = if *first {
+                    format!("E{n}\n")
+                } else {
+                    format!("  at {n}\n")
+                };
                 append(&path, &entry("stdout", n / 3, &text));
             }
             Act::Rotate => rotate(&path),
@@ -273,12 +298,19 @@ fn play(acts: &[Act], accidents: bool, rule: Option<&Rule>) -> Vec<LogEvent> {
             Act::Tear(cut) if accidents => {
                 drop(reader);
                 drop(store);
-                let mut segments: Vec<_> = std::fs::read_dir(dir.path().join("spool/segments")).unwrap().map(|e| e.unwrap().path()).collect();
+                let mut segments: Vec<_> = std::fs::read_dir(dir.path().join("spool/segments"))
+                    .unwrap()
+                    .map(|e| e.unwrap().path())
+                    .collect();
                 segments.sort();
                 let newest = segments.pop().unwrap();
                 let length = std::fs::metadata(&newest).unwrap().len();
-                let file = std::fs::OpenOptions::new().write(true).open(&newest).unwrap();
-                file.set_len(length.saturating_sub(u64::from(*cut) % 300)).unwrap();
+                let file = std::fs::OpenOptions::new()
+                    .write(true)
+                    .open(&newest)
+                    .unwrap();
+                file.set_len(length.saturating_sub(u64::from(*cut) % 300))
+                    .unwrap();
                 store = spool(dir.path());
                 reader = open_source(&path, &store, rule.cloned());
             }
@@ -289,7 +321,13 @@ fn play(acts: &[Act], accidents: bool, rule: Option<&Rule>) -> Vec<LogEvent> {
     poll(&mut reader, &store, 0, u32::MAX);
     poll(&mut reader, &store, 100, u32::MAX);
     let mut batch = Batch::new();
-    reader.finish((Stamp(1), Duration::from_secs(200)), &mut batch, &mut |_| {}).unwrap();
+    reader
+        .finish(
+            (Stamp(1), Duration::from_secs(200)),
+            &mut batch,
+            &mut |_| {},
+        )
+        .unwrap();
     store.append(&mut batch).unwrap();
     events(&store)
 }

@@ -35,11 +35,15 @@ pub fn docker(line: &[u8], text: &mut Vec<u8>) -> Option<Entry> {
 fn usual(line: &[u8], text: &mut Vec<u8>) -> Option<Entry> {
     let rest = line.strip_prefix(b"{\"log\":\"")?;
     let rest = unescape(rest, text)?;
-    let (stream, rest) = if let Some(rest) = rest.strip_prefix(b",\"stream\":\"stdout\",\"time\":\"") {
-        (Stream::Stdout, rest)
-    } else {
-        (Stream::Stderr, rest.strip_prefix(b",\"stream\":\"stderr\",\"time\":\"")?)
-    };
+    let (stream, rest) =
+        if let Some(rest) = rest.strip_prefix(b",\"stream\":\"stdout\",\"time\":\"") {
+            (Stream::Stdout, rest)
+        } else {
+            (
+                Stream::Stderr,
+                rest.strip_prefix(b",\"stream\":\"stderr\",\"time\":\"")?,
+            )
+        };
     let at = Stamp::parse(rest.strip_suffix(b"\"}")?)?;
     Some(Entry {
         stream,
@@ -103,7 +107,9 @@ fn unusual(line: &[u8], text: &mut Vec<u8>) -> Option<Entry> {
     text.clear();
     let whole: Whole<'_> = serde_json::from_slice(line).ok()?;
     text.extend_from_slice(whole.log.as_bytes());
-    let stream = Stream::ALL.into_iter().find(|s| s.as_str() == whole.stream)?;
+    let stream = Stream::ALL
+        .into_iter()
+        .find(|s| s.as_str() == whole.stream)?;
     Some(Entry {
         stream,
         at: Stamp::parse(whole.time.as_bytes())?,
@@ -145,17 +151,34 @@ mod tests {
 
     #[test]
     fn the_usual_and_the_unusual_form() {
-        let (entry, text) = read(&format!(r#"{{"log":"a \"b\"\r\n","stream":"stderr","time":"{AT}"}}"#)).unwrap();
+        let (entry, text) = read(&format!(
+            r#"{{"log":"a \"b\"\r\n","stream":"stderr","time":"{AT}"}}"#
+        ))
+        .unwrap();
         assert_eq!(text, b"a \"b\"");
         assert_eq!((entry.stream, entry.ends), (Stream::Stderr, true));
         assert_eq!(Some(entry.at), Stamp::parse(AT.as_bytes()));
-        let (entry, text) = read(&format!(r#"{{"log":"half","stream":"stdout","time":"{AT}"}}"#)).unwrap();
+        let (entry, text) = read(&format!(
+            r#"{{"log":"half","stream":"stdout","time":"{AT}"}}"#
+        ))
+        .unwrap();
         assert_eq!((text.as_slice(), entry.ends), (&b"half"[..], false));
-        let attrs = format!(r#"{{"stream":"stdout","attrs":{{"x":"y"}},"log":"z\n","time":"{AT}"}}"#);
+        let attrs =
+            format!(r#"{{"stream":"stdout","attrs":{{"x":"y"}},"log":"z\n","time":"{AT}"}}"#);
         assert_eq!(read(&attrs).unwrap().1, b"z");
-        let surrogates = format!(r#"{{"log":"\ud83e\udd80 \ud83e \u2028\n","stream":"stdout","time":"{AT}"}}"#);
-        assert_eq!(read(&surrogates).unwrap().1, "🦀 \u{fffd} \u{2028}".as_bytes());
-        for torn in ["", "{", "\0\0\0", r#"{"log":"x\n","stream":"stdout"}"#, r#"{"log":"x\n","stream":"s","time":"t"}"#] {
+        let surrogates =
+            format!(r#"{{"log":"\ud83e\udd80 \ud83e \u2028\n","stream":"stdout","time":"{AT}"}}"#);
+        assert_eq!(
+            read(&surrogates).unwrap().1,
+            "🦀 \u{fffd} \u{2028}".as_bytes()
+        );
+        for torn in [
+            "",
+            "{",
+            "\0\0\0",
+            r#"{"log":"x\n","stream":"stdout"}"#,
+            r#"{"log":"x\n","stream":"s","time":"t"}"#,
+        ] {
             assert_eq!(read(torn), None, "{torn}");
         }
     }

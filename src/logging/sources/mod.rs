@@ -5,10 +5,12 @@
 //! ordinals.rs   the number of a line at its instant; what a replay repeats (pure)
 //! tail.rs       a file and its rotated predecessors, by inode and offset
 //! file.rs       tail → lines → events in a batch, with the place to go on from
+//! container.rs all that one container writes
 //! stream.rs     the engine's log stream, where its files cannot be read
 //! ```
 //! Each is driven by the container's `logs` actor.
 
+pub mod container;
 pub mod file;
 #[cfg(test)]
 mod file_tests;

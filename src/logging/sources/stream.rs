@@ -109,13 +109,19 @@ mod tests {
         let mark = Mark::of_stream(first.last, first.seq);
         let mark = Mark::parse(&mark.bytes()).unwrap();
         let mut second = StreamSource::new(source, "k", Some(&mark));
-        assert_eq!(second.request().since.map(Stamp::from), Some(Stamp(10_000_000_000)));
+        assert_eq!(
+            second.request().since.map(Stamp::from),
+            Some(Stamp(10_000_000_000))
+        );
         let again: Vec<bool> = ["a", "b", "c"]
             .iter()
             .map(|text| second.take(&line(20_000_000_000, text), &mut batch))
             .collect();
         assert_eq!(again, [false, false, true]);
-        assert!(second.take(&line(20_000_000_000, ""), &mut batch), "an empty line counts, and is no event");
+        assert!(
+            second.take(&line(20_000_000_000, ""), &mut batch),
+            "an empty line counts, and is no event"
+        );
         assert_eq!((batch.events(), second.seq), (3, 3));
     }
 }

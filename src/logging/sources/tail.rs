@@ -45,7 +45,7 @@ pub struct Turn {
     pub bytes: u64,
     /// All that is there was read.
     pub end: bool,
-    /// What else happened, before the bytes of this turn.
+    /// What else happened, after the bytes of this turn.
     pub trouble: Option<Trouble>,
 }
 
@@ -63,6 +63,8 @@ struct Open {
     offset: u64,
     /// The place of its first byte.
     base: u64,
+    /// What happened before its first byte.
+    trouble: Option<Trouble>,
 }
 
 /// A file and its predecessors.
@@ -108,7 +110,11 @@ impl Tail {
                 Some(found) => {
                     listed.drain(..found);
                     for (n, (file, inode)) in listed.into_iter().enumerate() {
-                        tail.push(Content::File(file), inode, if n == 0 { at.offset } else { 0 });
+                        tail.push(
+                            Content::File(file),
+                            inode,
+                            if n == 0 { at.offset } else { 0 },
+                        );
                     }
                     return tail;
                 }
@@ -150,12 +156,15 @@ impl Tail {
             inode,
             offset,
             base,
+            trouble: self.trouble.take(),
         });
     }
 
     /// The compressed files, oldest first.
     fn unpack(&mut self) {
-        let packed = (1..MOST).rev().map(|n| with(&self.path, &format!(".{n}.gz")));
+        let packed = (1..MOST)
+            .rev()
+            .map(|n| with(&self.path, &format!(".{n}.gz")));
         for path in packed.filter(|path| path.exists()).collect::<Vec<_>>() {
             let mut content = Vec::new();
             let Ok(file) = File::open(&path) else {
@@ -177,8 +186,14 @@ impl Tail {
     /// Which byte of which file a place is; `None` for one in a compressed file, or before all files.
     pub fn resolve(&self, place: u64) -> Option<At> {
         let open = self.open.iter().map(|o| (o.base, o.inode, None));
-        let past = self.past.iter().map(|(base, inode, print)| (*base, *inode, Some(*print)));
-        let (base, inode, print) = past.chain(open).filter(|(base, ..)| *base <= place).last()?;
+        let past = self
+            .past
+            .iter()
+            .map(|(base, inode, print)| (*base, *inode, Some(*print)));
+        let (base, inode, print) = past
+            .chain(open)
+            .filter(|(base, ..)| *base <= place)
+            .last()?;
         let print = print.unwrap_or_else(|| {
             let file = self.open.iter().find(|o| o.base == base);
             file.map(|o| o.print(place - base)).unwrap_or_default()
@@ -190,13 +205,33 @@ impl Tail {
         })
     }
 
+    /// Whether a turn would find something: more bytes, fewer bytes, another file. A line that waits for its end
+    /// counts as news, too.
+    pub fn has_news(&self) -> bool {
+        let changed = match self.open.front().map(|o| (&o.content, o.offset)) {
+            Some((Content::File(file), offset)) => {
+                file.metadata().map_or(true, |m| m.len() != offset)
+            }
+            Some((Content::Unpacked(_), _)) => true,
+            None => false,
+        };
+        changed || self.open.len() > 1 || {
+            let present = std::fs::metadata(&self.path).map(|m| m.ino()).ok();
+            present.is_some() && present != self.open.back().map(|o| o.inode)
+        }
+    }
+
     /// Reads about `max` bytes and hands each line to `visit`: its bytes without the line feed, its place, and
     /// whether it ends there. A line without an end is given out only once its file can get no longer, or
     /// when it is longer than `max`.
     ///
     /// # Errors
     /// What the system said; reading again goes on at the same place.
-    pub fn read(&mut self, max: usize, mut visit: impl FnMut(&[u8], u64, bool)) -> io::Result<Turn> {
+    pub fn read(
+        &mut self,
+        max: usize,
+        mut visit: impl FnMut(&[u8], u64, bool),
+    ) -> io::Result<Turn> {
         self.look();
         let mut turn = Turn::default();
         loop {
@@ -207,7 +242,11 @@ impl Tail {
             if front.shrunk() {
                 front.offset = 0;
                 self.place = front.base;
-                self.trouble = self.trouble.or(self.strict.then_some(Trouble::Truncated));
+                front.trouble = self.strict.then_some(Trouble::Truncated);
+            }
+            if front.trouble.is_some() {
+                turn.trouble = front.trouble.take();
+                return Ok(turn);
             }
             let bytes_max = max.max(1);
             self.buffer.resize(bytes_max, 0);
@@ -216,7 +255,11 @@ impl Tail {
             let whole = memchr::memrchr(b'\n', bytes).map_or(0, |n| n + 1);
             let mut from = 0;
             for at in memchr::memchr_iter(b'\n', &bytes[..whole]) {
-                visit(&bytes[from..at], front.base + front.offset + from as u64, true);
+                visit(
+                    &bytes[from..at],
+                    front.base + front.offset + from as u64,
+                    true,
+                );
                 from = at + 1;
             }
             let (mut used, end) = (whole, filled < bytes_max);
@@ -236,7 +279,6 @@ impl Tail {
             self.place = front.base + front.offset;
             self.idle = if used > 0 { 0 } else { self.idle + 1 };
             turn.bytes += used as u64;
-            turn.trouble = turn.trouble.or(self.trouble.take());
             if over {
                 self.next();
                 if turn.bytes == 0 {
@@ -247,7 +289,6 @@ impl Tail {
             turn.end = end;
             return Ok(turn);
         }
-        turn.trouble = self.trouble.take();
         turn.end = true;
         Ok(turn)
     }
@@ -304,7 +345,19 @@ impl Tail {
             }
         };
         for (file, inode) in listed.into_iter().skip(fresh) {
-            if !self.open.iter().any(|o| o.inode == inode) {
+            let read = self.past.iter().any(|(_, past, print)| {
+                let offset = 0;
+                is(
+                    &file,
+                    inode,
+                    At {
+                        inode: *past,
+                        offset,
+                        print: *print,
+                    },
+                )
+            });
+            if !read && !self.open.iter().any(|o| o.inode == inode) {
                 self.push(Content::File(file), inode, 0);
             }
         }
@@ -321,7 +374,9 @@ impl Open {
                 }
             },
             Content::Unpacked(bytes) => {
-                let from = usize::try_from(self.offset).unwrap_or(usize::MAX).min(bytes.len());
+                let from = usize::try_from(self.offset)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
                 let count = (bytes.len() - from).min(into.len());
                 into[..count].copy_from_slice(&bytes[from..from + count]);
                 Ok(count)
@@ -392,7 +447,11 @@ mod tests {
     use std::io::Write;
 
     fn append(path: &Path, text: &str) {
-        let mut file = fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .unwrap();
         file.write_all(text.as_bytes()).unwrap();
     }
 
@@ -400,7 +459,10 @@ mod tests {
     fn rotate(path: &Path, keep: u32) {
         let _ = fs::remove_file(with(path, &format!(".{}", keep - 1)));
         for n in (1..keep - 1).rev() {
-            let _ = fs::rename(with(path, &format!(".{n}")), with(path, &format!(".{}", n + 1)));
+            let _ = fs::rename(
+                with(path, &format!(".{n}")),
+                with(path, &format!(".{}", n + 1)),
+            );
         }
         fs::rename(path, with(path, ".1")).unwrap();
         append(path, "");
@@ -410,7 +472,9 @@ mod tests {
         let (mut lines, mut troubles) = (Vec::new(), Vec::new());
         loop {
             let turn = tail
-                .read(max, |line, _, _| lines.push(String::from_utf8(line.to_vec()).unwrap()))
+                .read(max, |line, _, _| {
+                    lines.push(String::from_utf8(line.to_vec()).unwrap())
+                })
                 .unwrap();
             troubles.extend(turn.trouble);
             if turn.end {
@@ -453,7 +517,8 @@ mod tests {
         append(&path, "c\n");
         // Seen now, so that it stays open.
         let mut first = Vec::new();
-        tail.read(2, |line, _, _| first.push(line.to_vec())).unwrap();
+        tail.read(2, |line, _, _| first.push(line.to_vec()))
+            .unwrap();
         assert_eq!(first, [b"b"]);
         for text in ["d\n", "e\n"] {
             rotate(&path, 3);
@@ -475,7 +540,11 @@ mod tests {
             append(&path, text);
         }
         let (lines, troubles) = all(&mut tail, 100);
-        assert_eq!(lines, ["c", "d", "e"], "b was deleted before it could be opened");
+        assert_eq!(
+            lines,
+            ["c", "d", "e"],
+            "b was deleted before it could be opened"
+        );
         assert_eq!(troubles, [Trouble::RotatedAway]);
     }
 
@@ -485,7 +554,12 @@ mod tests {
         append(&path, "a long line\n");
         let mut tail = Tail::open(&path, None, true);
         assert_eq!(all(&mut tail, 100).0, ["a long line"]);
-        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(0)
+            .unwrap();
         append(&path, "b\n");
         let (lines, troubles) = all(&mut tail, 100);
         assert_eq!(lines, ["b"]);
@@ -522,7 +596,10 @@ mod tests {
         all(&mut tail, 100);
         let mut at = tail.resolve(tail.place()).unwrap();
         fs::remove_file(&path).unwrap();
-        append(&path, "another file that is longer than the first one was\n");
+        append(
+            &path,
+            "another file that is longer than the first one was\n",
+        );
         at.inode = fs::metadata(&path).unwrap().ino();
         let mut again = Tail::open(&path, Some(at), true);
         assert!(again.replays());
@@ -547,7 +624,10 @@ mod tests {
         fs::remove_file(&path).unwrap();
         append(&path, "c\n");
         let mut again = Tail::open(&path, at, true);
-        assert!(again.replays(), "what was taken before is for the caller to drop");
+        assert!(
+            again.replays(),
+            "what was taken before is for the caller to drop"
+        );
         let (lines, troubles) = all(&mut again, 100);
         assert_eq!(lines, ["a", "b", "c"]);
         assert_eq!(troubles, []);
@@ -560,11 +640,16 @@ mod tests {
         let mut tail = Tail::open(&path, None, false);
         let mut pieces = Vec::new();
         while !tail
-            .read(4, |text, _, ends| pieces.push((String::from_utf8(text.to_vec()).unwrap(), ends)))
+            .read(4, |text, _, ends| {
+                pieces.push((String::from_utf8(text.to_vec()).unwrap(), ends))
+            })
             .unwrap()
             .end
         {}
-        let whole: String = pieces.iter().map(|(text, ends)| format!("{text}{}", if *ends { "|" } else { "" })).collect();
+        let whole: String = pieces
+            .iter()
+            .map(|(text, ends)| format!("{text}{}", if *ends { "|" } else { "" }))
+            .collect();
         assert_eq!(whole, "0123456789|x|");
     }
 

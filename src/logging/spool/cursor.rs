@@ -31,7 +31,14 @@ pub struct Progress {
 impl Progress {
     fn write(self, generation: u64) -> [u8; FILLED] {
         let mut slot = [0; FILLED];
-        let numbers = [generation, self.position, self.index, self.sent, self.filtered, self.discarded];
+        let numbers = [
+            generation,
+            self.position,
+            self.index,
+            self.sent,
+            self.filtered,
+            self.discarded,
+        ];
         for (n, number) in numbers.into_iter().enumerate() {
             slot[n * 8..n * 8 + 8].copy_from_slice(&number.to_le_bytes());
         }
@@ -87,12 +94,17 @@ impl Cursor {
             .open(&path);
         let file = opened.map_err(|e| failed("open", &path, e))?;
         let mut bytes = [0; 2 * SLOT as usize];
-        let length = file.read_at(&mut bytes, 0).map_err(|e| failed("read", &path, e))?;
+        let length = file
+            .read_at(&mut bytes, 0)
+            .map_err(|e| failed("read", &path, e))?;
         let slots = [0, SLOT as usize].map(|at| {
             let slot = bytes.get(at..length.max(at)).unwrap_or_default();
             Progress::read(slot)
         });
-        let newest = slots.into_iter().flatten().max_by_key(|(generation, _)| *generation);
+        let newest = slots
+            .into_iter()
+            .flatten()
+            .max_by_key(|(generation, _)| *generation);
         let (generation, progress) = newest.unwrap_or_default();
         let cursor = Self {
             path,
@@ -184,7 +196,10 @@ mod tests {
             std::fs::write(&path, &bytes).unwrap();
             let (_, found) = Cursor::open(dir.path(), "x").unwrap();
             let found = found.unwrap();
-            assert!(found == progress(20) || found == progress(10), "byte {at}: {found:?}");
+            assert!(
+                found == progress(20) || found == progress(10),
+                "byte {at}: {found:?}"
+            );
         }
         for length in 0..whole.len() {
             std::fs::write(&path, &whole[..length]).unwrap();

@@ -31,7 +31,10 @@ pub(super) fn failed(action: &'static str, path: &Path, error: io::Error) -> Spo
 
 /// Makes a folder, readable by its owner only.
 pub(super) fn make_dir(path: &Path) -> Result<(), SpoolError> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path);
     made.map_err(|e| failed("make the folder", path, e))
 }
 
@@ -43,7 +46,10 @@ pub(super) fn list(dir: &Path) -> Result<Vec<(u64, u64)>, SpoolError> {
     for entry in entries {
         let entry = entry.map_err(|e| failed("read", &folder, e))?;
         let name = entry.file_name();
-        let base = name.to_str().and_then(|n| n.strip_suffix(".log")).and_then(|n| n.parse().ok());
+        let base = name
+            .to_str()
+            .and_then(|n| n.strip_suffix(".log"))
+            .and_then(|n| n.parse().ok());
         if let (Some(base), Ok(meta)) = (base, entry.metadata()) {
             found.push((base, meta.len()));
         }

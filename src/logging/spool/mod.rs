@@ -43,7 +43,9 @@ use tokio::sync::watch;
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     /// The disk.
-    #[error("the log spool cannot {action} {path}: {error}; free space or mend the disk, lines wait meanwhile")]
+    #[error(
+        "the log spool cannot {action} {path}: {error}; free space or mend the disk, lines wait meanwhile"
+    )]
     Io {
         /// What was tried.
         action: &'static str,
@@ -53,7 +55,9 @@ pub enum SpoolError {
         error: std::io::Error,
     },
     /// It is full, and its policy is to wait.
-    #[error("the log spool is full ({size} bytes): a sink is behind; lines wait until it has caught up")]
+    #[error(
+        "the log spool is full ({size} bytes): a sink is behind; lines wait until it has caught up"
+    )]
     Full {
         /// Its size.
         size: u64,
@@ -137,7 +141,9 @@ pub struct Spool {
 
 impl std::fmt::Debug for Spool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Spool").field("dir", &self.inner.options.dir).finish_non_exhaustive()
+        f.debug_struct("Spool")
+            .field("dir", &self.inner.options.dir)
+            .finish_non_exhaustive()
     }
 }
 
@@ -224,7 +230,10 @@ impl Spool {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its folder.
@@ -329,7 +338,8 @@ impl Spool {
             return Ok(());
         }
         let path = files::path(self.dir(), base);
-        file.sync_data().map_err(|e| files::failed("sync", &path, e))?;
+        file.sync_data()
+            .map_err(|e| files::failed("sync", &path, e))?;
         self.inner.durable.fetch_max(end, Ordering::AcqRel);
         Ok(())
     }
@@ -341,7 +351,10 @@ impl Spool {
     pub fn cursor(&self, name: &str, from: From) -> Result<(Cursor, Reader), SpoolError> {
         let (mut cursor, found) = Cursor::open(self.dir(), name)?;
         let state = self.lock();
-        let (oldest, first) = state.spans.front().map_or((0, 0), |s| (s.base, s.first_index));
+        let (oldest, first) = state
+            .spans
+            .front()
+            .map_or((0, 0), |s| (s.base, s.first_index));
         let (end, index) = (self.end(), state.index);
         drop(state);
         let mut progress = found.unwrap_or(match from {
@@ -408,11 +421,21 @@ impl Spool {
     fn write_places(&self, state: &mut State) -> Result<(), SpoolError> {
         let mut buffer = Vec::new();
         for (key, place) in &state.places {
-            record::write(Kind::Place, state.index, &record::keyed(key, place), &mut buffer);
+            record::write(
+                Kind::Place,
+                state.index,
+                &record::keyed(key, place),
+                &mut buffer,
+            );
         }
         // Its end, and how many there are: a torn snapshot is none.
         let count = (state.places.len() as u64).to_le_bytes();
-        record::write(Kind::Forget, state.index, &record::keyed("", &count), &mut buffer);
+        record::write(
+            Kind::Forget,
+            state.index,
+            &record::keyed("", &count),
+            &mut buffer,
+        );
         self.write(state, &buffer)
     }
 
@@ -439,7 +462,10 @@ impl Spool {
         let dir = &self.inner.options.dir;
         let base = self.end();
         let path = files::path(dir, base);
-        state.file.sync_data().map_err(|e| files::failed("sync", &path, e))?;
+        state
+            .file
+            .sync_data()
+            .map_err(|e| files::failed("sync", &path, e))?;
         self.inner.durable.fetch_max(base, Ordering::AcqRel);
         let file = files::create(dir, base)?;
         if let Some(span) = state.spans.back_mut() {
@@ -466,7 +492,10 @@ impl Spool {
             self.roll(state)?;
         }
         while state.size() + wanted > max && state.spans.len() > 1 {
-            let unread = state.spans.front().is_some_and(|span| span.end > state.needed);
+            let unread = state
+                .spans
+                .front()
+                .is_some_and(|span| span.end > state.needed);
             if unread && self.inner.options.when_full == WhenFull::Block {
                 return Ok(false);
             }
@@ -505,7 +534,11 @@ impl State {
     /// Writes a batch as records: new sources, its events, then the places. Returns the places and the next index.
     fn fill(&mut self, batch: &Batch, out: &mut Vec<u8>) -> (Vec<(String, Option<Vec<u8>>)>, u64) {
         let mut index = self.index;
-        let numbers: Vec<u32> = batch.sources.iter().map(|source| self.number(source, index, out)).collect();
+        let numbers: Vec<u32> = batch
+            .sources
+            .iter()
+            .map(|source| self.number(source, index, out))
+            .collect();
         let mut at = out.len();
         out.extend_from_slice(&batch.bytes);
         while at < out.len() {
@@ -555,7 +588,10 @@ struct Found {
 fn recovery(dir: &Path) -> Result<Found, SpoolError> {
     let mut found = Found::default();
     let segments = files::list(dir)?;
-    let mut ends: BTreeMap<u64, u64> = segments.iter().map(|(base, length)| (*base, base + length)).collect();
+    let mut ends: BTreeMap<u64, u64> = segments
+        .iter()
+        .map(|(base, length)| (*base, base + length))
+        .collect();
     let mut newest = None;
     let mut scanned = Vec::new();
     for (base, _) in segments.iter().rev() {

@@ -81,7 +81,12 @@ impl Reader {
         self.segment = None;
     }
 
-    fn turn(&mut self, read: &mut Read, max_events: usize, max_bytes: usize) -> Result<(), SpoolError> {
+    fn turn(
+        &mut self,
+        read: &mut Read,
+        max_events: usize,
+        max_bytes: usize,
+    ) -> Result<(), SpoolError> {
         let Some(span) = self.spool.span_of(self.position) else {
             return Ok(());
         };
@@ -108,13 +113,22 @@ impl Reader {
             filled.map_err(|e| files::failed("read", &path, e))?;
             match record::read(&self.buffer, 0) {
                 // A record longer than the buffer.
-                Step::Partial(length) if wanted < there => wanted = length.max(wanted + 1).min(there),
+                Step::Partial(length) if wanted < there => {
+                    wanted = length.max(wanted + 1).min(there)
+                }
                 _ => break,
             }
         }
         let bytes = self.buffer.split().freeze();
         let whole = bytes.len() == there;
-        let used = take(segment, &bytes, whole, (&mut self.index, self.position), read, max_events);
+        let used = take(
+            segment,
+            &bytes,
+            whole,
+            (&mut self.index, self.position),
+            read,
+            max_events,
+        );
         self.position += used as u64;
         if self.position == span.end && span.closed {
             // The next segment may begin after events that were lost at the end of this one.

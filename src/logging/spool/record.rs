@@ -34,7 +34,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [Kind::Source, Kind::Line, Kind::Object, Kind::Place, Kind::Forget];
+    const ALL: [Kind; 5] = [
+        Kind::Source,
+        Kind::Line,
+        Kind::Object,
+        Kind::Place,
+        Kind::Forget,
+    ];
 
     fn code(self) -> u8 {
         self as u8 + 1
@@ -103,7 +109,10 @@ pub fn read(bytes: &[u8], at: usize) -> Step<'_> {
     let (header, rest) = rest.split_at(HEADER);
     let length = u32_at(header, 4) as usize;
     let kind = Kind::from_code(header[2]);
-    let (Some(kind), true) = (kind, header[..2] == MAGIC && header[3] == VERSION && length <= MAX_PAYLOAD) else {
+    let (Some(kind), true) = (
+        kind,
+        header[..2] == MAGIC && header[3] == VERSION && length <= MAX_PAYLOAD,
+    ) else {
         return Step::Bad;
     };
     let Some(payload) = rest.get(..length) else {

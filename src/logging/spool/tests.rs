@@ -43,7 +43,12 @@ fn open(dir: &Path) -> Spool {
 fn fill(spool: &Spool, source: &Arc<LogSource>, from: u64, to: u64) {
     let mut batch = Batch::new();
     for seq in from..to {
-        add(&mut batch, source, seq, &format!("line {seq} {}", "x".repeat(seq as usize % 50)));
+        add(
+            &mut batch,
+            source,
+            seq,
+            &format!("line {seq} {}", "x".repeat(seq as usize % 50)),
+        );
         batch.place(&source.container_id, seq.to_le_bytes().to_vec());
         spool.append(&mut batch).unwrap();
     }
@@ -78,7 +83,10 @@ fn events_are_read_in_order_over_segments_and_after_a_restart() {
     }
     spool.append(&mut batch).unwrap();
     assert!(batch.is_empty());
-    assert!(files::list(dir.path()).unwrap().len() > 2, "several segments");
+    assert!(
+        files::list(dir.path()).unwrap().len() > 2,
+        "several segments"
+    );
     let (_, mut reader) = spool.cursor("s", From::Oldest).unwrap();
     let (events, lost) = drain(&mut reader);
     assert_eq!(seqs(&events), (0..110).collect::<Vec<_>>());
@@ -178,7 +186,11 @@ fn a_full_spool_drops_the_oldest_and_each_sink_counts_what_it_lost() {
     assert!(spool.figures().dropped_bytes > 0);
     let (events, lost) = drain(&mut reader);
     assert_eq!(lost + events.len() as u64, 500);
-    assert_eq!(seqs(&events), (lost..500).collect::<Vec<_>>(), "the newest are there, in order");
+    assert_eq!(
+        seqs(&events),
+        (lost..500).collect::<Vec<_>>(),
+        "the newest are there, in order"
+    );
 }
 
 #[test]
@@ -236,7 +248,10 @@ fn syncing_makes_durable_what_was_appended() {
 
 /// The newest segment's file.
 fn newest(dir: &Path) -> PathBuf {
-    let last = files::list(dir).unwrap().into_iter().rfind(|(_, length)| *length > 0);
+    let last = files::list(dir)
+        .unwrap()
+        .into_iter()
+        .rfind(|(_, length)| *length > 0);
     files::path(dir, last.unwrap().0)
 }
 
