@@ -5,11 +5,13 @@
 //! spool/     events on disk, in order; a cursor for each sink
 //! pipe/      from the spool to one sink: routing, batches, retries, breaker, dead letters
 //! sinks/     one file a kind
+//! setup.rs   the configuration → a pipeline
 //! event/     the form of an event and its one encoding
 //! ```
 
 pub mod event;
 pub mod pipe;
+pub mod setup;
 pub mod sinks;
 pub mod sources;
 pub mod spool;

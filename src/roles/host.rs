@@ -11,6 +11,8 @@ use crate::domain::record::keys;
 use crate::drivers::docker::{Docker, Options};
 use crate::drivers::process::{Options as ProcessOptions, Processes};
 use crate::drivers::redb::RedbStore;
+use crate::logging::pipe::Host as LogHost;
+use crate::logging::spool::SpoolError;
 use crate::ports::clock::{Clock, SystemClock};
 use crate::ports::runtime::{Runtime, RuntimeError};
 use crate::ports::store::{Change, Compare, Outcome, Store, StoreError};
@@ -39,6 +41,9 @@ pub enum HostError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The log spool.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     /// The tokens.
     #[error(transparent)]
     Auth(#[from] AuthError),
@@ -85,7 +90,19 @@ pub async fn start(role: &'static str, config: &Config) -> Result<Host, HostErro
     let token_file = authenticator.ensure_admin_token(&data_dir).await?;
     let runtime = engine(config, &data_dir).await?;
     let settings = settings(role, config, owner(&*store).await?);
+    let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let host_name = host_name
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty());
+    let place = LogHost {
+        host: host_name.unwrap_or_else(|| settings.node.to_string()),
+        node: settings.node.to_string(),
+    };
+    let pipeline = crate::logging::setup::pipeline(config, place, Arc::clone(&clock))?;
     let shared = Shared::new(store, runtime, clock, settings);
+    if let Some(pipeline) = pipeline {
+        shared.set_pipeline(pipeline);
+    }
     let bound = Bound::default();
     let args = web_server::Args {
         shared: Arc::clone(&shared),

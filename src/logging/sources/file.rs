@@ -317,6 +317,8 @@ impl Lines {
         let skip = &mut self.skip[usize::from(whole.stream.code())];
         if *skip > 0 {
             *skip -= 1;
+            // To be dropped again, as long as what is held is before it.
+            self.taken.push((whole.stream, whole.last));
             return;
         }
         if self
