@@ -41,6 +41,7 @@ pub mod run;
 pub mod scale;
 pub mod schema;
 pub mod session;
+pub mod sink;
 pub mod sse;
 pub mod tree;
 pub mod undeploy;
@@ -102,6 +103,8 @@ pub enum Command {
     Operation(operation::OperationArgs),
     #[command(visible_alias = "nodes")]
     Node(node::NodeArgs),
+    #[command(visible_alias = "sinks")]
+    Sink(sink::SinkArgs),
     Audit(audit::AuditArgs),
     Doctor(doctor::DoctorArgs),
     Config(config::ConfigArgs),
@@ -218,6 +221,7 @@ async fn remote(verb: Command, global: &Global) -> Result<Exit> {
         Command::Events(args) => events::run(args, &session).await,
         Command::Operation(args) => operation::run(args, &session).await,
         Command::Node(args) => node::run(args, &session).await,
+        Command::Sink(args) => sink::run(args, &session).await,
         Command::Audit(args) => audit::run(args, &session).await,
         // Handled before a server was looked for.
         Command::Dev(_)

@@ -11,7 +11,7 @@ use super::state::Api;
 use super::unread::Unread;
 use super::{
     apps, audit, crashes, docs, doctor, events, exec, instances, logs, nodes, operations, procs,
-    supervision, system,
+    sinks, supervision, system,
 };
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::guard::{Any, Get, Head, Method as Of};
@@ -185,6 +185,13 @@ pub fn table() -> Vec<Row> {
         get::<supervision::__path_watch_actors, _, _>("/api/v1/supervision/events", Read, supervision::watch_actors),
         post::<supervision::__path_restart_actor, _, _>("/api/v1/supervision/restart", Change, supervision::restart_actor),
         post::<supervision::__path_terminate_actor, _, _>("/api/v1/supervision/terminate", Change, supervision::terminate_actor),
+
+        get::<sinks::__path_list_sinks, _, _>("/api/v1/sinks", Read, sinks::list_sinks),
+        get::<sinks::__path_get_sink, _, _>("/api/v1/sinks/{sink}", Read, sinks::get_sink),
+        post::<sinks::__path_test_sink, _, _>("/api/v1/sinks/{sink}/test", Change, sinks::test_sink),
+        post::<sinks::__path_pause_sink, _, _>("/api/v1/sinks/{sink}/pause", Change, sinks::pause_sink),
+        post::<sinks::__path_resume_sink, _, _>("/api/v1/sinks/{sink}/resume", Change, sinks::resume_sink),
+        post::<sinks::__path_rewind_sink, _, _>("/api/v1/sinks/{sink}/rewind", Change, sinks::rewind_sink),
 
         get::<audit::__path_list_audit, _, _>("/api/v1/audit", Read, audit::list_audit),
         get::<doctor::__path_run_doctor, _, _>("/api/v1/doctor", Read, doctor::run_doctor),

@@ -8,6 +8,7 @@ mod deploy;
 mod doctor;
 mod exec;
 mod logs;
+mod sinks;
 mod tree;
 
 use crate::actors::control::{views, world};
@@ -18,11 +19,11 @@ use crate::domain::id::{AppName, CrashId, InstanceId, OperationId, ProcName};
 use crate::domain::record::keys;
 use crate::domain::view::{
     ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, LogLineView,
-    NodeView, OperationView, Page, PlanAction, ScaleRequest, VersionView,
+    NodeView, OperationView, Page, PlanAction, ScaleRequest, SinkView, VersionView,
 };
 use crate::ports::control::{
     Caller, ChildAction, Control, ControlError, CrashFilter, EventStream, LogsQuery, Precondition,
-    Selector,
+    Selector, SinkAction,
 };
 use crate::ports::runtime::{ExecRequest, ExecSession};
 use async_trait::async_trait;
@@ -355,6 +356,19 @@ impl Control for Handle {
             .map(|e| e.key.trim_start_matches(keys::AUDIT).to_owned());
         let items = shown.iter().map(world::decode).collect::<Result<_, _>>()?;
         Ok(Page { items, next })
+    }
+
+    async fn sinks(&self) -> Result<Vec<SinkView>, ControlError> {
+        Ok(self.list_sinks())
+    }
+
+    async fn act_on_sink(
+        &self,
+        sink: &str,
+        action: SinkAction,
+        caller: Caller,
+    ) -> Result<SinkView, ControlError> {
+        self.act_on(sink, action, &caller).await
     }
 
     async fn doctor(&self) -> Result<Vec<Finding>, ControlError> {
