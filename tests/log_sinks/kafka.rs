@@ -103,7 +103,7 @@ impl Kafka {
                 event_id: String::from_utf8(headers["event_id"].clone()).unwrap(),
                 millis: message.timestamp().to_millis(),
             });
-            if left[&message.partition()] == message.offset() + 1 {
+            if left.get(&message.partition()) == Some(&(message.offset() + 1)) {
                 left.remove(&message.partition());
             }
         }
