@@ -34,7 +34,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("backup", &["domain", "ports"]),
     ("drivers", &["domain", "ports", "config"]),
     ("link", &["domain", "ports"]),
-    ("actors", &["domain", "ports", "link"]),
+    ("actors", &["domain", "ports", "link", "logging"]),
     ("web", &["domain", "ports", "auth"]),
     ("cli", &["domain", "config"]),
 ];

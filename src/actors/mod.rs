@@ -6,11 +6,15 @@
 //! ├── nodes                              one_for_one
 //! │   └── node/<name>                    rest_for_one  agent/
 //! │       ├── engine                     worker        agent/engine.rs
-//! │       └── containers                 one_for_one   dynamic
-//! │           └── container/<container>  rest_for_one  agent/container.rs
-//! │               ├── process            worker        agent/process.rs   the container
-//! │               ├── health             worker        agent/health.rs
-//! │               └── logs               worker        agent/logs.rs
+//! │       ├── containers                 one_for_one   dynamic
+//! │       │   └── container/<container>  rest_for_one  agent/container.rs
+//! │       │       ├── process            worker        agent/process.rs   the container
+//! │       │       ├── health             worker        agent/health.rs
+//! │       │       └── logs               worker        agent/logs.rs
+//! │       └── logging                    one_for_one   agent/logging/
+//! │           ├── spool                  worker        agent/logging/spool.rs
+//! │           ├── events                 worker        agent/logging/events.rs
+//! │           └── sink/<name>            worker        agent/logging/sink.rs
 //! ├── apps                               one_for_one   dynamic
 //! │   └── app/<name>                     one_for_one   control/app.rs
 //! │       ├── rollout                    worker        control/rollout.rs

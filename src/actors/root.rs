@@ -3,7 +3,7 @@
 //! rest_for_one: whoever reads what the store keeper loaded is rebuilt after it. Made by the roles.
 
 use crate::actors::agent::engine::Engine;
-use crate::actors::agent::{cell::Phase, paths as agent_paths};
+use crate::actors::agent::{cell::Phase, logging, paths as agent_paths};
 use crate::actors::control::instance::{Instance, Look};
 use crate::actors::control::nodes as control_nodes;
 use crate::actors::control::nodes::balance::Balance;
@@ -119,9 +119,13 @@ pub fn local_node(shared: &Arc<Shared>) -> ChildSpec {
     let wide = Flags::new(Strategy::OneForOne).intensity(BROAD, PERIOD);
     let containers = ChildSpec::supervisor("containers", SupervisorSpec::new(wide));
     let flags = Flags::new(Strategy::RestForOne).intensity(INTENSITY, PERIOD);
-    let node = SupervisorSpec::new(flags)
+    let mut node = SupervisorSpec::new(flags)
         .child(ChildSpec::worker::<Engine>("engine", Arc::clone(shared)))
         .child(containers);
+    // Last: its crash restarts nobody else.
+    if let Some(pipeline) = shared.pipeline() {
+        node = node.child(logging::spec(shared, &pipeline));
+    }
     let id = control_nodes::node_id(&shared.settings.node);
     ChildSpec::supervisor(id, node)
 }

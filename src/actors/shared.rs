@@ -13,6 +13,7 @@ use crate::actors::recorder::Recorder;
 use crate::actors::supervise::{ActorRef, Child, SupervisorRef, Tree};
 use crate::domain::id::{ContainerId, InstanceId, NodeName};
 use crate::domain::labels;
+use crate::logging::pipe::Pipeline;
 use crate::ports::clock::Clock;
 use crate::ports::log_index::{LogIndex, LogsPort};
 use crate::ports::runtime::{ContainerStatus, EngineInfo, Runtime, RuntimeError};
@@ -152,6 +153,7 @@ pub struct Shared {
     poke: OnceLock<Poke>,
     settled: watch::Sender<bool>,
     logs: OnceLock<Logs>,
+    pipeline: OnceLock<Arc<Pipeline>>,
 }
 
 impl Shared {
@@ -181,6 +183,7 @@ impl Shared {
             poke: OnceLock::new(),
             settled: watch::channel(false).0,
             logs: OnceLock::new(),
+            pipeline: OnceLock::new(),
             store,
             runtime,
             clock,
@@ -230,6 +233,17 @@ impl Shared {
     /// The function set by [`Shared::set_poke`].
     pub fn poke(&self) -> Poke {
         self.poke.get().cloned().unwrap_or_else(|| Arc::new(|_| {}))
+    }
+
+    /// Gives the node its log pipeline; set once, before the tree is built. Without one, output is only followed.
+    pub fn set_pipeline(&self, pipeline: Arc<Pipeline>) {
+        // A second one over the same spool would be a defect; the first one stays.
+        let _ = self.pipeline.set(pipeline);
+    }
+
+    /// The node's log pipeline.
+    pub fn pipeline(&self) -> Option<Arc<Pipeline>> {
+        self.pipeline.get().cloned()
     }
 
     /// The tree, once its first child begins; set by that child.

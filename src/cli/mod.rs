@@ -45,6 +45,7 @@ pub mod run;
 pub mod scale;
 pub mod schema;
 pub mod session;
+pub mod sink;
 pub mod sse;
 pub mod tree;
 pub mod undeploy;
@@ -111,6 +112,8 @@ pub enum Command {
     Node(node::NodeArgs),
     Drift(drift::DriftArgs),
     Why(why::WhyArgs),
+    #[command(visible_alias = "sinks")]
+    Sink(sink::SinkArgs),
     Audit(audit::AuditArgs),
     Doctor(doctor::DoctorArgs),
     Config(config::ConfigArgs),
@@ -238,6 +241,7 @@ async fn remote(verb: Command, global: &Global) -> Result<Exit> {
         Command::Node(args) => node::run(args, &session).await,
         Command::Drift(args) => drift::run(args, &session).await,
         Command::Why(args) => why::run(args, &session).await,
+        Command::Sink(args) => sink::run(args, &session).await,
         Command::Audit(args) => audit::run(args, &session).await,
         // Handled before a server was looked for.
         Command::Dev(_)

@@ -1,6 +1,7 @@
 //! One TOML document → its settings, with their places. Pure.
 
 use crate::config::error::ConfigError;
+use crate::config::logging::Lists;
 use crate::config::resolve::{Origin, Setting, find_key, unknown};
 use crate::config::schema::KEYS;
 use crate::config::value::Value;
@@ -15,12 +16,13 @@ const CLIENT_KEYS: [&str; 2] = ["contexts", "current_context"];
 
 /// Reads a document. `path` is only for the places; `None` is the built-in document.
 ///
-/// Returns the settings that are right, and every error.
-pub fn parse(text: &str, path: Option<&Path>) -> (Vec<Setting>, Vec<ConfigError>) {
+/// Returns the settings that are right, the lists, and every error.
+pub fn parse(text: &str, path: Option<&Path>) -> (Vec<Setting>, Lists, Vec<ConfigError>) {
     let mut reader = Reader {
         text,
         path,
         settings: Vec::new(),
+        lists: Lists::default(),
         errors: Vec::new(),
     };
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -39,16 +41,17 @@ struct Reader<'a> {
     text: &'a str,
     path: Option<&'a Path>,
     settings: Vec<Setting>,
+    lists: Lists,
     /// With the offset of each, to sort by.
     errors: Vec<(usize, ConfigError)>,
 }
 
 impl Reader<'_> {
     /// The errors in the order of the text: the parser's tables are in the order of the keys.
-    fn finish(mut self) -> (Vec<Setting>, Vec<ConfigError>) {
+    fn finish(mut self) -> (Vec<Setting>, Lists, Vec<ConfigError>) {
         self.errors.sort_by_key(|(offset, _)| *offset);
         let errors = self.errors.into_iter().map(|(_, error)| error);
-        (self.settings, errors.collect())
+        (self.settings, self.lists, errors.collect())
     }
 
     /// Walks a table whose dotted name is `prefix`.
@@ -71,6 +74,14 @@ impl Reader<'_> {
                     self.settings.push(Setting { key, value, origin });
                 }
                 Err(problem) => self.error(place, format!("{name}: {problem}")),
+            }
+            return;
+        }
+        if Lists::is_list(name) {
+            let mut faults = Vec::new();
+            self.lists.read(name, value, &mut faults);
+            for (place, problem) in faults {
+                self.error(place, problem);
             }
             return;
         }

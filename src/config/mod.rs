@@ -7,16 +7,18 @@
 
 pub mod document;
 pub mod error;
+pub mod logging;
 pub mod resolve;
 pub mod schema;
 pub mod sources;
 pub mod value;
 
 pub use error::{ConfigError, ConfigErrors};
+pub use logging::{Lists, MultilineConfig, SinkConfig};
 pub use resolve::{Origin, Setting};
 pub use schema::{Config, KEYS};
 pub use sources::{Facts, FileSource, Flag, Sources};
-pub use value::{ByteSize, EngineKind, LogFormat, PortRange};
+pub use value::{ByteSize, EngineKind, LogFormat, PortRange, WhenFull};
 
 /// The built-in settings: `config/default.toml`.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -27,8 +29,8 @@ impl Config {
     /// # Errors
     /// Every unknown key, wrong value and unreadable file, each with its place.
     pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
-        let settings = resolve::resolve(sources)?;
-        let config = Config::build(settings)?;
+        let (settings, lists) = resolve::resolve(sources)?;
+        let config = Config::build(settings, lists)?;
         config.check_combinations()?;
         Ok(config)
     }

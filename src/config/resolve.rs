@@ -2,6 +2,7 @@
 
 use crate::config::document;
 use crate::config::error::{ConfigError, ConfigErrors};
+use crate::config::logging::Lists;
 use crate::config::schema::{KEYS, Key};
 use crate::config::sources::Sources;
 use crate::config::value::{AUTO, Value};
@@ -78,16 +79,16 @@ impl fmt::Debug for Setting {
     }
 }
 
-/// Reads all layers and combines them; one setting for every key, in the order of [`KEYS`].
+/// Reads all layers and combines them; one setting for every key, in the order of [`KEYS`], and the lists.
 ///
 /// # Errors
 /// Every problem of every layer.
-pub fn resolve(sources: &Sources) -> Result<Vec<Setting>, ConfigErrors> {
+pub fn resolve(sources: &Sources) -> Result<(Vec<Setting>, Lists), ConfigErrors> {
     let mut layers = Layers::default();
-    layers.add(document::parse(crate::config::DEFAULTS, None));
+    layers.document(document::parse(crate::config::DEFAULTS, None));
     for file in &sources.files {
         match std::fs::read_to_string(&file.path) {
-            Ok(text) => layers.add(document::parse(&text, Some(&file.path))),
+            Ok(text) => layers.document(document::parse(&text, Some(&file.path))),
             Err(e) if e.kind() == io::ErrorKind::NotFound && !file.required => {}
             Err(e) => layers.errors.push(ConfigError {
                 origin: Origin::File {
@@ -103,20 +104,27 @@ pub fn resolve(sources: &Sources) -> Result<Vec<Setting>, ConfigErrors> {
     layers.add(sources.flags());
     layers.derive(sources);
     ConfigErrors::unless_empty(layers.errors)?;
-    let settings = KEYS
+    let settings: Vec<Setting> = KEYS
         .iter()
-        .filter_map(|key| layers.settings.remove(key.name));
-    Ok(settings.collect())
+        .filter_map(|key| layers.settings.remove(key.name))
+        .collect();
+    Ok((settings, layers.lists))
 }
 
 /// The layers laid over each other so far.
 #[derive(Default)]
 struct Layers {
     settings: BTreeMap<&'static str, Setting>,
+    lists: Lists,
     errors: Vec<ConfigError>,
 }
 
 impl Layers {
+    fn document(&mut self, (settings, lists, errors): (Vec<Setting>, Lists, Vec<ConfigError>)) {
+        self.add((settings, errors));
+        self.lists.merge(lists);
+    }
+
     fn add(&mut self, (settings, errors): (Vec<Setting>, Vec<ConfigError>)) {
         self.errors.extend(errors);
         for setting in settings {

@@ -4,8 +4,11 @@
 //! compares with this file.
 
 use crate::config::error::{ConfigError, ConfigErrors};
+use crate::config::logging::Lists;
 use crate::config::resolve::Setting;
-use crate::config::value::{AUTO, ByteSize, EngineKind, FromValue, LogFormat, PortRange, Value};
+use crate::config::value::{
+    AUTO, ByteSize, EngineKind, FromValue, LogFormat, PortRange, Value, WhenFull,
+};
 use crate::domain::id::NodeName;
 use crate::domain::secret::Secret;
 use std::net::{IpAddr, SocketAddr};
@@ -50,16 +53,19 @@ macro_rules! schema {
         #[derive(Debug, Clone)]
         pub struct Config {
             $($(#[$section_doc])* pub $section: $Section,)*
+            /// What is no single value: sinks, rules for lines that belong together, redaction.
+            pub lists: Lists,
             settings: Vec<Setting>,
         }
 
         impl Config {
             /// Types the combined settings.
-            pub(super) fn build(settings: Vec<Setting>) -> Result<Self, ConfigErrors> {
+            pub(super) fn build(settings: Vec<Setting>, lists: Lists) -> Result<Self, ConfigErrors> {
                 Ok(Self {
                     $($section: $Section {
                         $($key: read(&settings, concat!(stringify!($section), ".", stringify!($key)))?,)*
                     },)*
+                    lists,
                     settings,
                 })
             }
@@ -237,6 +243,15 @@ schema! {
         level: String, level;
         /// How it is written.
         format: LogFormat;
+    }
+    /// The log events of apps.
+    logging: Logging {
+        /// Whether they are collected.
+        enabled: bool;
+        /// The most that the spool may take on disk.
+        spool_size: ByteSize, |size| within(size.0, 16 << 20, 1 << 50, "bytes");
+        /// What happens when it is full.
+        when_full: WhenFull;
     }
     /// Where images come from.
     registry: Registry {

@@ -298,3 +298,13 @@ choice!(
         Json = "json",
     }
 );
+
+choice!(
+    /// What happens when the spool is full because a sink is behind.
+    WhenFull, "drop_oldest or block" {
+        /// The oldest events go; what each sink loses is counted.
+        DropOldest = "drop_oldest",
+        /// Reading waits; the engine keeps the output until it rotates it away.
+        Block = "block",
+    }
+);

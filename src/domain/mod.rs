@@ -7,6 +7,7 @@ pub mod group;
 pub mod health;
 pub mod id;
 pub mod labels;
+pub mod log;
 pub mod node_state;
 pub mod placement;
 pub mod plan;

@@ -662,6 +662,51 @@ pub struct LogLineView {
     pub line: String,
 }
 
+/// A sink of log events.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SinkView {
+    /// Its name in the configuration.
+    pub name: String,
+    /// `syslog`, `kafka`, `elasticsearch`, `file`, `http` …
+    pub kind: String,
+    /// `running`, `idle`, `retrying`, `paused`, `refused` or `starting`.
+    pub state: String,
+    /// The circuit breaker: `closed`, `open` or `half_open`.
+    pub breaker: String,
+    /// Events that the receiver acknowledged, over the life of the spool.
+    pub sent: u64,
+    /// Events that its filter or sampling left out.
+    pub filtered: u64,
+    /// Events that it did not get and will not: dead letters, dropped when the spool was full, damaged on disk.
+    pub discarded: u64,
+    /// Events that wait for it in the spool.
+    pub lag_events: u64,
+    /// Bytes that wait for it in the spool.
+    pub lag_bytes: u64,
+    /// The age of the event that is sent next, in milliseconds; 0 when none waits.
+    pub lag_ms: u64,
+    /// Events a second, averaged over ten seconds.
+    pub rate: f64,
+    /// Batches sent.
+    pub batches: u64,
+    /// Bytes sent.
+    pub bytes: u64,
+    /// Attempts that failed.
+    pub retries: u64,
+    /// Events that the receiver had already.
+    pub duplicates: u64,
+    /// Dead letters written.
+    pub dead_letters: u64,
+    /// Where the dead letters are, on the node.
+    pub dead_letter_file: Option<String>,
+    /// The last failure.
+    pub last_error: Option<String>,
+    /// When that was.
+    pub last_error_at: Option<DateTime<Utc>>,
+    /// When the receiver last acknowledged something.
+    pub last_sent_at: Option<DateTime<Utc>>,
+}
+
 /// A record of a change made through the API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AuditView {

@@ -1,8 +1,23 @@
 //! Logs: lain's own `tracing`, and the log events of apps.
+//!
+//! ```text
+//! sources/   files, engines and streams  → events
+//! spool/     events on disk, in order; a cursor for each sink
+//! pipe/      from the spool to one sink: routing, batches, retries, breaker, dead letters
+//! sinks/     one file a kind
+//! setup.rs   the configuration → a pipeline
+//! event/     the form of an event and its one encoding
+//! ```
 
 pub mod elastic;
+pub mod event;
 pub mod filter;
 pub mod index;
+pub mod pipe;
 pub mod query;
 pub mod saved;
+pub mod setup;
+pub mod sinks;
+pub mod sources;
+pub mod spool;
 pub mod tracing_setup;

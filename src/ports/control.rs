@@ -9,8 +9,8 @@ use crate::domain::crash::CrashReport;
 use crate::domain::id::{AppName, CrashId, InstanceId, NodeName, OperationId, ProcName};
 use crate::domain::view::{
     ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, JoinTokenView,
-    LogLineView, MovesView, NodeChange, NodeView, OperationView, Page, ScaleRequest, VersionView,
-    WhyView,
+    LogLineView, MovesView, NodeChange, NodeView, OperationView, Page, ScaleRequest, SinkView,
+    VersionView, WhyView,
 };
 use crate::ports::log_index::LogsPort;
 use crate::ports::runtime::{ExecRequest, ExecSession, RuntimeError};
@@ -179,6 +179,21 @@ pub enum ChildAction {
     Restart,
     /// Terminate it; it stays down until restarted.
     Terminate,
+}
+
+/// What an operator does to a sink of log events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SinkAction {
+    /// Tell whether its receiver is there.
+    Test,
+    /// Send nothing until resumed.
+    Pause,
+    /// Go on at once.
+    Resume,
+    /// Go on at this instant; `None`: at the oldest event in the spool.
+    Rewind(Option<DateTime<Utc>>),
+    /// Go on with what comes next.
+    Skip,
 }
 
 /// Resumable events: those after `after` that are still known, then new ones.
@@ -403,6 +418,17 @@ pub trait Control: Send + Sync + 'static {
         after: Option<String>,
         limit: usize,
     ) -> Result<Page<AuditView>, ControlError>;
+
+    /// The sinks of log events, by name.
+    async fn sinks(&self) -> Result<Vec<SinkView>, ControlError>;
+
+    /// Acts on a sink, with audit.
+    async fn act_on_sink(
+        &self,
+        sink: &str,
+        action: SinkAction,
+        caller: Caller,
+    ) -> Result<SinkView, ControlError>;
 
     /// Checks of this host: engine, kernel, disk, clock, ports.
     async fn doctor(&self) -> Result<Vec<Finding>, ControlError>;

@@ -9,4 +9,5 @@ pub mod control;
 pub mod lease;
 pub mod log_index;
 pub mod runtime;
+pub mod sink;
 pub mod store;

@@ -300,6 +300,29 @@ pub struct LogsRequest {
     pub follow: bool,
 }
 
+/// How an engine writes a container's output to a file that this host can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Docker's `json-file`: one object a line with `log`, `stream` and `time`.
+    DockerJson,
+    /// The process runtime's: `<instant> <O|E> <place> <line>`.
+    Process,
+}
+
+/// Where the output of a container comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogOrigin {
+    /// When the container was made.
+    pub created_at: Option<DateTime<Utc>>,
+    /// Its image, as named at creation.
+    pub image: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The file that the engine writes to, where this host can read it; rotated files have `.1`, `.2` … added.
+    /// `None`: [`Runtime::logs`] is the only way.
+    pub file: Option<(std::path::PathBuf, LogFormat)>,
+}
+
 /// A command to run inside a container. Shown without the environment's values: they may be secrets.
 #[derive(Clone, PartialEq)]
 pub struct ExecRequest {
@@ -424,6 +447,18 @@ pub trait Runtime: Send + Sync + 'static {
         id: &ContainerId,
         request: LogsRequest,
     ) -> BoxStream<'static, Result<OutputLine, RuntimeError>>;
+
+    /// Where the output of a container comes from. Reading the engine's file costs it nothing, where
+    /// [`Runtime::logs`] costs Docker a multiple of what it costs us.
+    async fn log_origin(&self, id: &ContainerId) -> Result<LogOrigin, RuntimeError> {
+        let status = self.inspect(id).await?;
+        Ok(LogOrigin {
+            created_at: status.started_at,
+            image: status.image,
+            labels: status.labels,
+            file: None,
+        })
+    }
 
     /// Makes a container from `spec`, but with the command of `request`, starts it attached, and removes
     /// it when it has ended.

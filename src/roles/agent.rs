@@ -223,7 +223,8 @@ async fn start(config: &Config, membership: Membership) -> Result<crate::actors:
     let runtime = host::engine(config, &dir).await.map_err(|e| failed(&e))?;
     let mut settings = host::settings("agent", config, membership.owner.clone());
     settings.node = membership.node.clone();
-    let shared = Shared::new(store, runtime, clock, settings);
+    let shared = Shared::new(store, runtime, Arc::clone(&clock), settings);
+    host::collect_logs(&shared, config, &clock).map_err(|e| failed(&e))?;
     let labels = schema::pairs(&config.node.labels).map_err(|e| failed(&e))?;
     let address = address(config, &membership.servers).await;
     let identity = Arc::new(Mutex::new(membership.identity.clone()));

@@ -1,5 +1,6 @@
 //! `lain dev`: control host and node in one process, embedded defaults, no configuration needed.
 
+use crate::actors::agent::logs;
 use crate::cli::daemon::DevOptions;
 use crate::cli::error::{CliError, Result};
 use crate::config::{Config, Sources};
@@ -73,7 +74,7 @@ async fn take_down(host: &Host) {
         if let Err(error) = stopped.map(drop) {
             tracing::warn!(container = container.name, %error, "container could not be stopped");
         }
-        if let Err(error) = runtime.remove(&container.id).await {
+        if let Err(error) = logs::remove(&host.shared, &container.id).await {
             tracing::warn!(container = container.name, %error, "container could not be removed");
         }
     }))

@@ -17,7 +17,9 @@ use crate::drivers::process::{Options as ProcessOptions, Processes};
 use crate::drivers::redb::RedbStore;
 use crate::link::identity;
 use crate::logging::index::{self, Index};
+use crate::logging::pipe::Host as LogHost;
 use crate::logging::saved::Saved;
+use crate::logging::spool::SpoolError;
 use crate::ports::clock::{Clock, SystemClock};
 use crate::ports::log_index::LogsPort;
 use crate::ports::runtime::{Runtime, RuntimeError};
@@ -49,6 +51,9 @@ pub enum HostError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The log spool.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     /// The tokens.
     #[error(transparent)]
     Auth(#[from] AuthError),
@@ -139,6 +144,9 @@ pub async fn start_on(
     };
     let settings = settings(kind.as_str(), config, owner(&*store).await?);
     let shared = Shared::new(Arc::clone(&store), runtime, Arc::clone(&clock), settings);
+    if kind == Kind::Dev {
+        collect_logs(&shared, config, &clock)?;
+    }
     if let Some(logs) = logs(config, store, clock) {
         shared.set_logs(logs);
     }
@@ -188,6 +196,30 @@ pub async fn start_on(
         token_file,
         _announced: announced,
     })
+}
+
+/// Where a node runs containers, their output goes to the sinks that the configuration names.
+///
+/// # Errors
+/// What is in the way of the spool.
+pub fn collect_logs(
+    shared: &Shared,
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Result<(), HostError> {
+    let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let host_name = host_name
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty());
+    let node = shared.settings.node.to_string();
+    let place = LogHost {
+        host: host_name.unwrap_or_else(|| node.clone()),
+        node,
+    };
+    if let Some(pipeline) = crate::logging::setup::pipeline(config, place, Arc::clone(clock))? {
+        shared.set_pipeline(pipeline);
+    }
+    Ok(())
 }
 
 /// The listener for agents, with the installation's authority.

@@ -30,6 +30,7 @@ mod params;
 mod precondition;
 mod procs;
 pub mod router;
+mod sinks;
 mod sse;
 pub mod state;
 mod supervision;

@@ -12,7 +12,7 @@ use crate::domain::crash::CrashReport;
 use crate::domain::view::{
     ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, DriftBody, EventView, Finding,
     InstanceView, JoinTokenView, LogLineView, MovesView, NodeChange, NodeView, OperationView, Page,
-    ProcView, ScaleRequest, VersionView, WhyView,
+    ProcView, ScaleRequest, SinkView, VersionView, WhyView,
 };
 use crate::ports::log_index::{
     Bar, FieldView, Histogram, Hit, IndexStatus, QueryLanguage, SavedSearch, SearchPage, Stats,
@@ -34,9 +34,9 @@ use utoipa::openapi::{
 #[derive(OpenApi)]
 #[openapi(components(schemas(
     Page<AppView>, Page<ProcView>, Page<InstanceView>, Page<CrashReport>, Page<NodeView>,
-    Page<OperationView>, Page<EventView>, Page<LogLineView>, Page<AuditView>, Page<Finding>,
+    Page<OperationView>, Page<EventView>, Page<LogLineView>, Page<AuditView>, Page<Finding>, Page<SinkView>,
     AppView, ProcView, InstanceView, CrashReport, NodeView, OperationView, EventView, LogLineView,
-    ActorView, ChangeAnswer, DeployRequest, ScaleRequest, VersionView, ProblemView, Level, StreamEvent,
+    ActorView, SinkView, ChangeAnswer, DeployRequest, ScaleRequest, VersionView, ProblemView, Level, StreamEvent,
     JoinTokenView, TokenBody, NodeChange, DriftBody, MovesView, WhyView,
     SearchPage, Hit, Histogram, Bar, ValueCount, TopValues, FieldView, Page<FieldView>, Surrounding,
     Stats, StatsRow, IndexStatus, SavedSearch, Page<SavedSearch>, QueryLanguage,
@@ -55,7 +55,7 @@ lain keeps apps alive. This is all that can be asked of it; the CLI uses nothing
 - An `Idempotency-Key` makes a change safe to repeat for 24 hours.
 - Version 1 only grows. Ignore fields that you do not know.";
 
-const TAGS: [(&str, &str); 11] = [
+const TAGS: [(&str, &str); 12] = [
     ("apps", "Apps: deploy, undeploy, restart, stop, start"),
     (
         "procs",
@@ -74,6 +74,7 @@ const TAGS: [(&str, &str); 11] = [
     ("events", "What happened"),
     ("supervision", "The tree of actors"),
     ("nodes", "The machines that apps run on"),
+    ("sinks", "Where log events go"),
     ("audit", "Who changed what"),
     ("system", "Health, version, metrics, this description"),
 ];

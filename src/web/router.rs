@@ -11,7 +11,7 @@ use super::state::Api;
 use super::unread::Unread;
 use super::{
     apps, audit, crashes, docs, doctor, events, exec, instances, log_search, logs, nodes,
-    operations, procs, supervision, system,
+    operations, procs, sinks, supervision, system,
 };
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::guard::{Any, Get, Head, Method as Of};
@@ -216,6 +216,12 @@ pub fn table() -> Vec<Row> {
         get::<log_search::__path_get_saved, _, _>("/api/v1/logs/saved/{name}", Read, log_search::get_saved),
         row::<log_search::__path_put_saved, _, _>(Method::PUT, "/api/v1/logs/saved/{name}", Change, Body::Json, log_search::put_saved),
         row::<log_search::__path_delete_saved, _, _>(Method::DELETE, "/api/v1/logs/saved/{name}", Change, Body::None, log_search::delete_saved),
+        get::<sinks::__path_list_sinks, _, _>("/api/v1/sinks", Read, sinks::list_sinks),
+        get::<sinks::__path_get_sink, _, _>("/api/v1/sinks/{sink}", Read, sinks::get_sink),
+        post::<sinks::__path_test_sink, _, _>("/api/v1/sinks/{sink}/test", Change, sinks::test_sink),
+        post::<sinks::__path_pause_sink, _, _>("/api/v1/sinks/{sink}/pause", Change, sinks::pause_sink),
+        post::<sinks::__path_resume_sink, _, _>("/api/v1/sinks/{sink}/resume", Change, sinks::resume_sink),
+        post::<sinks::__path_rewind_sink, _, _>("/api/v1/sinks/{sink}/rewind", Change, sinks::rewind_sink),
 
         get::<audit::__path_list_audit, _, _>("/api/v1/audit", Read, audit::list_audit),
         get::<doctor::__path_run_doctor, _, _>("/api/v1/doctor", Read, doctor::run_doctor),

@@ -4,6 +4,7 @@
 //! finds what it made before.
 
 use crate::actors::agent::cell::{ContainerCell, Phase};
+use crate::actors::agent::logs;
 use crate::actors::shared::Shared;
 use crate::domain::crash::Exit;
 use crate::domain::id::ContainerId;
@@ -189,6 +190,6 @@ async fn made_before(
     if existing.labels.get(labels::SPEC_HASH) == hash {
         return Ok(existing.id);
     }
-    shared.runtime.remove(&existing.id).await?;
+    logs::remove(shared, &existing.id).await?;
     shared.runtime.create(&cell.assignment.container).await
 }

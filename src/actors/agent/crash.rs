@@ -7,6 +7,7 @@ use crate::actors::recorder::Record;
 use crate::actors::shared::Shared;
 use crate::domain::crash::{CrashCause, CrashReport, Exit};
 use crate::domain::id::{CrashId, ProcType};
+use crate::logging::event::own;
 use crate::ports::runtime::LogsRequest;
 use futures_util::StreamExt;
 use std::sync::Arc;
@@ -146,6 +147,10 @@ async fn complete(shared: &Arc<Shared>, cell: &Arc<ContainerCell>, mut report: C
             o.last_crash = Some(Arc::new(report.clone()));
         }
     });
+    if let Some(pipeline) = shared.pipeline() {
+        // A crash stands among the lines around it.
+        pipeline.emit(&own::crash(&report, &pipeline.host.host, pipeline.number()));
+    }
     shared.recorder.send(Record::Crash(Box::new(report)));
 }
 

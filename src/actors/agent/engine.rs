@@ -4,8 +4,8 @@
 //! compares what runs with what is to run: the truth of last resort. Its crash restarts the actors of the
 //! node, never a container.
 
-use crate::actors::agent::paths;
 use crate::actors::agent::process::{Check, Process};
+use crate::actors::agent::{logs, paths};
 use crate::actors::hub::{Event, Level};
 use crate::actors::shared::{EngineState, Shared};
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
@@ -62,6 +62,11 @@ impl Child for Engine {
         if let Ok(found) = shared.runtime.list(&shared.owner_labels()).await {
             // Before anything is started: what is left over from a change that was cut off holds host ports.
             // Desired state is loaded whole by now.
+            if let Some(pipeline) = shared.pipeline() {
+                // What was removed while lain was away.
+                let there: Vec<String> = found.iter().map(|c| c.id.to_string()).collect();
+                pipeline.retain(&there);
+            }
             let (wanted, orphans) = found.into_iter().partition(|c| is_wanted(&shared, c));
             shared.node.set_found(wanted);
             let removals = Vec::from_iter(orphans)
@@ -145,7 +150,7 @@ async fn remove_orphan(shared: &Arc<Shared>, orphan: ContainerStatus) {
     if is_wanted(shared, &orphan) {
         return;
     }
-    let outcome = shared.runtime.remove(&orphan.id).await;
+    let outcome = logs::remove(shared, &orphan.id).await;
     let (level, text) = match outcome {
         Ok(()) => (
             Level::Info,

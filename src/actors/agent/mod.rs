@@ -1,4 +1,4 @@
-//! `nodes/node/<name>`: what runs on one node. rest_for_one: the engine first, then the containers.
+//! `nodes/node/<name>`: what runs on one node. rest_for_one: the engine first, then the containers, then logging.
 
 pub mod assigned;
 pub mod assignments;
@@ -10,6 +10,7 @@ pub mod engine;
 pub mod facts;
 pub mod health;
 pub mod link;
+pub mod logging;
 pub mod logs;
 pub mod node;
 pub mod outbox;

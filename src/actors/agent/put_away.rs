@@ -4,6 +4,7 @@
 //! container that is gone is what was wanted.
 
 use crate::actors::agent::cell::{ContainerCell, Phase};
+use crate::actors::agent::logs;
 use crate::actors::shared::Shared;
 use crate::ports::runtime::RuntimeError;
 
@@ -68,7 +69,7 @@ async fn put_away_once(
     };
     shared.runtime.stop(&id, patience).await?;
     match removal {
-        Removal::Remove => shared.runtime.remove(&id).await,
+        Removal::Remove => logs::remove(shared, &id).await,
         Removal::Stop | Removal::Kill => Ok(()),
     }
 }

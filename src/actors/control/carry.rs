@@ -289,7 +289,7 @@ async fn discard_unfinished(shared: &Arc<Shared>, placement: &Placement) -> Resu
     let Some(found) = shared.node.take_found(&name) else {
         return Ok(());
     };
-    let removed = shared.runtime.remove(&found.id).await;
+    let removed = crate::actors::agent::logs::remove(shared, &found.id).await;
     removed.map_err(|e| Failure::from(e.to_string()))
 }
 

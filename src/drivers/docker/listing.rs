@@ -6,7 +6,7 @@ use super::Docker;
 use super::error::Subject;
 use super::status;
 use crate::domain::id::ContainerId;
-use crate::ports::runtime::{ContainerState, ContainerStatus, RuntimeError};
+use crate::ports::runtime::{ContainerState, ContainerStatus, LogOrigin, RuntimeError};
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum as Word};
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -33,6 +33,30 @@ pub(super) async fn inspect(
     })?;
     docker.runs().note(&status);
     Ok(status)
+}
+
+/// Where the engine keeps the output of a container. Its file is named only where this host can open it:
+/// a remote engine's is elsewhere.
+pub(super) async fn log_origin(
+    docker: &Docker,
+    id: &ContainerId,
+) -> Result<LogOrigin, RuntimeError> {
+    let client = docker.client();
+    let none = None::<InspectContainerOptions>;
+    let answer = client
+        .get()
+        .await?
+        .inspect_container(id.as_str(), none)
+        .await;
+    let answer = answer.map_err(|e| client.failure(e, Subject::container("inspect", id)))?;
+    let (origin, driver) = status::log_origin(answer);
+    let file = match driver.as_str() {
+        "json-file" => origin
+            .file
+            .filter(|(path, _)| std::fs::File::open(path).is_ok()),
+        _ => None,
+    };
+    Ok(LogOrigin { file, ..origin })
 }
 
 pub(super) async fn list(

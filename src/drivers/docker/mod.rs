@@ -35,8 +35,8 @@ mod transport;
 use crate::domain::crash::Exit;
 use crate::domain::id::ContainerId;
 use crate::ports::runtime::{
-    ContainerSpec, ContainerStatus, EngineEvent, EngineInfo, ExecRequest, ExecSession, LogsRequest,
-    OutputLine, PullObserver, Resources, Runtime, RuntimeError, RuntimeKind, Started,
+    ContainerSpec, ContainerStatus, EngineEvent, EngineInfo, ExecRequest, ExecSession, LogOrigin,
+    LogsRequest, OutputLine, PullObserver, Resources, Runtime, RuntimeError, RuntimeKind, Started,
 };
 use async_trait::async_trait;
 use client::Client;
@@ -223,6 +223,10 @@ impl Runtime for Docker {
         request: LogsRequest,
     ) -> BoxStream<'static, Result<OutputLine, RuntimeError>> {
         logs::stream(self.clone(), id.clone(), request)
+    }
+
+    async fn log_origin(&self, id: &ContainerId) -> Result<LogOrigin, RuntimeError> {
+        listing::log_origin(self, id).await
     }
 
     async fn run(

@@ -4,7 +4,9 @@
 
 use crate::domain::crash::Exit;
 use crate::domain::id::ContainerId;
-use crate::ports::runtime::{ContainerState, ContainerStatus, EngineInfo, RuntimeKind};
+use crate::ports::runtime::{
+    ContainerState, ContainerStatus, EngineInfo, LogFormat, LogOrigin, RuntimeKind,
+};
 use bollard::models::{
     ContainerInspectResponse, ContainerState as EngineState, ContainerStateStatusEnum as Word,
     SystemInfo, SystemInfoCgroupDriverEnum,
@@ -40,6 +42,20 @@ pub(super) fn container(answer: ContainerInspectResponse) -> Option<ContainerSta
         ip,
         image: config.image.unwrap_or_default(),
     })
+}
+
+/// Where the output is, and the name of the log driver. Whether the file can be read here is not known yet.
+pub(super) fn log_origin(answer: ContainerInspectResponse) -> (LogOrigin, String) {
+    let config = answer.config.unwrap_or_default();
+    let driver = answer.host_config.and_then(|host| host.log_config);
+    let path = answer.log_path.filter(|path| !path.is_empty());
+    let origin = LogOrigin {
+        created_at: instant(answer.created.as_deref()),
+        image: config.image.unwrap_or_default(),
+        labels: config.labels.unwrap_or_default().into_iter().collect(),
+        file: path.map(|path| (path.into(), LogFormat::DockerJson)),
+    };
+    (origin, driver.and_then(|d| d.typ).unwrap_or_default())
 }
 
 fn life(state: &EngineState) -> ContainerState {

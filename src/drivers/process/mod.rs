@@ -28,8 +28,9 @@ use crate::domain::crash::Exit;
 use crate::domain::id::ContainerId;
 use crate::drivers::signal;
 use crate::ports::runtime::{
-    ContainerSpec, ContainerStatus, EngineEvent, EngineInfo, ExecRequest, ExecSession, LogsRequest,
-    OutputLine, PullObserver, Resources, Runtime, RuntimeError, RuntimeKind, Started,
+    ContainerSpec, ContainerStatus, EngineEvent, EngineInfo, ExecRequest, ExecSession, LogFormat,
+    LogOrigin, LogsRequest, OutputLine, PullObserver, Resources, Runtime, RuntimeError,
+    RuntimeKind, Started,
 };
 use async_trait::async_trait;
 use container::Container;
@@ -374,6 +375,18 @@ impl Runtime for Processes {
             Ok(container) => output::stream(container, request),
             Err(error) => stream::iter([Err(error)]).boxed(),
         }
+    }
+
+    async fn log_origin(&self, id: &ContainerId) -> Result<LogOrigin, RuntimeError> {
+        let container = self.get(id)?;
+        let status = container.status();
+        let made = std::fs::metadata(container.path()).and_then(|m| m.created());
+        Ok(LogOrigin {
+            created_at: made.ok().map(Into::into),
+            image: status.image,
+            labels: status.labels,
+            file: Some((capture::log_file(container.path(), 0), LogFormat::Process)),
+        })
     }
 
     async fn run(

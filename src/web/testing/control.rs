@@ -9,11 +9,11 @@ use crate::domain::crash::CrashReport;
 use crate::domain::id::{AppName, CrashId, InstanceId, OperationId, ProcName};
 use crate::domain::view::{
     ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, LogLineView,
-    NodeView, OperationState, OperationView, Page, PlanAction, ScaleRequest, VersionView,
+    NodeView, OperationState, OperationView, Page, PlanAction, ScaleRequest, SinkView, VersionView,
 };
 use crate::ports::control::{
     Caller, ChildAction, Control, ControlError, CrashFilter, EventStream, LogsQuery, Precondition,
-    Selector,
+    Selector, SinkAction,
 };
 use crate::ports::log_index::LogsPort;
 use crate::ports::runtime::{ExecRequest, ExecSession};
@@ -24,6 +24,19 @@ use std::future::ready;
 use tokio_stream::wrappers::BroadcastStream;
 
 type Answer = Result<ChangeAnswer, ControlError>;
+
+/// A sink that is a little behind.
+fn sink(name: &str) -> SinkView {
+    SinkView {
+        name: name.to_owned(),
+        kind: "syslog".to_owned(),
+        state: "idle".to_owned(),
+        breaker: "closed".to_owned(),
+        sent: 41,
+        lag_events: 1,
+        ..SinkView::default()
+    }
+}
 
 impl MemoryControl {
     /// Notes a change that was asked for in audit and events, unless it was a dry run.
@@ -337,6 +350,37 @@ impl Control for MemoryControl {
     ) -> Result<Page<AuditView>, ControlError> {
         self.fault().await?;
         Ok(self.world().audit(after.as_deref(), limit))
+    }
+
+    async fn sinks(&self) -> Result<Vec<SinkView>, ControlError> {
+        self.fault().await?;
+        Ok(vec![sink("central")])
+    }
+
+    async fn act_on_sink(
+        &self,
+        name: &str,
+        action: SinkAction,
+        caller: Caller,
+    ) -> Result<SinkView, ControlError> {
+        self.fault().await?;
+        let mut sink = sink("central");
+        let outcome = match (name == sink.name, action) {
+            (false, _) => Err(not_found("sink", name, std::iter::once("central"))),
+            (true, SinkAction::Pause) => {
+                "paused".clone_into(&mut sink.state);
+                Ok(sink)
+            }
+            (true, SinkAction::Test) => Err(ControlError::Conflict(
+                "sink central: syslog receiver logs.example:514: connection refused".to_owned(),
+            )),
+            (true, _) => Ok(sink),
+        };
+        let said = outcome
+            .as_ref()
+            .map_or_else(ToString::to_string, |_| "ok".to_owned());
+        self.world().note(&caller, "act_on_sink", name, &said);
+        outcome
     }
 
     async fn doctor(&self) -> Result<Vec<Finding>, ControlError> {

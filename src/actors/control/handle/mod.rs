@@ -9,6 +9,7 @@ mod doctor;
 mod exec;
 mod logs;
 mod nodes;
+mod sinks;
 mod tree;
 
 pub use tree::{act_on, actor_of, tree_of};
@@ -23,11 +24,11 @@ use crate::domain::record::keys;
 use crate::domain::view::{
     ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, JoinTokenView,
     LogLineView, MovesView, NodeChange, NodeView, OperationView, Page, PlanAction, ScaleRequest,
-    VersionView, WhyView,
+    SinkView, VersionView, WhyView,
 };
 use crate::ports::control::{
     Caller, ChildAction, Control, ControlError, CrashFilter, DriftRequest, EventStream, LogsQuery,
-    Precondition, Selector,
+    Precondition, Selector, SinkAction,
 };
 use crate::ports::log_index::LogsPort;
 use crate::ports::runtime::{ExecRequest, ExecSession};
@@ -431,6 +432,19 @@ impl Control for Handle {
             .map(|e| e.key.trim_start_matches(keys::AUDIT).to_owned());
         let items = shown.iter().map(world::decode).collect::<Result<_, _>>()?;
         Ok(Page { items, next })
+    }
+
+    async fn sinks(&self) -> Result<Vec<SinkView>, ControlError> {
+        Ok(self.list_sinks())
+    }
+
+    async fn act_on_sink(
+        &self,
+        sink: &str,
+        action: SinkAction,
+        caller: Caller,
+    ) -> Result<SinkView, ControlError> {
+        self.act_on(sink, action, &caller).await
     }
 
     async fn doctor(&self) -> Result<Vec<Finding>, ControlError> {

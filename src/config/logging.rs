@@ -1,0 +1,446 @@
+//! `[[logging.sink]]`, `[[logging.multiline]]` and `logging.redact`: the parts of a configuration that are lists.
+//!
+//! Read strictly: an unknown key, a key of another kind of sink, a pattern that is none are errors with
+//! their places. A later file's sink replaces an earlier one of its name.
+
+use crate::config::value::{ByteSize, FromValue, Value};
+use crate::domain::log::Level;
+use crate::domain::secret::Secret;
+use crate::domain::spec::model::duration_text;
+use regex::bytes::Regex;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeValue, ValueDeserializer};
+
+/// What can be said of a sink. Which keys a kind takes is in [`KINDS`].
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct SinkConfig {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    // Which events, for every kind.
+    pub apps: Vec<String>,
+    pub exclude_apps: Vec<String>,
+    pub procs: Vec<String>,
+    pub source_types: Vec<String>,
+    pub min_level: Option<String>,
+    #[serde(rename = "match")]
+    pub matching: Vec<String>,
+    pub exclude: Vec<String>,
+    pub sample: Option<f64>,
+    // How it is driven, for every kind.
+    pub from: Option<String>,
+    pub batch_events: Option<u32>,
+    pub batch_size: Option<String>,
+    pub timeout: Option<String>,
+    pub retry_max: Option<String>,
+    // Of some kinds.
+    pub address: Option<String>,
+    pub transport: Option<String>,
+    pub framing: Option<String>,
+    pub format: Option<String>,
+    pub facility: Option<u8>,
+    pub enterprise: Option<u32>,
+    pub max_message: Option<String>,
+    pub brokers: Option<String>,
+    pub topic: Option<String>,
+    pub compression: Option<String>,
+    pub linger: Option<String>,
+    pub sasl_mechanism: Option<String>,
+    pub settings: BTreeMap<String, String>,
+    pub urls: Vec<String>,
+    pub index_prefix: Option<String>,
+    pub data_stream: Option<String>,
+    pub namespace: Option<String>,
+    pub manage_template: Option<bool>,
+    pub keep_days: Option<u32>,
+    pub url: Option<String>,
+    pub path: Option<PathBuf>,
+    pub max_size: Option<String>,
+    pub keep: Option<u32>,
+    pub compress: Option<bool>,
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+    pub api_key: Option<Secret>,
+    pub token: Option<Secret>,
+    pub tls: Option<bool>,
+    pub ca_file: Option<PathBuf>,
+    pub cert_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+    pub server_name: Option<String>,
+}
+
+/// The keys that every kind takes.
+const COMMON: &[&str] = &[
+    "name",
+    "type",
+    "apps",
+    "exclude_apps",
+    "procs",
+    "source_types",
+    "min_level",
+    "match",
+    "exclude",
+    "sample",
+    "from",
+    "batch_events",
+    "batch_size",
+    "timeout",
+    "retry_max",
+];
+
+/// The kinds: which keys each must have, and which it may have.
+pub const KINDS: &[(&str, &[&str], &[&str])] = &[
+    (
+        "syslog",
+        &["address"],
+        &[
+            "transport",
+            "framing",
+            "format",
+            "facility",
+            "enterprise",
+            "max_message",
+            "ca_file",
+            "cert_file",
+            "key_file",
+            "server_name",
+        ],
+    ),
+    (
+        "relp",
+        &["address"],
+        &[
+            "format",
+            "facility",
+            "enterprise",
+            "max_message",
+            "tls",
+            "ca_file",
+            "cert_file",
+            "key_file",
+            "server_name",
+        ],
+    ),
+    (
+        "kafka",
+        &["brokers"],
+        &[
+            "topic",
+            "compression",
+            "linger",
+            "tls",
+            "ca_file",
+            "cert_file",
+            "key_file",
+            "sasl_mechanism",
+            "username",
+            "password",
+            "settings",
+        ],
+    ),
+    (
+        "elasticsearch",
+        &["urls"],
+        &[
+            "index_prefix",
+            "data_stream",
+            "namespace",
+            "manage_template",
+            "keep_days",
+            "username",
+            "password",
+            "api_key",
+            "ca_file",
+        ],
+    ),
+    (
+        "http",
+        &["url"],
+        &["compress", "username", "password", "token"],
+    ),
+    ("file", &["path"], &["max_size", "keep", "compress"]),
+];
+
+/// Lines that belong together.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "each key is explained in config/default.toml")]
+pub struct MultilineConfig {
+    pub apps: Vec<String>,
+    pub procs: Vec<String>,
+    pub start_pattern: String,
+    pub condition_pattern: String,
+    pub mode: String,
+    pub timeout: Option<String>,
+}
+
+/// The lists of a configuration.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Lists {
+    /// The sinks.
+    pub sinks: Vec<SinkConfig>,
+    /// The rules of lines that belong together; the first that fits an app is taken.
+    pub multiline: Vec<MultilineConfig>,
+    /// Patterns that are blotted out.
+    pub redact: Vec<String>,
+}
+
+/// A problem with the place in the text.
+type Fault = (Range<usize>, String);
+
+impl Lists {
+    /// The dotted names that are lists.
+    pub fn is_list(name: &str) -> bool {
+        matches!(
+            name,
+            "logging.sink" | "logging.multiline" | "logging.redact"
+        )
+    }
+
+    /// Reads one of them; what is wrong is told with its place.
+    pub fn read(&mut self, name: &str, value: &Spanned<DeValue<'_>>, faults: &mut Vec<Fault>) {
+        let DeValue::Array(items) = value.get_ref() else {
+            let wanted = match name {
+                "logging.redact" => "a list of patterns".to_owned(),
+                _ => format!("tables: write [[{name}]]"),
+            };
+            faults.push((value.span(), format!("{name}: expected {wanted}")));
+            return;
+        };
+        for item in items {
+            let place = item.span();
+            let outcome = match name {
+                "logging.sink" => typed::<SinkConfig>(item).and_then(|sink| {
+                    let keys = keys(item);
+                    sink.check(&keys)
+                        .map_err(|(key, problem)| (key_place(item, &key), problem))?;
+                    self.sinks.retain(|s| s.name != sink.name);
+                    self.sinks.push(sink);
+                    Ok(())
+                }),
+                "logging.multiline" => typed::<MultilineConfig>(item).and_then(|rule| {
+                    rule.check().map_err(|problem| (place.clone(), problem))?;
+                    self.multiline.push(rule);
+                    Ok(())
+                }),
+                _ => typed::<String>(item).and_then(|pattern| {
+                    regex(&pattern).map_err(|problem| (place.clone(), problem))?;
+                    self.redact.push(pattern);
+                    Ok(())
+                }),
+            };
+            if let Err((place, problem)) = outcome {
+                faults.push((place, format!("{name}: {problem}")));
+            }
+        }
+    }
+
+    /// Lays another file's lists over these.
+    pub fn merge(&mut self, later: Lists) {
+        for sink in later.sinks {
+            self.sinks.retain(|s| s.name != sink.name);
+            self.sinks.push(sink);
+        }
+        self.multiline.extend(later.multiline);
+        self.redact.extend(later.redact);
+    }
+}
+
+fn typed<T: for<'de> Deserialize<'de>>(item: &Spanned<DeValue<'_>>) -> Result<T, Fault> {
+    T::deserialize(ValueDeserializer::from(item.clone())).map_err(|error| {
+        let place = error.span().unwrap_or_else(|| item.span());
+        (place, error.message().to_owned())
+    })
+}
+
+/// The keys of a table as written.
+fn keys(item: &Spanned<DeValue<'_>>) -> Vec<String> {
+    match item.get_ref() {
+        DeValue::Table(table) => table.keys().map(|key| key.get_ref().to_string()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Where a key stands; the table where it does not.
+fn key_place(item: &Spanned<DeValue<'_>>, key: &str) -> Range<usize> {
+    let found = match item.get_ref() {
+        DeValue::Table(table) => table.keys().find(|k| k.get_ref().as_ref() == key),
+        _ => None,
+    };
+    found.map_or_else(|| item.span(), Spanned::span)
+}
+
+/// Whether a pattern is one.
+fn regex(pattern: &str) -> Result<(), String> {
+    let wrong = |e: regex::Error| {
+        let last = e.to_string();
+        let last = last.lines().last().unwrap_or_default().to_owned();
+        format!("{pattern:?} is no pattern: {last}")
+    };
+    Regex::new(pattern).map(drop).map_err(wrong)
+}
+
+/// Whether a text is a duration.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("expected {}, found {text:?}", Duration::EXPECTED);
+    duration_text::parse(text)
+        .filter(|d| !d.is_zero())
+        .ok_or_else(wrong)
+}
+
+/// Whether a text is a size.
+fn size(text: &str) -> Result<u64, String> {
+    let found = ByteSize::from_value(&Value::Text(text.to_owned()));
+    found
+        .map(|size| size.0)
+        .ok_or_else(|| format!("expected {}, found {text:?}", ByteSize::EXPECTED))
+}
+
+fn one_of(value: Option<&String>, words: &[&str]) -> Result<(), String> {
+    match value {
+        Some(value) if !words.contains(&value.as_str()) => Err(format!(
+            "expected one of {}, found {value:?}",
+            words.join(", ")
+        )),
+        _ => Ok(()),
+    }
+}
+
+impl SinkConfig {
+    /// What is wrong, and with which key.
+    fn check(&self, keys: &[String]) -> Result<(), (String, String)> {
+        let at = |key: &str| {
+            let key = key.to_owned();
+            move |problem: String| (key.clone(), format!("{key}: {problem}"))
+        };
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let named = (1..=63).contains(&self.name.len())
+            && self.name.chars().all(legal)
+            && self.name.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if !named {
+            let problem = "expected 1 to 63 letters, digits, dashes, dots or underscores, a letter or digit first";
+            return Err(at("name")(problem.to_owned()));
+        }
+        let Some((_, must, may)) = KINDS.iter().find(|(kind, ..)| *kind == self.kind) else {
+            let known: Vec<&str> = KINDS.iter().map(|(kind, ..)| *kind).collect();
+            return Err(at("type")(format!(
+                "expected one of {}, found {:?}",
+                known.join(", "),
+                self.kind
+            )));
+        };
+        for key in keys {
+            let key = key.as_str();
+            if !COMMON.contains(&key) && !must.contains(&key) && !may.contains(&key) {
+                return Err(at(key)(format!(
+                    "not a key of a sink of type {}",
+                    self.kind
+                )));
+            }
+        }
+        if let Some(missing) = must.iter().find(|key| !keys.iter().any(|k| k == **key)) {
+            return Err(at(missing)(format!(
+                "a sink of type {} needs it",
+                self.kind
+            )));
+        }
+        for (key, patterns) in [("match", &self.matching), ("exclude", &self.exclude)] {
+            patterns
+                .iter()
+                .try_for_each(|p| regex(p))
+                .map_err(at(key))?;
+        }
+        if let Some(level) = &self.min_level {
+            let known = Level::ALL.iter().any(|l| l.as_str() == level);
+            known.then_some(()).ok_or_else(|| {
+                at("min_level")(format!("{level:?} is no level; one is \"warn\""))
+            })?;
+        }
+        if self
+            .sample
+            .is_some_and(|share| !(0.0..=1.0).contains(&share))
+        {
+            return Err(at("sample")("must be from 0 to 1".to_owned()));
+        }
+        for (key, text) in [
+            ("timeout", &self.timeout),
+            ("retry_max", &self.retry_max),
+            ("linger", &self.linger),
+        ] {
+            text.iter()
+                .try_for_each(|t| duration(t).map(drop))
+                .map_err(at(key))?;
+        }
+        for (key, text) in [
+            ("batch_size", &self.batch_size),
+            ("max_message", &self.max_message),
+            ("max_size", &self.max_size),
+        ] {
+            text.iter()
+                .try_for_each(|t| size(t).map(drop))
+                .map_err(at(key))?;
+        }
+        one_of(self.from.as_ref(), &["oldest", "now"]).map_err(at("from"))?;
+        one_of(self.transport.as_ref(), &["tcp", "tls", "udp"]).map_err(at("transport"))?;
+        one_of(self.framing.as_ref(), &["octet-counting", "newline"]).map_err(at("framing"))?;
+        one_of(self.format.as_ref(), &["rfc5424", "rfc3164"]).map_err(at("format"))?;
+        if self.kind == "kafka" {
+            one_of(
+                self.compression.as_ref(),
+                &["none", "gzip", "lz4", "snappy"],
+            )
+            .map_err(at("compression"))?;
+        }
+        if self.facility.is_some_and(|f| f > 23) {
+            return Err(at("facility")("must be from 0 to 23".to_owned()));
+        }
+        if self.batch_events == Some(0) {
+            return Err(at("batch_events")("must be at least 1".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// A duration that was checked.
+    pub fn duration(text: Option<&String>) -> Option<Duration> {
+        text.and_then(|t| duration(t).ok())
+    }
+
+    /// A size that was checked, in bytes.
+    pub fn size(text: Option<&String>) -> Option<u64> {
+        text.and_then(|t| size(t).ok())
+    }
+
+    /// The values of this sink that nobody may see.
+    pub fn secrets(&self) -> Vec<String> {
+        let all = [&self.password, &self.api_key, &self.token];
+        all.into_iter()
+            .flatten()
+            .map(|s| s.expose().to_owned())
+            .collect()
+    }
+}
+
+impl MultilineConfig {
+    fn check(&self) -> Result<(), String> {
+        regex(&self.start_pattern).map_err(|e| format!("start_pattern: {e}"))?;
+        regex(&self.condition_pattern).map_err(|e| format!("condition_pattern: {e}"))?;
+        let modes = [
+            "continue_through",
+            "continue_past",
+            "halt_before",
+            "halt_with",
+        ];
+        one_of(Some(&self.mode), &modes).map_err(|e| format!("mode: {e}"))?;
+        if let Some(text) = &self.timeout {
+            duration(text).map_err(|e| format!("timeout: {e}"))?;
+        }
+        Ok(())
+    }
+}

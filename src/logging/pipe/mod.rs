@@ -1,0 +1,25 @@
+//! From the spool to one sink: routing, batches, retries, the breaker, dead letters, figures.
+//!
+//! ```text
+//! backoff.rs  pauses between attempts            (pure)
+//! breaker.rs  the circuit breaker                (pure)
+//! route.rs    filters, sampling, redaction       (pure)
+//! dead.rs     dead letters on disk
+//! cell.rs     what is shown of a sink
+//! pump.rs     the loop that drives one sink
+//! pipeline.rs what the node's actors share: spool, sinks, readers
+//! ```
+
+pub mod backoff;
+pub mod breaker;
+pub mod cell;
+pub mod dead;
+pub mod pipeline;
+pub mod pump;
+#[cfg(test)]
+mod pump_tests;
+pub mod route;
+
+pub use cell::SinkCell;
+pub use pipeline::{Host, Pipeline, SinkSpec};
+pub use pump::{Command, Pump, To};

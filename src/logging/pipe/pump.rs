@@ -1,0 +1,561 @@
+//! The loop that drives one sink: read the spool, route, send, note how far it has come.
+//!
+//! Nothing is kept in memory that the spool does not have: after a failure the spool is read again from the
+//! cursor. The cursor moves when the receiver has acknowledged, or, where its protocol knows no
+//! acknowledgement, when the connection has stayed up for a while after the batch.
+
+use super::backoff;
+use super::breaker::{self, Breaker, Permit};
+use super::cell::SinkCell;
+use super::dead::DeadLetters;
+use super::route::{Filter, Redaction};
+use crate::domain::log::{LogEvent, Stamp};
+use crate::logging::spool::{Cursor, From, Progress, Read, Reader, Spool, SpoolError};
+use crate::ports::clock::Clock;
+use crate::ports::sink::{Delivery, Sink, SinkError};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// The longest wait before the state of things is looked at again.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often the cursor is made to survive a power cut.
+const SYNC: Duration = Duration::from_secs(2);
+/// The pause after a receiver has refused everything.
+const REFUSED: Duration = Duration::from_secs(30);
+/// How long a graceful stop waits for what was sent to settle.
+const SETTLE_AT_STOP: Duration = Duration::from_secs(3);
+
+/// How a sink is driven. The defaults are Vector's.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// The most events in one batch.
+    pub batch_events: usize,
+    /// About the most bytes in one batch.
+    pub batch_bytes: usize,
+    /// How long the receiver may take to answer.
+    pub timeout: Duration,
+    /// The first pause after a failure.
+    pub retry_first: Duration,
+    /// The longest pause after a failure.
+    pub retry_most: Duration,
+    /// When it stops trying for a while.
+    pub breaker: breaker::Settings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            batch_events: 5_000,
+            batch_bytes: 1 << 20,
+            timeout: Duration::from_secs(60),
+            retry_first: Duration::from_secs(1),
+            retry_most: Duration::from_secs(30),
+            breaker: breaker::Settings::default(),
+        }
+    }
+}
+
+/// Where to go back, or forward, to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To {
+    /// The oldest event that is there.
+    Oldest,
+    /// What comes next.
+    Now,
+    /// The first event at or after an instant.
+    At(Stamp),
+}
+
+/// What an operator asks of a sink.
+#[derive(Debug)]
+pub enum Command {
+    /// Send nothing until told to.
+    Pause,
+    /// Go on, at once, also after a refusal or while the breaker is open.
+    Resume,
+    /// Go on from another place.
+    Rewind(To, oneshot::Sender<Result<(), String>>),
+    /// Tell whether the receiver is there.
+    Check(oneshot::Sender<Result<(), String>>),
+    /// Settle what was sent, and end.
+    Stop(oneshot::Sender<()>),
+}
+
+/// What a pump is made of.
+pub struct Parts {
+    /// The spool.
+    pub spool: Spool,
+    /// The sink.
+    pub sink: Box<dyn Sink>,
+    /// Its name.
+    pub name: String,
+    /// Where it begins without a cursor.
+    pub from: From,
+    /// Which events it gets.
+    pub filter: Filter,
+    /// What it may not see.
+    pub redaction: Arc<Redaction>,
+    /// How it is driven.
+    pub settings: Settings,
+    /// Where its state is shown.
+    pub cell: Arc<SinkCell>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Drives one sink.
+pub struct Pump {
+    parts: Parts,
+    cursor: Cursor,
+    reader: Reader,
+    news: watch::Receiver<u64>,
+    dead: DeadLetters,
+    breaker: Breaker,
+    attempt: u32,
+    paused: bool,
+    /// Events in the next batch at most; less than the settings' after a batch was too large.
+    limit: usize,
+    /// What was sent and has not settled: when it will have, and how far the sink is then.
+    unsettled: VecDeque<(Duration, Progress)>,
+    synced: Duration,
+}
+
+enum Next {
+    Go,
+    Stop,
+}
+
+impl Pump {
+    /// Opens the sink's cursor.
+    ///
+    /// # Errors
+    /// [`SpoolError::Io`].
+    pub fn open(parts: Parts) -> Result<Self, SpoolError> {
+        let (cursor, reader) = parts.spool.cursor(&parts.name, parts.from)?;
+        let dead = DeadLetters::new(parts.spool.dir(), &parts.name);
+        let progress = cursor.progress();
+        parts.cell.progress(progress);
+        let path = dead.path().display().to_string();
+        parts.cell.change(|view| {
+            view.state = "idle".to_owned();
+            view.dead_letter_file = Some(path);
+        });
+        Ok(Self {
+            news: parts.spool.subscribe(),
+            breaker: Breaker::new(parts.settings.breaker),
+            limit: parts.settings.batch_events,
+            cursor,
+            reader,
+            dead,
+            attempt: 0,
+            paused: false,
+            unsettled: VecDeque::new(),
+            synced: Duration::ZERO,
+            parts,
+        })
+    }
+
+    /// Drives it until it is told to stop.
+    ///
+    /// # Errors
+    /// [`SpoolError::Io`]: whoever started it starts it again, from the cursor.
+    pub async fn run(
+        mut self,
+        commands: &mut mpsc::UnboundedReceiver<Command>,
+    ) -> Result<(), SpoolError> {
+        loop {
+            while let Ok(command) = commands.try_recv() {
+                if let Next::Stop = self.obey(command).await? {
+                    return Ok(());
+                }
+            }
+            let pause = self.turn().await?;
+            if pause.is_zero() {
+                // Others on this thread have their turn.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let idle = !self.paused && self.attempt == 0;
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => if let Next::Stop = self.obey(command).await? { return Ok(()) },
+                    None => return Ok(()),
+                },
+                changed = self.news.changed(), if idle => {
+                    // The spool is held by this very pump: its sender lives.
+                    let _ = changed;
+                }
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.parts.clock.monotonic()
+    }
+
+    fn stamp(&self) -> Stamp {
+        self.parts.clock.now_utc().into()
+    }
+
+    fn state(&self, state: &str) {
+        let breaker = self.breaker.as_str();
+        self.parts.cell.change(|view| {
+            if view.state != state {
+                state.clone_into(&mut view.state);
+            }
+            if view.breaker != breaker {
+                breaker.clone_into(&mut view.breaker);
+            }
+        });
+    }
+
+    /// One batch, if there is one; how long to wait then.
+    async fn turn(&mut self) -> Result<Duration, SpoolError> {
+        self.settle()?;
+        self.sync();
+        if self.paused {
+            self.state("paused");
+            return Ok(LOOK);
+        }
+        let limit = match self.breaker.permit(self.now()) {
+            Permit::Go => self.limit,
+            Permit::Probe => self.limit.min(10),
+            Permit::Wait(pause) => {
+                self.state("retrying");
+                return Ok(pause);
+            }
+        };
+        self.news.borrow_and_update();
+        let read = self.reader.next(limit, self.parts.settings.batch_bytes)?;
+        if read.events.is_empty() {
+            self.done(&read, (0, 0, 0))?;
+            self.parts.cell.change(|view| view.lag_ms = 0);
+            self.state("idle");
+            let due = self
+                .unsettled
+                .front()
+                .map(|(at, _)| at.saturating_sub(self.now()));
+            return Ok(due.unwrap_or(LOOK).max(Duration::from_millis(1)));
+        }
+        self.state(if self.attempt == 0 {
+            "running"
+        } else {
+            "retrying"
+        });
+        let age = self.stamp().millis() - read.events[0].at.millis();
+        self.parts
+            .cell
+            .change(|view| view.lag_ms = u64::try_from(age).unwrap_or(0));
+        self.deliver(read).await
+    }
+
+    async fn deliver(&mut self, mut read: Read) -> Result<Duration, SpoolError> {
+        let all = read.events.len();
+        let mut events = std::mem::take(&mut read.events);
+        if !self.parts.filter.takes_all() {
+            events.retain(|event| self.parts.filter.takes(event));
+        }
+        if !self.parts.redaction.is_empty() {
+            events
+                .iter_mut()
+                .for_each(|event| self.parts.redaction.apply(event));
+        }
+        let filtered = (all - events.len()) as u64;
+        let (mut sent, mut dead) = (0, 0);
+        while !events.is_empty() {
+            let limit = self.parts.settings.timeout;
+            let answer = tokio::time::timeout(limit, self.parts.sink.send(&events)).await;
+            let answer = answer.unwrap_or_else(|_| {
+                Err(SinkError::retry(format!(
+                    "no answer within {}s",
+                    limit.as_secs()
+                )))
+            });
+            let delivery = match answer {
+                Ok(delivery) => delivery,
+                Err(error) => return self.failed(error, &events, (&read, sent, filtered, dead)),
+            };
+            let asked = events.len() as u64;
+            let (again, gone) = self.sort(&delivery, events)?;
+            let done = asked - again.len() as u64 - gone;
+            self.parts
+                .cell
+                .sent(self.stamp(), self.now(), done, delivery.bytes);
+            self.parts
+                .cell
+                .change(|view| view.duplicates += delivery.known);
+            dead += gone;
+            sent += done;
+            if again.is_empty() {
+                break;
+            }
+            // Those alone, after a pause.
+            self.attempt += 1;
+            let reason = delivery
+                .retry
+                .first()
+                .map(|(_, r)| r.as_str())
+                .unwrap_or_default();
+            self.parts.cell.failed(self.stamp(), reason);
+            self.state("retrying");
+            tokio::time::sleep(self.backoff()).await;
+            events = again;
+        }
+        self.attempt = 0;
+        self.breaker.succeeded();
+        self.limit = (self.limit * 2).min(self.parts.settings.batch_events);
+        self.done(&read, (sent, filtered, dead))?;
+        Ok(Duration::ZERO)
+    }
+
+    /// The events to send again; dead letters are kept.
+    fn sort(
+        &mut self,
+        delivery: &Delivery,
+        events: Vec<LogEvent>,
+    ) -> Result<(Vec<LogEvent>, u64), SpoolError> {
+        let dead = delivery.dead.iter();
+        let letters = dead.filter_map(|(at, reason)| Some((events.get(*at)?, reason.as_str())));
+        self.bury(letters)?;
+        let again = delivery
+            .retry
+            .iter()
+            .filter_map(|(at, _)| events.get(*at).cloned())
+            .collect();
+        Ok((again, delivery.dead.len() as u64))
+    }
+
+    fn bury<'a>(
+        &mut self,
+        letters: impl Iterator<Item = (&'a LogEvent, &'a str)>,
+    ) -> Result<(), SpoolError> {
+        let letters: Vec<_> = letters.collect();
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let (count, reason) = (letters.len() as u64, letters[0].1.to_owned());
+        let at = self.parts.clock.now_utc().into();
+        self.dead
+            .keep(at, letters.into_iter())
+            .map_err(|error| SpoolError::Io {
+                action: "keep dead letters in",
+                path: self.dead.path().to_owned(),
+                error,
+            })?;
+        self.parts.cell.change(|view| {
+            view.dead_letters += count;
+            view.last_error = Some(reason);
+            view.last_error_at = Some(at.into());
+        });
+        Ok(())
+    }
+
+    fn backoff(&self) -> Duration {
+        let settings = &self.parts.settings;
+        backoff::delay(
+            self.attempt,
+            settings.retry_first,
+            settings.retry_most,
+            rand::random(),
+        )
+    }
+
+    /// A batch was not answered. Everything that is not settled is read again.
+    fn failed(
+        &mut self,
+        error: SinkError,
+        events: &[LogEvent],
+        (read, sent, filtered, dead): (&Read, u64, u64, u64),
+    ) -> Result<Duration, SpoolError> {
+        let at = self.stamp();
+        let reason = error.to_string();
+        if let SinkError::Split { .. } = error {
+            if events.len() == 1 {
+                self.bury(events.iter().map(|event| (event, reason.as_str())))?;
+                self.limit = (self.limit * 2).min(self.parts.settings.batch_events);
+                self.done(read, (sent, filtered, dead + 1))?;
+                return Ok(Duration::ZERO);
+            }
+            self.limit = (events.len() / 2).max(1);
+            self.again();
+            return Ok(Duration::ZERO);
+        }
+        self.parts.cell.failed(at, &reason);
+        self.attempt += 1;
+        self.breaker.failed(self.now());
+        self.again();
+        let pause = match error {
+            SinkError::Refused { .. } => {
+                self.state("refused");
+                REFUSED
+            }
+            SinkError::Retry { after, .. } => {
+                self.state("retrying");
+                after
+                    .unwrap_or_else(|| self.backoff())
+                    .min(self.parts.settings.retry_most)
+            }
+            SinkError::Split { .. } => Duration::ZERO,
+        };
+        tracing::debug!(sink = self.parts.name, %reason, ?pause, "a batch of log events was not taken");
+        Ok(pause)
+    }
+
+    /// Reads again from what has settled.
+    fn again(&mut self) {
+        let progress = self.cursor.progress();
+        self.unsettled.clear();
+        self.reader.seek(progress.position, progress.index);
+    }
+
+    /// What was read is done with.
+    fn done(
+        &mut self,
+        read: &Read,
+        (sent, filtered, dead): (u64, u64, u64),
+    ) -> Result<(), SpoolError> {
+        let before = self
+            .unsettled
+            .back()
+            .map_or(self.cursor.progress(), |(_, p)| *p);
+        if before.position == read.position {
+            return Ok(());
+        }
+        let progress = Progress {
+            position: read.position,
+            index: read.index,
+            sent: before.sent + sent,
+            filtered: before.filtered + filtered,
+            discarded: before.discarded + dead + read.lost,
+        };
+        match self.parts.sink.settles_after() {
+            Duration::ZERO => self.commit(progress),
+            wait => {
+                self.unsettled.push_back((self.now() + wait, progress));
+                Ok(())
+            }
+        }
+    }
+
+    fn commit(&mut self, progress: Progress) -> Result<(), SpoolError> {
+        self.cursor.commit(progress)?;
+        self.parts.cell.progress(progress);
+        Ok(())
+    }
+
+    /// Moves the cursor over what has settled by now.
+    fn settle(&mut self) -> Result<(), SpoolError> {
+        if self.unsettled.is_empty() {
+            return Ok(());
+        }
+        if !self.parts.sink.still_there() {
+            self.parts.cell.failed(
+                self.stamp(),
+                "the connection ended; what may be lost is sent again",
+            );
+            self.again();
+            return Ok(());
+        }
+        let now = self.now();
+        let mut last = None;
+        while let Some((_, progress)) = self.unsettled.pop_front_if(|(at, _)| *at <= now) {
+            last = Some(progress);
+        }
+        last.map_or(Ok(()), |progress| self.commit(progress))
+    }
+
+    /// Makes the cursor durable now and then, without waiting for the disk.
+    fn sync(&mut self) {
+        let now = self.now();
+        if now.saturating_sub(self.synced) < SYNC {
+            return;
+        }
+        self.synced = now;
+        if let Some(sync) = self.cursor.unsynced() {
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = sync.sync_data() {
+                    tracing::warn!(%error, "a log cursor could not be synced; a power cut would repeat events");
+                }
+            });
+        }
+    }
+
+    async fn obey(&mut self, command: Command) -> Result<Next, SpoolError> {
+        match command {
+            Command::Pause => {
+                self.paused = true;
+                self.state("paused");
+            }
+            Command::Resume => {
+                (self.paused, self.attempt) = (false, 0);
+                self.breaker.succeeded();
+                self.state("idle");
+            }
+            Command::Rewind(to, answer) => {
+                let outcome = self.rewind(to).map_err(|e| e.to_string());
+                // Whoever asked may be gone.
+                let _ = answer.send(outcome);
+            }
+            Command::Check(answer) => {
+                let limit = self.parts.settings.timeout.min(Duration::from_secs(10));
+                let outcome = match tokio::time::timeout(limit, self.parts.sink.check()).await {
+                    Ok(outcome) => outcome.map_err(|e| e.to_string()),
+                    Err(_) => Err(format!("no answer within {}s", limit.as_secs())),
+                };
+                // Whoever asked may be gone.
+                let _ = answer.send(outcome);
+            }
+            Command::Stop(answer) => {
+                let until = self.now() + SETTLE_AT_STOP;
+                while !self.unsettled.is_empty() && self.now() < until {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    self.settle()?;
+                }
+                self.cursor.sync()?;
+                // Whoever asked may be gone.
+                let _ = answer.send(());
+                return Ok(Next::Stop);
+            }
+        }
+        Ok(Next::Go)
+    }
+
+    fn rewind(&mut self, to: To) -> Result<(), SpoolError> {
+        let (position, index) = match to {
+            To::Oldest => self.parts.spool.bound(From::Oldest),
+            To::Now => self.parts.spool.bound(From::Now),
+            To::At(at) => self.find(at)?,
+        };
+        let progress = Progress {
+            position,
+            index,
+            ..self.cursor.progress()
+        };
+        self.unsettled.clear();
+        self.commit(progress)?;
+        self.reader.seek(position, index);
+        Ok(())
+    }
+
+    /// The place of the first event at or after an instant.
+    fn find(&self, at: Stamp) -> Result<(u64, u64), SpoolError> {
+        let (position, index) = self.parts.spool.bound(From::Oldest);
+        let mut reader = self.parts.spool.reader(position, index);
+        let mut place = (position, index);
+        loop {
+            let read = reader.next(1000, 1 << 20)?;
+            if read.events.is_empty() {
+                return Ok((read.position, read.index));
+            }
+            for (event, after) in read.events.iter().zip(&read.after) {
+                if event.at >= at {
+                    return Ok(place);
+                }
+                place = *after;
+            }
+        }
+    }
+}

@@ -1,0 +1,505 @@
+//! Elasticsearch and OpenSearch, in bulk.
+//!
+//! Each event is created under its own id, so that one that is sent again is there once: the server answers
+//! 409, which is a success. A bulk request that succeeds can hide failures: each item is read, and sorted into
+//! retry and dead letter.
+
+use super::template::{self, Unknown};
+use crate::domain::log::{LogEvent, LogSource, Stamp};
+use crate::domain::secret::Secret;
+use crate::logging::event::Encoder;
+use crate::ports::sink::{Delivery, Sink, SinkError, SinkFactory};
+use ::elasticsearch::auth::Credentials;
+use ::elasticsearch::cert::{Certificate, CertificateValidation};
+use ::elasticsearch::http::headers::HeaderMap;
+use ::elasticsearch::http::request::JsonBody;
+use ::elasticsearch::http::response::Response;
+use ::elasticsearch::http::transport::{MultiNodeConnectionPool, Transport, TransportBuilder};
+use ::elasticsearch::http::{Method, StatusCode, Url};
+use ::elasticsearch::{BulkParts, Elasticsearch as Client};
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How long a request may take.
+const TIMEOUT: Duration = Duration::from_secs(45);
+/// How often old indices are looked for.
+const RETENTION_EVERY: Duration = Duration::from_secs(3600);
+/// The name of our template.
+const TEMPLATE: &str = "lain-logs";
+
+/// Where events are put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// `PREFIX-YYYY.MM.DD`, by the event's day in UTC: what is replayed is where it was.
+    Daily {
+        /// The prefix.
+        prefix: String,
+    },
+    /// `logs-DATASET.<app>-NAMESPACE`.
+    DataStream {
+        /// What stands before the app.
+        dataset: String,
+        /// What stands after it.
+        namespace: String,
+    },
+}
+
+/// Who we are.
+#[derive(Debug, Clone)]
+pub enum Login {
+    /// A user with a password.
+    Basic(String, Secret),
+    /// An API key, base64 of `id:key`.
+    ApiKey(Secret),
+}
+
+/// A cluster.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its nodes.
+    pub urls: Vec<String>,
+    /// Where events are put.
+    pub target: Target,
+    /// Who we are.
+    pub login: Option<Login>,
+    /// A PEM file of authorities; `None`: those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// Whether the index template is ours to make.
+    pub manage_template: bool,
+    /// Whole daily indices older than so many days are deleted; `None`: never.
+    pub keep_days: Option<u32>,
+}
+
+impl Options {
+    /// Daily indices `lain-…` of these nodes.
+    pub fn new(urls: Vec<String>) -> Self {
+        Self {
+            urls,
+            target: Target::Daily {
+                prefix: "lain".to_owned(),
+            },
+            login: None,
+            ca_file: None,
+            manage_template: true,
+            keep_days: None,
+        }
+    }
+
+    fn transport(&self) -> Result<Transport, SinkError> {
+        let refused = |error: String| SinkError::Refused {
+            reason: format!("Elasticsearch: {error}; see the sink's settings"),
+        };
+        let urls: Result<Vec<Url>, _> = self.urls.iter().map(|url| Url::parse(url)).collect();
+        let urls = urls.map_err(|e| refused(format!("urls: {e}")))?;
+        if urls.is_empty() {
+            return Err(refused("urls is empty".to_owned()));
+        }
+        let pool = MultiNodeConnectionPool::round_robin(urls, None);
+        let mut builder = TransportBuilder::new(pool)
+            .disable_proxy()
+            .enable_meta_header(false)
+            .timeout(TIMEOUT);
+        if let Some(path) = &self.ca_file {
+            let read = std::fs::read(path)
+                .map_err(|e| refused(format!("ca_file {}: {e}", path.display())))?;
+            let certificate = Certificate::from_pem(&read);
+            let certificate =
+                certificate.map_err(|e| refused(format!("ca_file {}: {e}", path.display())))?;
+            builder = builder.cert_validation(CertificateValidation::Full(certificate));
+        }
+        builder = match &self.login {
+            None => builder,
+            Some(Login::Basic(user, password)) => builder.auth(Credentials::Basic(
+                user.clone(),
+                password.expose().to_owned(),
+            )),
+            Some(Login::ApiKey(key)) => {
+                builder.auth(Credentials::EncodedApiKey(key.expose().to_owned()))
+            }
+        };
+        builder.build().map_err(|e| refused(e.to_string()))
+    }
+}
+
+/// The index or data stream of an event. Pure.
+pub fn index_of(target: &Target, source: &LogSource, at: Stamp, out: &mut Vec<u8>) {
+    match target {
+        Target::Daily { prefix } => {
+            let (year, month, day) = at.date();
+            out.extend_from_slice(format!("{prefix}-{year:04}.{month:02}.{day:02}").as_bytes());
+        }
+        Target::DataStream { dataset, namespace } => {
+            let app = if source.app.is_empty() {
+                "lain"
+            } else {
+                &source.app
+            };
+            // Lower case, no dash, at most 100 characters.
+            let legal = |c: char| match c {
+                c if c.is_ascii_alphanumeric() => c.to_ascii_lowercase(),
+                '.' => '.',
+                _ => '_',
+            };
+            let set: String = format!("{dataset}.{app}")
+                .chars()
+                .map(legal)
+                .take(100)
+                .collect();
+            out.extend_from_slice(format!("logs-{set}-{namespace}").as_bytes());
+        }
+    }
+}
+
+/// The day of a daily index; `None` for any other name. Pure.
+pub fn day_of(prefix: &str, index: &str) -> Option<chrono::NaiveDate> {
+    let day = index.strip_prefix(prefix)?.strip_prefix('-')?;
+    chrono::NaiveDate::parse_from_str(day, "%Y.%m.%d").ok()
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    errors: bool,
+    #[serde(default)]
+    items: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    create: Outcome,
+}
+
+#[derive(Deserialize)]
+struct Outcome {
+    status: u16,
+    #[serde(default, rename = "_index")]
+    index: String,
+    #[serde(default)]
+    error: Option<Value>,
+}
+
+/// Sorts what a bulk answer says of each item. Pure.
+///
+/// # Errors
+/// [`SinkError`] for what concerns the whole sink: an index that is closed to writes, or cannot be made.
+pub fn sort(answer: &[u8], events: usize) -> Result<Delivery, SinkError> {
+    let parsed: Answer = serde_json::from_slice(answer).map_err(|e| {
+        SinkError::retry(format!(
+            "Elasticsearch: not the answer of a bulk request: {e}"
+        ))
+    })?;
+    let mut delivery = Delivery::default();
+    if !parsed.errors {
+        return Ok(delivery);
+    }
+    if parsed.items.len() != events {
+        let reason = format!(
+            "Elasticsearch: {} items of {events} were answered",
+            parsed.items.len()
+        );
+        return Err(SinkError::retry(reason));
+    }
+    for (place, Item { create }) in parsed.items.into_iter().enumerate() {
+        let said = || {
+            let error = create.error.as_ref();
+            let field = |key: &str| error.and_then(|e| e[key].as_str()).unwrap_or_default();
+            format!(
+                "Elasticsearch: {} {}: {}: {}",
+                create.index,
+                create.status,
+                field("type"),
+                field("reason")
+            )
+        };
+        match create.status {
+            200..=299 => {}
+            409 => delivery.known += 1,
+            429 | 500..=599 => delivery.retry.push((place, said())),
+            403 | 404 => {
+                let next = "mend the index, then: lain sink resume";
+                return Err(SinkError::Refused {
+                    reason: format!("{}; {next}", said()),
+                });
+            }
+            _ => delivery.dead.push((place, said())),
+        }
+    }
+    Ok(delivery)
+}
+
+/// The sink.
+pub struct Elasticsearch {
+    options: Options,
+    client: Client,
+    encoder: Encoder,
+    prepared: bool,
+    retained: Option<Instant>,
+}
+
+impl Elasticsearch {
+    /// Not connected yet.
+    ///
+    /// # Errors
+    /// [`SinkError::Refused`] for options that cannot be meant.
+    pub fn new(options: Options) -> Result<Self, SinkError> {
+        let client = Client::new(options.transport()?);
+        Ok(Self {
+            options,
+            client,
+            encoder: Encoder::default(),
+            prepared: false,
+            retained: None,
+        })
+    }
+
+    fn away(&self, error: impl std::fmt::Display) -> SinkError {
+        SinkError::retry(format!(
+            "Elasticsearch {}: {error}",
+            self.options.urls.join(",")
+        ))
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Response, SinkError> {
+        let body = body.map(JsonBody::new);
+        let none = None::<&()>;
+        let sent = self
+            .client
+            .transport()
+            .send(method, path, HeaderMap::new(), none, body, None)
+            .await;
+        sent.map_err(|e| self.away(e))
+    }
+
+    /// What a whole request's failure means.
+    async fn refusal(&self, response: Response) -> SinkError {
+        let status = response.status_code();
+        let text = response.text().await.unwrap_or_default();
+        let text: String = text.chars().take(300).collect();
+        let reason = format!(
+            "Elasticsearch {}: {status}: {text}",
+            self.options.urls.join(",")
+        );
+        match status {
+            StatusCode::PAYLOAD_TOO_LARGE => SinkError::Split { reason },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => SinkError::Refused {
+                reason: format!("{reason}; check its login"),
+            },
+            StatusCode::BAD_REQUEST => SinkError::Split { reason },
+            _ => SinkError::retry(reason),
+        }
+    }
+
+    /// Makes our template, in the form that this server knows.
+    async fn prepare(&mut self) -> Result<(), SinkError> {
+        if self.prepared || !self.options.manage_template {
+            self.prepared = true;
+            return Ok(());
+        }
+        let (pattern, stream) = match &self.options.target {
+            Target::Daily { prefix } => (format!("{prefix}-*"), false),
+            Target::DataStream { dataset, .. } => (format!("logs-{dataset}.*-*"), true),
+        };
+        let forms = [Unknown::Flattened, Unknown::FlatObject, Unknown::Stored];
+        let mut last = None;
+        for form in forms {
+            let body = template::template(std::slice::from_ref(&pattern), stream, form);
+            let path = format!("/_index_template/{TEMPLATE}");
+            let response = self.call(Method::Put, &path, Some(body)).await?;
+            if response.status_code().is_success() {
+                self.prepared = true;
+                return Ok(());
+            }
+            let unknown_type = response.status_code() == StatusCode::BAD_REQUEST;
+            let error = self.refusal(response).await;
+            if !unknown_type {
+                return Err(error);
+            }
+            last = Some(error);
+        }
+        let said = last.map(|e| e.to_string()).unwrap_or_default();
+        Err(SinkError::Refused {
+            reason: format!(
+                "{said}; the index template is not taken: set manage_template = false to use your own"
+            ),
+        })
+    }
+
+    /// Deletes daily indices whose days are over. A failure is said and tried again: events are not held up.
+    async fn retain(&mut self, now: Stamp) {
+        let (Some(days), Target::Daily { prefix }) = (self.options.keep_days, &self.options.target)
+        else {
+            return;
+        };
+        if self
+            .retained
+            .is_some_and(|at| at.elapsed() < RETENTION_EVERY)
+        {
+            return;
+        }
+        let prefix = prefix.clone();
+        self.retained = Some(Instant::now());
+        let oldest = chrono::DateTime::<chrono::Utc>::from(now).date_naive()
+            - chrono::Days::new(u64::from(days));
+        let listed = self
+            .call(
+                Method::Get,
+                &format!("/_cat/indices/{prefix}-*?h=index&format=json"),
+                None,
+            )
+            .await;
+        let rows: Vec<Value> = match listed {
+            Ok(response) => response.json().await.unwrap_or_default(),
+            Err(_) => return,
+        };
+        let names = rows.iter().filter_map(|row| row["index"].as_str());
+        let old: Vec<String> = names
+            .filter(|n| day_of(&prefix, n).is_some_and(|day| day < oldest))
+            .map(str::to_owned)
+            .collect();
+        for index in old {
+            match self.call(Method::Delete, &format!("/{index}"), None).await {
+                Ok(_) => tracing::info!(index, "a daily index was deleted: its days are over"),
+                Err(error) => {
+                    tracing::warn!(index, %error, "an old daily index could not be deleted")
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Sink for Elasticsearch {
+    async fn send(&mut self, events: &[LogEvent]) -> Result<Delivery, SinkError> {
+        self.prepare().await?;
+        if let Some(event) = events.last() {
+            self.retain(event.at).await;
+        }
+        let mut body = Vec::with_capacity(events.len() * 800);
+        let mut text = Vec::new();
+        for (n, event) in events.iter().enumerate() {
+            if n > 0 {
+                body.push(b'\n');
+            }
+            body.extend_from_slice(b"{\"create\":{\"_index\":\"");
+            index_of(&self.options.target, &event.source, event.at, &mut body);
+            body.extend_from_slice(b"\",\"_id\":\"");
+            self.encoder.id(event, &mut body);
+            body.extend_from_slice(b"\"}}\n{\"@timestamp\":\"");
+            event.at.write(&mut body);
+            body.push(b'"');
+            text.clear();
+            self.encoder.encode(event, &mut text);
+            // The event's own text, with the name that data streams ask for before it.
+            if text.len() > 2 {
+                body.push(b',');
+            }
+            body.extend_from_slice(&text[1..]);
+        }
+        let bytes = body.len() as u64;
+        let request = self
+            .client
+            .bulk(BulkParts::None)
+            .body(vec![Bytes::from(body)]);
+        let response = request.send().await.map_err(|e| self.away(e))?;
+        if !response.status_code().is_success() {
+            return Err(self.refusal(response).await);
+        }
+        let answer = response.bytes().await.map_err(|e| self.away(e))?;
+        let delivery = sort(&answer, events.len())?;
+        Ok(Delivery { bytes, ..delivery })
+    }
+
+    async fn check(&mut self) -> Result<(), SinkError> {
+        let response = self.call(Method::Get, "/", None).await?;
+        match response.status_code().is_success() {
+            true => self.prepare().await,
+            false => Err(self.refusal(response).await),
+        }
+    }
+}
+
+impl SinkFactory for Options {
+    fn kind(&self) -> &'static str {
+        "elasticsearch"
+    }
+
+    fn make(&self) -> Result<Box<dyn Sink>, SinkError> {
+        Ok(Box::new(Elasticsearch::new(self.clone())?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_item_of_an_answer_is_sorted() {
+        let answer = |statuses: &[u16]| {
+            let items: Vec<Value> = statuses
+                .iter()
+                .map(|s| serde_json::json!({"create": {"_index": "i", "status": s, "error": {"type": "t", "reason": "r"}}}))
+                .collect();
+            serde_json::to_vec(&serde_json::json!({"took": 1, "errors": true, "items": items}))
+                .unwrap()
+        };
+        let delivery = sort(&answer(&[201, 409, 429, 400, 503]), 5).unwrap();
+        assert_eq!(delivery.known, 1);
+        assert_eq!(
+            delivery.retry.iter().map(|(n, _)| *n).collect::<Vec<_>>(),
+            [2, 4]
+        );
+        assert_eq!(
+            delivery.dead,
+            [(3, "Elasticsearch: i 400: t: r".to_owned())]
+        );
+        assert!(matches!(
+            sort(&answer(&[201, 403]), 2),
+            Err(SinkError::Refused { .. })
+        ));
+        assert!(matches!(
+            sort(&answer(&[201]), 2),
+            Err(SinkError::Retry { .. })
+        ));
+        assert!(matches!(sort(b"<html>", 2), Err(SinkError::Retry { .. })));
+        assert_eq!(
+            sort(br#"{"took":1,"errors":false,"items":[]}"#, 9),
+            Ok(Delivery::default())
+        );
+    }
+
+    #[test]
+    fn events_go_to_the_index_of_their_day_or_the_stream_of_their_app() {
+        let source = LogSource {
+            app: "My-Shop".to_owned(),
+            ..LogSource::default()
+        };
+        let index = |target: &Target| {
+            let mut out = Vec::new();
+            index_of(target, &source, Stamp(1_740_787_199_999_999_999), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let daily = Target::Daily {
+            prefix: "lain".to_owned(),
+        };
+        assert_eq!(index(&daily), "lain-2025.02.28");
+        let stream = Target::DataStream {
+            dataset: "lain".to_owned(),
+            namespace: "default".to_owned(),
+        };
+        assert_eq!(index(&stream), "logs-lain.my_shop-default");
+        assert_eq!(
+            day_of("lain", "lain-2025.02.28"),
+            chrono::NaiveDate::from_ymd_opt(2025, 2, 28)
+        );
+        assert_eq!(day_of("lain", "lain-archive"), None);
+        assert_eq!(day_of("lain", "lainx-2025.02.28"), None);
+    }
+}

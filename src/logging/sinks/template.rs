@@ -1,0 +1,111 @@
+//! The index template of Elasticsearch and OpenSearch. Pure.
+//!
+//! Field names are those of the event; ECS names are aliases of them, so that both can be asked for and the
+//! stored text stays the one that every sink sends. `host.name` is a multi-field, since `host` holds a text.
+
+use serde_json::{Value, json};
+
+/// What a server can do with objects whose keys are not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// Elasticsearch's `flattened`.
+    Flattened,
+    /// OpenSearch's `flat_object`.
+    FlatObject,
+    /// Neither: kept, not searchable.
+    Stored,
+}
+
+fn keyword() -> Value {
+    json!({"type": "keyword", "ignore_above": 1024})
+}
+
+fn alias(path: &str) -> Value {
+    json!({"type": "alias", "path": path})
+}
+
+fn unknown(kind: Unknown) -> Value {
+    match kind {
+        Unknown::Flattened => json!({"type": "flattened", "ignore_above": 1024}),
+        Unknown::FlatObject => json!({"type": "flat_object"}),
+        Unknown::Stored => json!({"type": "object", "enabled": false}),
+    }
+}
+
+/// The fields of an event.
+pub fn mappings(kind: Unknown) -> Value {
+    json!({
+        // High-cardinality keys of apps must not grow the mapping.
+        "dynamic": false,
+        "properties": {
+            "@timestamp": {"type": "date_nanos"},
+            "timestamp": {"type": "date_nanos"},
+            "container_created_at": {"type": "date_nanos"},
+            "message": {"type": "text", "norms": false},
+            "message_base64": {"type": "keyword", "index": false, "doc_values": false},
+            "app": keyword(), "proc": keyword(), "proc_type": keyword(), "node": keyword(),
+            "level": keyword(), "stream": keyword(), "source_type": keyword(), "file": keyword(),
+            "container_id": keyword(), "container_name": keyword(), "image": keyword(),
+            "event_id": keyword(), "kind": keyword(), "path": keyword(), "operation": keyword(), "crash": keyword(),
+            "host": {"type": "keyword", "ignore_above": 1024, "fields": {"name": keyword()}},
+            "instance": {"type": "long"}, "revision": {"type": "long"}, "seq": {"type": "long"},
+            "truncated": {"type": "boolean"},
+            "label": unknown(kind),
+            "fields": unknown(kind),
+            "log": {"properties": {"level": alias("level")}},
+            "container": {"properties": {
+                "id": alias("container_id"),
+                "name": alias("container_name"),
+                "image": {"properties": {"name": alias("image")}},
+            }},
+            "service": {"properties": {"name": alias("app")}},
+            "event": {"properties": {"id": alias("event_id"), "sequence": alias("seq")}},
+        },
+    })
+}
+
+/// The whole template.
+pub fn template(patterns: &[String], data_stream: bool, kind: Unknown) -> Value {
+    let mut template = json!({
+        "index_patterns": patterns,
+        // Above Elasticsearch's own template for logs-*-*.
+        "priority": 500,
+        "template": {
+            "settings": {
+                "index.codec": "best_compression",
+                "index.refresh_interval": "5s",
+                "index.query.default_field": ["message"],
+            },
+            "mappings": mappings(kind),
+        },
+        "_meta": {"managed_by": "lain"},
+    });
+    if data_stream {
+        template["data_stream"] = json!({});
+    }
+    template
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ecs_names_lead_to_our_fields() {
+        let template = template(&["lain-*".to_owned()], false, Unknown::FlatObject);
+        let properties = &template["template"]["mappings"]["properties"];
+        for (pointer, field) in [
+            ("/log/properties/level", "level"),
+            ("/container/properties/id", "container_id"),
+            ("/container/properties/image/properties/name", "image"),
+            ("/service/properties/name", "app"),
+            ("/event/properties/id", "event_id"),
+        ] {
+            let target = properties.pointer(pointer).unwrap();
+            assert_eq!(target["path"], field);
+            assert!(properties[field]["type"].is_string(), "{field} is a field");
+        }
+        assert_eq!(properties["host"]["fields"]["name"]["type"], "keyword");
+        assert!(template.get("data_stream").is_none());
+    }
+}

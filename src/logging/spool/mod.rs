@@ -1,0 +1,678 @@
+//! The spool of a node: every event on disk, in order, before any sink sees it.
+//!
+//! Append-only segments with a checksum for each record, one cursor for each sink. Sources note how far
+//! they have read in the same write as the events that they read, so that after SIGKILL or a power cut
+//! they go on where the spool ends. Written by the sources, read by the sinks through [`Reader`]; synced
+//! and trimmed by the `spool` actor.
+//!
+//! ```text
+//! record.rs   records as bytes                  (pure)
+//! recover.rs  what can be read of damaged bytes (pure)
+//! batch.rs    records that are appended together
+//! files.rs    segment files
+//! cursor.rs   how far a sink has come
+//! reader.rs   events from a position on
+//! ```
+//!
+//! A position is a byte offset over the whole life of the spool; a segment is named by its first one.
+
+mod batch;
+mod cursor;
+mod files;
+mod reader;
+pub mod record;
+pub mod recover;
+#[cfg(test)]
+mod tests;
+
+pub use batch::{Batch, Line};
+pub use cursor::{Cursor, Progress};
+pub use reader::{Read, Reader};
+
+use crate::domain::log::LogSource;
+use record::Kind;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// Why the spool cannot do something.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The disk.
+    #[error(
+        "the log spool cannot {action} {path}: {error}; free space or mend the disk, lines wait meanwhile"
+    )]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// It is full, and its policy is to wait.
+    #[error(
+        "the log spool is full ({size} bytes): a sink is behind; lines wait until it has caught up"
+    )]
+    Full {
+        /// Its size.
+        size: u64,
+    },
+}
+
+/// What happens when the spool is full because a sink is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Sources wait. Apps do not: the engine keeps their output, until it rotates it away.
+    Block,
+    /// The oldest segment goes; what a sink loses by that is counted.
+    DropOldest,
+}
+
+/// How a spool is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its folder; made when absent.
+    pub dir: PathBuf,
+    /// The size at which a segment is closed.
+    pub segment_bytes: u64,
+    /// The most that all segments may take.
+    pub max_bytes: u64,
+    /// What happens then.
+    pub when_full: WhenFull,
+}
+
+impl Options {
+    /// 32 MiB segments, 2 GiB in all, the oldest dropped.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            segment_bytes: 32 << 20,
+            max_bytes: 2 << 30,
+            when_full: WhenFull::DropOldest,
+        }
+    }
+}
+
+/// What was found at the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Bytes at the end that were torn, and are gone.
+    pub torn_bytes: u64,
+    /// Bytes within the newest segments that belong to no whole record.
+    pub damaged_bytes: u64,
+    /// Events that these held, where that can be told.
+    pub lost_events: u64,
+}
+
+/// Figures of a spool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Events over its whole life.
+    pub events: u64,
+    /// The position of its end.
+    pub end: u64,
+    /// The bytes of its segments.
+    pub size: u64,
+    /// Bytes that went because it was full.
+    pub dropped_bytes: u64,
+    /// How often a source was told to wait.
+    pub refusals: u64,
+}
+
+/// Where a sink without a cursor begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// With the oldest event that is there.
+    Oldest,
+    /// With what comes next.
+    Now,
+}
+
+/// The spool; clones share it.
+#[derive(Clone)]
+pub struct Spool {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Spool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Spool")
+            .field("dir", &self.inner.options.dir)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    options: Options,
+    state: Mutex<State>,
+    end: AtomicU64,
+    durable: AtomicU64,
+    news: watch::Sender<u64>,
+}
+
+/// A stretch of positions in one segment.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    base: u64,
+    first_index: u64,
+    end: u64,
+    closed: bool,
+}
+
+struct State {
+    /// Oldest first; the last one is written to.
+    spans: VecDeque<Span>,
+    file: Arc<File>,
+    /// The index of the next event.
+    index: u64,
+    /// Numbers of sources in the present segment.
+    sources: HashMap<Arc<LogSource>, u32>,
+    places: BTreeMap<String, Vec<u8>>,
+    buffer: Vec<u8>,
+    dropped_bytes: u64,
+    refusals: u64,
+    /// A failed write may have left a piece of a record: the segment is closed before the next one.
+    broken: bool,
+    /// The lowest position that a sink still needs.
+    needed: u64,
+}
+
+impl Spool {
+    /// Opens the spool, recovering what a crash left. Damage is no reason not to start.
+    ///
+    /// # Errors
+    /// [`SpoolError::Io`] when its folder cannot be used.
+    pub fn open(options: Options) -> Result<(Self, Recovered), SpoolError> {
+        let dir = options.dir.clone();
+        files::make_dir(&files::segments_dir(&dir))?;
+        files::make_dir(&files::cursors_dir(&dir))?;
+        let mut found = recovery(&dir)?;
+        let base = found.spans.back().map_or(0, |span| span.end);
+        let index = found.index;
+        let file = Arc::new(files::create(&dir, base)?);
+        found.spans.retain(|span| span.base != base);
+        found.spans.push_back(Span {
+            base,
+            first_index: index,
+            end: base,
+            closed: false,
+        });
+        let state = State {
+            spans: found.spans,
+            file,
+            index,
+            sources: HashMap::new(),
+            places: found.places,
+            buffer: Vec::new(),
+            dropped_bytes: 0,
+            refusals: 0,
+            broken: false,
+            needed: 0,
+        };
+        let inner = Inner {
+            options,
+            state: Mutex::new(state),
+            end: AtomicU64::new(base),
+            durable: AtomicU64::new(base),
+            news: watch::channel(base).0,
+        };
+        let spool = Self {
+            inner: Arc::new(inner),
+        };
+        spool.snapshot()?;
+        files::sync_dir(&files::segments_dir(&dir))?;
+        Ok((spool, found.recovered))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.inner
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        &self.inner.options.dir
+    }
+
+    /// The position after the last record.
+    pub fn end(&self) -> u64 {
+        self.inner.end.load(Ordering::Acquire)
+    }
+
+    /// The position up to which everything survives a power cut.
+    pub fn durable(&self) -> u64 {
+        self.inner.durable.load(Ordering::Acquire)
+    }
+
+    /// Wakes when something was appended.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.inner.news.subscribe()
+    }
+
+    /// Its figures.
+    pub fn figures(&self) -> Figures {
+        let state = self.lock();
+        Figures {
+            events: state.index,
+            end: self.end(),
+            size: state.size(),
+            dropped_bytes: state.dropped_bytes,
+            refusals: state.refusals,
+        }
+    }
+
+    /// Appends a batch: all of it, in one write. Takes it out of `batch`, unless there was an error.
+    ///
+    /// # Errors
+    /// [`SpoolError::Full`] where the policy is to wait, [`SpoolError::Io`]. Nothing of the batch is in the
+    /// spool then.
+    pub fn append(&self, batch: &mut Batch) -> Result<(), SpoolError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.lock();
+        let options = &self.inner.options;
+        let full = state.size() + batch.size() as u64 > options.max_bytes;
+        if full && !self.make_room(&mut state, batch.size() as u64)? {
+            state.refusals += 1;
+            let size = state.size();
+            return Err(SpoolError::Full { size });
+        }
+        let last = state.spans.back().copied();
+        let long = last.is_some_and(|span| span.end - span.base >= options.segment_bytes);
+        if long || state.broken {
+            self.roll(&mut state)?;
+        }
+        let mut buffer = std::mem::take(&mut state.buffer);
+        buffer.clear();
+        let (places, index) = state.fill(batch, &mut buffer);
+        let written = self.write(&mut state, &buffer);
+        if buffer.capacity() <= 4 << 20 {
+            state.buffer = buffer;
+        }
+        if written.is_err() {
+            // What the batch defined is not in the segment.
+            state.sources.clear();
+        }
+        written?;
+        state.index = index;
+        for (key, place) in places {
+            match place {
+                Some(place) => state.places.insert(key, place),
+                None => state.places.remove(&key),
+            };
+        }
+        drop(state);
+        batch.clear();
+        Ok(())
+    }
+
+    /// How far the source of this key was read, by what its reader noted.
+    pub fn place(&self, key: &str) -> Option<Vec<u8>> {
+        self.lock().places.get(key).cloned()
+    }
+
+    /// The keys of all sources that are not forgotten.
+    pub fn places(&self) -> Vec<String> {
+        self.lock().places.keys().cloned().collect()
+    }
+
+    /// Makes all that was appended before this call survive a power cut. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`SpoolError::Io`].
+    pub fn sync(&self) -> Result<(), SpoolError> {
+        let (file, end, base) = {
+            let state = self.lock();
+            let base = state.spans.back().map_or(0, |span| span.base);
+            (Arc::clone(&state.file), self.end(), base)
+        };
+        if self.durable() >= end {
+            return Ok(());
+        }
+        let path = files::path(self.dir(), base);
+        file.sync_data()
+            .map_err(|e| files::failed("sync", &path, e))?;
+        self.inner.durable.fetch_max(end, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// A sink's cursor, and a reader that begins there.
+    ///
+    /// # Errors
+    /// [`SpoolError::Io`].
+    pub fn cursor(&self, name: &str, from: From) -> Result<(Cursor, Reader), SpoolError> {
+        let (mut cursor, found) = Cursor::open(self.dir(), name)?;
+        let state = self.lock();
+        let (oldest, first) = state
+            .spans
+            .front()
+            .map_or((0, 0), |s| (s.base, s.first_index));
+        let (end, index) = (self.end(), state.index);
+        drop(state);
+        let mut progress = found.unwrap_or(match from {
+            From::Oldest => Progress {
+                position: oldest,
+                index: first,
+                ..Progress::default()
+            },
+            From::Now => Progress {
+                position: end,
+                index,
+                ..Progress::default()
+            },
+        });
+        if progress.position > end || progress.index > index {
+            // A power cut took what this sink had already sent; what sources read again comes after it.
+            progress.position = progress.position.min(end);
+            progress.index = progress.index.min(index);
+        }
+        cursor.commit(progress)?;
+        let reader = Reader::new(self.clone(), progress.position, progress.index);
+        Ok((cursor, reader))
+    }
+
+    /// A reader that begins at a place.
+    pub fn reader(&self, position: u64, index: u64) -> Reader {
+        Reader::new(self.clone(), position, index)
+    }
+
+    /// The position and index of the oldest event that is there, or of what comes next.
+    pub fn bound(&self, from: From) -> (u64, u64) {
+        let state = self.lock();
+        match (from, state.spans.front()) {
+            (From::Oldest, Some(span)) => (span.base, span.first_index),
+            _ => (self.end(), state.index),
+        }
+    }
+
+    /// Removes closed segments that lie wholly before `needed`, the lowest position of any sink.
+    ///
+    /// # Errors
+    /// [`SpoolError::Io`].
+    pub fn trim(&self, needed: u64) -> Result<(), SpoolError> {
+        let mut state = self.lock();
+        state.needed = needed;
+        while state.spans.len() > 1 && state.spans.front().is_some_and(|span| span.end <= needed) {
+            self.remove_oldest(&mut state)?;
+        }
+        Ok(())
+    }
+
+    /// The segment that holds `position`, or the first one after it.
+    fn span_of(&self, position: u64) -> Option<Span> {
+        let state = self.lock();
+        state.spans.iter().find(|span| position < span.end).copied()
+    }
+
+    /// Appends the places of all sources: each segment begins with them, so that the newest is enough.
+    fn snapshot(&self) -> Result<(), SpoolError> {
+        let mut state = self.lock();
+        self.write_places(&mut state)
+    }
+
+    fn write_places(&self, state: &mut State) -> Result<(), SpoolError> {
+        let mut buffer = Vec::new();
+        for (key, place) in &state.places {
+            record::write(
+                Kind::Place,
+                state.index,
+                &record::keyed(key, place),
+                &mut buffer,
+            );
+        }
+        // Its end, and how many there are: a torn snapshot is none.
+        let count = (state.places.len() as u64).to_le_bytes();
+        record::write(
+            Kind::Forget,
+            state.index,
+            &record::keyed("", &count),
+            &mut buffer,
+        );
+        self.write(state, &buffer)
+    }
+
+    fn write(&self, state: &mut State, bytes: &[u8]) -> Result<(), SpoolError> {
+        let Some(span) = state.spans.back_mut() else {
+            return Ok(());
+        };
+        let path = files::path(&self.inner.options.dir, span.base);
+        if let Err(error) = (&*state.file).write_all(bytes) {
+            // Back to where the last whole record ends; if even that fails, the segment is closed.
+            let cut = state.file.set_len(span.end - span.base);
+            state.broken = cut.is_err();
+            return Err(files::failed("write", &path, error));
+        }
+        span.end += bytes.len() as u64;
+        let end = span.end;
+        self.inner.end.store(end, Ordering::Release);
+        self.inner.news.send_replace(end);
+        Ok(())
+    }
+
+    /// Closes the segment and begins the next one.
+    fn roll(&self, state: &mut State) -> Result<(), SpoolError> {
+        let dir = &self.inner.options.dir;
+        let base = self.end();
+        let path = files::path(dir, base);
+        state
+            .file
+            .sync_data()
+            .map_err(|e| files::failed("sync", &path, e))?;
+        self.inner.durable.fetch_max(base, Ordering::AcqRel);
+        let file = files::create(dir, base)?;
+        if let Some(span) = state.spans.back_mut() {
+            span.closed = true;
+        }
+        state.file = Arc::new(file);
+        state.broken = false;
+        state.sources.clear();
+        let first_index = state.index;
+        state.spans.push_back(Span {
+            base,
+            first_index,
+            end: base,
+            closed: false,
+        });
+        files::sync_dir(&files::segments_dir(dir))?;
+        self.write_places(state)
+    }
+
+    /// Removes what may be removed until `wanted` bytes fit. False when the policy is to wait.
+    fn make_room(&self, state: &mut State, wanted: u64) -> Result<bool, SpoolError> {
+        let max = self.inner.options.max_bytes;
+        if state.spans.len() == 1 && state.size() > 0 {
+            self.roll(state)?;
+        }
+        while state.size() + wanted > max && state.spans.len() > 1 {
+            let unread = state
+                .spans
+                .front()
+                .is_some_and(|span| span.end > state.needed);
+            if unread && self.inner.options.when_full == WhenFull::Block {
+                return Ok(false);
+            }
+            if unread {
+                state.dropped_bytes += state.spans.front().map_or(0, |s| s.end - s.base);
+            }
+            self.remove_oldest(state)?;
+        }
+        // A batch that is larger than the whole spool is taken all the same: refusing it would be for ever.
+        Ok(true)
+    }
+
+    fn remove_oldest(&self, state: &mut State) -> Result<(), SpoolError> {
+        let Some(span) = state.spans.pop_front() else {
+            return Ok(());
+        };
+        let path = files::path(&self.inner.options.dir, span.base);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                state.spans.push_front(span);
+                Err(files::failed("remove", &path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl State {
+    fn size(&self) -> u64 {
+        match (self.spans.front(), self.spans.back()) {
+            (Some(first), Some(last)) => last.end - first.base,
+            _ => 0,
+        }
+    }
+
+    /// Writes a batch as records: new sources, its events, then the places. Returns the places and the next index.
+    fn fill(&mut self, batch: &Batch, out: &mut Vec<u8>) -> (Vec<(String, Option<Vec<u8>>)>, u64) {
+        let mut index = self.index;
+        let numbers: Vec<u32> = batch
+            .sources
+            .iter()
+            .map(|source| self.number(source, index, out))
+            .collect();
+        let mut at = out.len();
+        out.extend_from_slice(&batch.bytes);
+        while at < out.len() {
+            let own = record::source_at(at, out) as usize;
+            if let Some(number) = numbers.get(own) {
+                record::set_source(at, *number, out);
+            }
+            at = record::seal(at, index, out);
+            index += 1;
+        }
+        for (key, place) in &batch.places {
+            let (kind, value) = match place {
+                Some(place) => (Kind::Place, place.as_slice()),
+                None => (Kind::Forget, &[][..]),
+            };
+            record::write(kind, index, &record::keyed(key, value), out);
+        }
+        (batch.places.clone(), index)
+    }
+
+    /// The number of a source in this segment; written there when it is new.
+    fn number(&mut self, source: &Arc<LogSource>, index: u64, out: &mut Vec<u8>) -> u32 {
+        if let Some(number) = self.sources.get(source) {
+            return *number;
+        }
+        let number = self.sources.len() as u32;
+        let mut payload = number.to_le_bytes().to_vec();
+        // A struct of texts and numbers: it has a JSON form.
+        if let Ok(json) = serde_json::to_vec(&**source) {
+            payload.extend_from_slice(&json);
+        }
+        record::write(Kind::Source, index, &payload, out);
+        self.sources.insert(Arc::clone(source), number);
+        number
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    spans: VecDeque<Span>,
+    index: u64,
+    places: BTreeMap<String, Vec<u8>>,
+    recovered: Recovered,
+}
+
+/// Reads what a former process left: the newest segments whole, as far back as a snapshot of the places is.
+fn recovery(dir: &Path) -> Result<Found, SpoolError> {
+    let mut found = Found::default();
+    let segments = files::list(dir)?;
+    let mut ends: BTreeMap<u64, u64> = segments
+        .iter()
+        .map(|(base, length)| (*base, base + length))
+        .collect();
+    let mut newest = None;
+    let mut scanned = Vec::new();
+    for (base, _) in segments.iter().rev() {
+        let path = files::path(dir, *base);
+        let bytes = std::fs::read(&path).map_err(|e| files::failed("read", &path, e))?;
+        let mut places: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
+        let mut begins = false;
+        // The places since the beginning of the segment, while there was nothing else.
+        let mut leading = Some(0_u64);
+        let scan = recover::scan(&bytes, None, |record| {
+            let before = leading.take();
+            match (record.kind, record::unkeyed(record.payload)) {
+                (Kind::Forget, Some(("", count))) => {
+                    begins |= before.is_some_and(|n| n.to_le_bytes() == count);
+                }
+                (Kind::Place, Some((key, place))) => {
+                    places.insert(key.to_owned(), Some(place.to_vec()));
+                    leading = before.map(|n| n + 1);
+                }
+                (Kind::Forget, Some((key, _))) => {
+                    places.insert(key.to_owned(), None);
+                }
+                _ => {}
+            }
+        });
+        found.recovered.damaged_bytes += scan.skipped_bytes;
+        found.recovered.lost_events += scan.lost_events;
+        newest = newest.or(scan.next_index);
+        if scanned.is_empty() {
+            // Nothing after it was ever written: what is torn goes, and positions stay without holes.
+            let end = scan.end as u64;
+            found.recovered.torn_bytes = bytes.len() as u64 - end;
+            if found.recovered.torn_bytes > 0 {
+                let opened = std::fs::OpenOptions::new().write(true).open(&path);
+                let cut = opened.and_then(|file| file.set_len(end));
+                cut.map_err(|e| files::failed("cut", &path, e))?;
+            }
+            ends.insert(*base, base + end);
+        }
+        scanned.push(places);
+        if begins {
+            break;
+        }
+    }
+    found.index = newest.unwrap_or_default();
+    for places in scanned.into_iter().rev() {
+        for (key, place) in places {
+            match place {
+                Some(place) => found.places.insert(key, place),
+                None => found.places.remove(&key),
+            };
+        }
+    }
+    for (base, _) in &segments {
+        let end = ends.get(base).copied().unwrap_or(*base);
+        found.spans.push_back(Span {
+            base: *base,
+            first_index: first_index(dir, *base).unwrap_or(0),
+            end,
+            closed: true,
+        });
+    }
+    // A segment whose beginning is damaged begins where the one before it ends, as far as is known.
+    let mut least = 0;
+    for span in &mut found.spans {
+        span.first_index = span.first_index.max(least);
+        least = span.first_index;
+    }
+    Ok(found)
+}
+
+/// The index of the first whole record near the beginning of a segment.
+fn first_index(dir: &Path, base: u64) -> Option<u64> {
+    use std::os::unix::fs::FileExt;
+    let file = File::open(files::path(dir, base)).ok()?;
+    let mut bytes = vec![0; 64 << 10];
+    let length = file.read_at(&mut bytes, 0).ok()?;
+    bytes.truncate(length);
+    let at = recover::resync(&bytes, 0)?;
+    match record::read(&bytes, at) {
+        record::Step::Record(record, _) => Some(record.index),
+        _ => None,
+    }
+}
