@@ -120,6 +120,13 @@ pub enum ToControl {
         /// The answer.
         reply: Reply,
     },
+    /// Log events for the index: answered by [`ToAgent::Appended`].
+    Append {
+        /// Names the batch.
+        id: u64,
+        /// In order.
+        events: Vec<FarEvent>,
+    },
     /// Its certificate ends soon: a new one for this key.
     Renew {
         /// A certificate signing request, PEM.
@@ -207,6 +214,19 @@ pub enum ToAgent {
         /// Which request.
         id: u64,
     },
+    /// A batch of log events is durable in the index, or is not.
+    Appended {
+        /// Which batch.
+        id: u64,
+        /// New ones.
+        added: usize,
+        /// Those that were there already.
+        duplicates: usize,
+        /// Those that can never be indexed: id and reason.
+        refused: Vec<(String, String)>,
+        /// Why nothing of it was kept; it may be repeated.
+        failed: Option<String>,
+    },
     /// A new certificate.
     Renewed {
         /// PEM.
@@ -215,6 +235,17 @@ pub enum ToAgent {
     /// A kind of message that this build does not know.
     #[serde(other)]
     Unknown,
+}
+
+/// A log event for the control host's index.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FarEvent {
+    /// Its id.
+    pub id: String,
+    /// When it happened.
+    pub at: chrono::DateTime<chrono::Utc>,
+    /// The event: one JSON object.
+    pub json: String,
 }
 
 /// A number in a message of its own.

@@ -9,10 +9,11 @@ use crate::logging::pipe::route::{Filter, Redaction};
 use crate::logging::pipe::{Host, Pipeline, SinkSpec};
 use crate::logging::sinks::rfc5424::{Form, Format};
 use crate::logging::sinks::tls::TlsOptions;
-use crate::logging::sinks::{elasticsearch, file, http, kafka, relp, syslog};
+use crate::logging::sinks::{elasticsearch, file, http, index, kafka, relp, syslog};
 use crate::logging::sources::file::MAX_LINE;
 use crate::logging::spool::{From, Options, Spool, SpoolError, WhenFull as Policy};
 use crate::ports::clock::Clock;
+use crate::ports::log_index::LogIndex;
 use crate::ports::sink::SinkFactory;
 use regex::bytes::Regex;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub fn pipeline(
     config: &Config,
     host: Host,
     clock: Arc<dyn Clock>,
+    index: Option<Arc<dyn LogIndex>>,
 ) -> Result<Option<Arc<Pipeline>>, SpoolError> {
     if !config.logging.enabled {
         return Ok(None);
@@ -52,7 +54,8 @@ pub fn pipeline(
             "the log spool was not closed cleanly; what was torn is read again from its source"
         );
     }
-    let sinks = sinks(config);
+    let mut sinks = sinks(config);
+    sinks.extend(index.map(|index| index_sink(config, index)));
     let rules = config
         .lists
         .multiline
@@ -64,6 +67,32 @@ pub fn pipeline(
     ))))
 }
 
+/// The sink into the log index: everything, as it is shown to all others.
+fn index_sink(config: &Config, index: Arc<dyn LogIndex>) -> SinkSpec {
+    let patterns = patterns(&config.lists.redact);
+    SinkSpec {
+        name: index::NAME.to_owned(),
+        factory: Arc::new(index::Factory { index }),
+        filter: Filter::default(),
+        redaction: Arc::new(Redaction::new(patterns, &secrets(config))),
+        settings: Settings::default(),
+        from: From::Oldest,
+    }
+}
+
+/// Values that no receiver may see.
+fn secrets(config: &Config) -> Vec<String> {
+    let mut secrets: Vec<String> = config
+        .lists
+        .sinks
+        .iter()
+        .flat_map(SinkConfig::secrets)
+        .collect();
+    let registry = config.registry.password.as_ref();
+    secrets.extend(registry.map(|p| p.expose().to_owned()));
+    secrets
+}
+
 /// The patterns of a list; the configuration has checked each.
 fn patterns(list: &[String]) -> Vec<Regex> {
     list.iter().filter_map(|p| Regex::new(p).ok()).collect()
@@ -72,15 +101,7 @@ fn patterns(list: &[String]) -> Vec<Regex> {
 /// The sinks of a configuration.
 pub fn sinks(config: &Config) -> Vec<SinkSpec> {
     let lists = &config.lists;
-    let mut secrets: Vec<String> = lists.sinks.iter().flat_map(SinkConfig::secrets).collect();
-    secrets.extend(
-        config
-            .registry
-            .password
-            .as_ref()
-            .map(|p| p.expose().to_owned()),
-    );
-    let redaction = Arc::new(Redaction::new(patterns(&lists.redact), &secrets));
+    let redaction = Arc::new(Redaction::new(patterns(&lists.redact), &secrets(config)));
     let specs = lists.sinks.iter().filter_map(|sink| {
         Some(SinkSpec {
             name: sink.name.clone(),

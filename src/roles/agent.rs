@@ -1,5 +1,6 @@
 //! `lain agent`: a node. Joins once, then connects to the control host for ever.
 
+use crate::actors::agent::far_index::FarIndex;
 use crate::actors::agent::{facts, link, root};
 use crate::actors::shared::Shared;
 use crate::cli::daemon::AgentOptions;
@@ -13,6 +14,7 @@ use crate::link::message::{ToAgent, ToControl};
 use crate::link::tls;
 use crate::logging::tracing_setup;
 use crate::ports::clock::{Clock, SystemClock};
+use crate::ports::log_index::LogIndex;
 use crate::ports::store::Store;
 use crate::roles::host;
 use crate::roles::notify::Notifier;
@@ -224,7 +226,9 @@ async fn start(config: &Config, membership: Membership) -> Result<crate::actors:
     let mut settings = host::settings("agent", config, membership.owner.clone());
     settings.node = membership.node.clone();
     let shared = Shared::new(store, runtime, Arc::clone(&clock), settings);
-    host::collect_logs(&shared, config, &clock).map_err(|e| failed(&e))?;
+    let index = Arc::new(FarIndex::default());
+    let far: Arc<dyn LogIndex> = index.clone();
+    host::collect_logs(&shared, config, &clock, Some(far)).map_err(|e| failed(&e))?;
     let labels = schema::pairs(&config.node.labels).map_err(|e| failed(&e))?;
     let address = address(config, &membership.servers).await;
     let identity = Arc::new(Mutex::new(membership.identity.clone()));
@@ -245,6 +249,7 @@ async fn start(config: &Config, membership: Membership) -> Result<crate::actors:
         authority,
         identity,
         keep_identity,
+        index,
         facts: facts::Source::new(address, labels),
         issued_at,
     };

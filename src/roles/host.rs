@@ -21,7 +21,7 @@ use crate::logging::pipe::Host as LogHost;
 use crate::logging::saved::Saved;
 use crate::logging::spool::SpoolError;
 use crate::ports::clock::{Clock, SystemClock};
-use crate::ports::log_index::LogsPort;
+use crate::ports::log_index::{LogIndex, LogsPort};
 use crate::ports::runtime::{Runtime, RuntimeError};
 use crate::ports::store::{Change, Compare, Outcome, Store, StoreError};
 use crate::roles::web_server::{self, Bound};
@@ -144,11 +144,12 @@ pub async fn start_on(
     };
     let settings = settings(kind.as_str(), config, owner(&*store).await?);
     let shared = Shared::new(Arc::clone(&store), runtime, Arc::clone(&clock), settings);
-    if kind == Kind::Dev {
-        collect_logs(&shared, config, &clock)?;
-    }
-    if let Some(logs) = logs(config, store, clock) {
+    if let Some(logs) = logs(config, store, Arc::clone(&clock)) {
         shared.set_logs(logs);
+    }
+    if kind == Kind::Dev {
+        let index = shared.logs().map(|l| Arc::clone(&l.index));
+        collect_logs(&shared, config, &clock, index)?;
     }
     let listener = match kind {
         Kind::Dev => None,
@@ -206,6 +207,7 @@ pub fn collect_logs(
     shared: &Shared,
     config: &Config,
     clock: &Arc<dyn Clock>,
+    index: Option<Arc<dyn LogIndex>>,
 ) -> Result<(), HostError> {
     let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let host_name = host_name
@@ -216,7 +218,9 @@ pub fn collect_logs(
         host: host_name.unwrap_or_else(|| node.clone()),
         node,
     };
-    if let Some(pipeline) = crate::logging::setup::pipeline(config, place, Arc::clone(clock))? {
+    if let Some(pipeline) =
+        crate::logging::setup::pipeline(config, place, Arc::clone(clock), index)?
+    {
         shared.set_pipeline(pipeline);
     }
     Ok(())

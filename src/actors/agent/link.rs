@@ -5,6 +5,7 @@
 //! before the control host may start it elsewhere. A crash costs the connection; no container notices.
 
 use crate::actors::agent::assignments::{Apply, Assignments, Fence, Unfence};
+use crate::actors::agent::far_index::FarIndex;
 use crate::actors::agent::outbox::Outbox;
 use crate::actors::agent::serve::Server;
 use crate::actors::agent::{facts, paths};
@@ -16,6 +17,7 @@ use crate::link::identity::Identity;
 use crate::link::message::{PROTOCOL, PROTOCOL_MIN, ToAgent, ToControl};
 use crate::link::tls;
 use crate::ports::agent::CellReport;
+use crate::ports::log_index::Appended;
 use actix::prelude::*;
 use rand::RngExt;
 use std::collections::VecDeque;
@@ -54,6 +56,8 @@ pub struct Args {
     pub identity: Arc<Mutex<Identity>>,
     /// Keeps a renewed certificate on disk.
     pub keep_identity: KeepIdentity,
+    /// The control host's log index.
+    pub index: Arc<FarIndex>,
     /// What this node tells of itself.
     pub facts: facts::Source,
     /// When the present certificate was made; `None`: long ago.
@@ -214,6 +218,7 @@ async fn talk(args: &Args, link: Connected, outbox: &Arc<Outbox>) -> End {
     shared.assigned.heard(shared.clock.monotonic());
     tell_assignments(shared, Unfence);
     let (outgoing, queue) = mpsc::channel(OUTGOING);
+    args.index.set_link(Some(outgoing.clone()));
     let beats: Arc<Mutex<VecDeque<(u64, Duration)>>> = Arc::default();
     let server = Server::new(Arc::clone(shared), outgoing.clone());
     let reading = read(args, receiver, server, &beats, outbox, &outgoing);
@@ -222,12 +227,16 @@ async fn talk(args: &Args, link: Connected, outbox: &Arc<Outbox>) -> End {
     let keeping = outbox.send_for_ever(&outgoing);
     let telling = tell_for_ever(args, &outgoing);
     let reason = tokio::select! {
-        end = reading => return end,
+        end = reading => {
+            args.index.set_link(None);
+            return end;
+        }
         end = writing => end,
         () = reporting => Ok(()),
         () = keeping => Ok(()),
         () = telling => Ok(()),
     };
+    args.index.set_link(None);
     End::Broken(match reason {
         Ok(()) => "the connection was closed".to_owned(),
         Err(error) => error.to_string(),
@@ -312,6 +321,20 @@ async fn read(
                 if all {
                     shared.assigned.report_all();
                 }
+            }
+            ToAgent::Appended {
+                id,
+                added,
+                duplicates,
+                refused,
+                failed,
+            } => {
+                let appended = Appended {
+                    added,
+                    duplicates,
+                    refused,
+                };
+                args.index.answered(id, failed.map_or(Ok(appended), Err));
             }
             ToAgent::KeptUpTo(number) => outbox.kept_up_to(number.n),
             ToAgent::Ask { id, request } => server.asked(id, request),

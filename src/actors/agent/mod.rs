@@ -8,6 +8,7 @@ pub mod container;
 pub mod crash;
 pub mod engine;
 pub mod facts;
+pub mod far_index;
 pub mod health;
 pub mod link;
 pub mod logging;

@@ -17,6 +17,7 @@
 pub mod elasticsearch;
 pub mod file;
 pub mod http;
+pub mod index;
 pub mod kafka;
 pub mod memory;
 pub mod relp;

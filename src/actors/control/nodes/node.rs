@@ -14,8 +14,9 @@ use crate::actors::shared::Shared;
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::domain::id::NodeName;
 use crate::link::frame::{Receiver, Sender};
-use crate::link::message::{Kept, Number, ToAgent, ToControl};
+use crate::link::message::{FarEvent, Kept, Number, ToAgent, ToControl};
 use crate::ports::agent::NodeFacts;
+use crate::ports::log_index::{Appended, IndexEvent, LogIndexError};
 use actix::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -343,6 +344,14 @@ async fn read(
                 }
             }
             ToControl::Tree(tree) => node.set_tree(*tree),
+            ToControl::Append { id, events } => {
+                let (shared, link) = (Arc::clone(shared), Arc::clone(link));
+                // Beside the link's other work: durability takes its time.
+                actix_rt::spawn(async move {
+                    let answer = append(&shared, id, events).await;
+                    let _ = link.outgoing.send(answer).await;
+                });
+            }
             ToControl::Reply { id, reply } => link.answered(id, reply),
             ToControl::Renew { csr } => match join::renew(shared, node, &csr).await {
                 Ok(certificate) => {
@@ -364,6 +373,32 @@ async fn read(
         }
     }
     Ok(())
+}
+
+/// Puts a node's log events into the index.
+async fn append(shared: &Shared, id: u64, events: Vec<FarEvent>) -> ToAgent {
+    let events = events.into_iter().map(|event| IndexEvent {
+        id: event.id,
+        at: event.at,
+        json: event.json.into_bytes(),
+    });
+    let outcome = match shared.logs() {
+        Some(logs) => logs.index.append(events.collect()).await,
+        None => Err(LogIndexError::Unavailable(
+            "the control host has none".to_owned(),
+        )),
+    };
+    let (appended, failed) = match outcome {
+        Ok(appended) => (appended, None),
+        Err(error) => (Appended::default(), Some(error.to_string())),
+    };
+    ToAgent::Appended {
+        id,
+        added: appended.added,
+        duplicates: appended.duplicates,
+        refused: appended.refused,
+        failed,
+    }
 }
 
 /// Keeps records that were not kept before; the number of the last one.
