@@ -157,7 +157,7 @@ fn pipeline(dir: &Path, sinks: &str) -> Arc<Pipeline> {
     });
     let config = Config::load(&sources).unwrap();
     let clock = Arc::new(SystemClock::new());
-    setup::pipeline(&config, Host::default(), clock)
+    setup::pipeline(&config, Host::default(), clock, None)
         .unwrap()
         .unwrap()
 }

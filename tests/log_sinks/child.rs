@@ -35,7 +35,7 @@ fn run(folder: &Path) {
         host: "n1.example".to_owned(),
         node: "n1".to_owned(),
     };
-    let pipeline = setup::pipeline(&config, host, Arc::new(SystemClock::new()))
+    let pipeline = setup::pipeline(&config, host, Arc::new(SystemClock::new()), None)
         .unwrap()
         .unwrap();
     for sink in pipeline.sinks() {
