@@ -47,10 +47,12 @@ need_packages() {
   rm -f "$log"
 }
 
-# What a build needs besides Rust: a linker, and protoc with its own definitions, since etcd's client makes
-# its calls from etcd's protocol buffers when it is compiled.
+# What a build needs besides Rust: a linker; protoc with its own definitions, since etcd's client makes its
+# calls from etcd's protocol buffers when it is compiled; make and OpenSSL for librdkafka, which is built along.
 need_build_packages() {
-  need_packages 'cc=gcc libc6-dev' 'protoc=protobuf-compiler libprotobuf-dev' "$@"
+  need_packages 'cc=gcc libc6-dev' 'protoc=protobuf-compiler libprotobuf-dev' make=make \
+    'pkg-config=pkg-config' "$@"
+  pkg-config --exists openssl || need_packages 'no-openssl-headers=libssl-dev'
 }
 
 # Where cargo puts what it builds.

@@ -25,7 +25,7 @@ if [ "$(id -u)" != 0 ]; then
     "scripts/test.sh" "$@"
 fi
 
-need_build_packages curl=curl busybox=busybox-static ip=iproute2 iptables=iptables unshare=util-linux \
+need_build_packages curl=curl busybox=busybox-static ip=iproute2 iptables=iptables unshare=util-linux nft=nftables \
   etcd=etcd-server etcdctl=etcd-client
 need_rust
 
@@ -45,6 +45,11 @@ export DOCKER_HOST
 say "Docker Engine at $DOCKER_HOST"
 for version in 1 2; do
   scripts/make-image.sh -t "lain/hello:$version" -l >&2
+done
+
+# The real servers that tests run against: pinned, fetched once, started by the tests themselves.
+for server in etcd rsyslog kafka elasticsearch; do
+  "scripts/$server.sh" install > /dev/null
 done
 
 # One build for everything: the same profile and features as `scripts/quickstart.sh`.
