@@ -1,7 +1,7 @@
 //! Contexts in the text of the user's configuration file: read and edited in place. Pure.
 
 use std::path::Path;
-use toml_edit::{DocumentMut, Item, Table, value};
+use toml_edit::{DocumentMut, Item, Table};
 
 /// A server that is known by a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub fn list(text: &str) -> Result<(Option<String>, Vec<Context>), String> {
 pub fn choose(text: &str, name: &str) -> Result<String, String> {
     let mut document = parse(text)?;
     known(&document, name)?;
-    document[CURRENT] = value(name);
+    put(document.as_table_mut(), CURRENT, name);
     Ok(document.to_string())
 }
 
@@ -97,10 +97,10 @@ pub fn set(
         .as_table_like_mut()
         .ok_or_else(|| format!("{CONTEXTS}.{name} is no table"))?;
     if let Some(server) = server {
-        context.insert("server", value(server));
+        put(context, "server", server);
     }
     if let Some(path) = token_file {
-        context.insert("token_file", value(path.display().to_string()));
+        put(context, "token_file", &path.display().to_string());
     }
     Ok(document.to_string())
 }
@@ -119,6 +119,15 @@ pub fn delete(text: &str, name: &str) -> Result<String, String> {
         document.remove(CURRENT);
     }
     Ok(document.to_string())
+}
+
+/// Sets a key; the comment beside it stays.
+fn put(table: &mut dyn toml_edit::TableLike, key: &str, text: &str) {
+    let mut new = toml_edit::Value::from(text);
+    if let Some(old) = table.get(key).and_then(Item::as_value) {
+        *new.decor_mut() = old.decor().clone();
+    }
+    table.insert(key, Item::Value(new));
 }
 
 fn known(document: &DocumentMut, name: &str) -> Result<(), String> {

@@ -281,8 +281,7 @@ fn instance_reason(
     match state {
         InstanceState::Done | InstanceState::Failed => {
             let seen = seen.and_then(|o| o.last_exit.clone());
-            let how = placement.finished.clone().or(seen);
-            how
+            placement.finished.clone().or(seen)
         }
         InstanceState::Stopped => Some("stopped by an operator".to_owned()),
         InstanceState::Pending
