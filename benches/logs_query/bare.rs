@@ -96,13 +96,14 @@ pub fn index(corpus: &Corpus, folder: &Path) -> Indexed {
         writer.commit().expect("committed");
         from += BATCH;
     }
+    let wall = begun.elapsed();
     writer.wait_merging_threads().expect("merged");
     let cpu = (cpu_of("self") - cpu).saturating_sub(making);
     let files = std::fs::read_dir(folder).expect("a folder").flatten();
     Indexed {
         events: corpus.events,
         cpu,
-        wall: begun.elapsed(),
+        wall,
         bytes: files
             .filter_map(|f| f.metadata().ok())
             .map(|m| m.len())

@@ -8,7 +8,7 @@
 mod query;
 
 use libfuzzer_sys::fuzz_target;
-use query::{Clock, FieldType, Fields, Language, elastic, kql, parse, plan, words};
+use query::{Clock, FieldType, Fields, Language, elastic, kql, parse, plan, print, words};
 use serde_json::json;
 
 fn known() -> Fields {
@@ -41,9 +41,9 @@ fuzz_target!(|text: &str| {
                 continue;
             }
         };
-        if language == Language::Kql && let Some(printed) = kql::print(&expr) {
+        if language == Language::Kql && let Some(printed) = print::print(&expr) {
             let again = kql::parse(&printed).expect("what is printed is read");
-            assert_eq!(kql::print(&again), Some(printed), "printing is stable");
+            assert_eq!(print::print(&again), Some(printed), "printing is stable");
         }
         match plan::plan(&expr, &known(), &clock) {
             Ok(plan) => {

@@ -18,6 +18,8 @@ mod idempotency;
 mod instances;
 mod intake;
 pub mod limits;
+mod log_export;
+mod log_params;
 mod log_search;
 mod logs;
 pub mod metrics;

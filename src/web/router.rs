@@ -10,8 +10,8 @@ use super::openapi;
 use super::state::Api;
 use super::unread::Unread;
 use super::{
-    apps, audit, crashes, docs, doctor, events, exec, instances, log_search, logs, nodes,
-    operations, procs, sinks, supervision, system,
+    apps, audit, crashes, docs, doctor, events, exec, instances, log_export, log_search, logs,
+    nodes, operations, procs, sinks, supervision, system,
 };
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::guard::{Any, Get, Head, Method as Of};
@@ -210,18 +210,18 @@ pub fn table() -> Vec<Row> {
         get::<log_search::__path_log_surrounding, _, _>("/api/v1/logs/surrounding", Own, log_search::log_surrounding),
         get::<log_search::__path_log_stats, _, _>("/api/v1/logs/stats", Own, log_search::log_stats),
         get::<log_search::__path_log_tail, _, _>("/api/v1/logs/tail", Own, log_search::log_tail),
-        get::<log_search::__path_log_export, _, _>("/api/v1/logs/export", Own, log_search::log_export),
+        get::<log_export::__path_log_export, _, _>("/api/v1/logs/export", Own, log_export::log_export),
         get::<log_search::__path_log_index, _, _>("/api/v1/logs/index", Read, log_search::log_index),
-        get::<log_search::__path_list_saved, _, _>("/api/v1/logs/saved", Read, log_search::list_saved),
-        get::<log_search::__path_get_saved, _, _>("/api/v1/logs/saved/{name}", Read, log_search::get_saved),
-        row::<log_search::__path_put_saved, _, _>(Method::PUT, "/api/v1/logs/saved/{name}", Change, Body::Json, log_search::put_saved),
-        row::<log_search::__path_delete_saved, _, _>(Method::DELETE, "/api/v1/logs/saved/{name}", Change, Body::None, log_search::delete_saved),
         get::<sinks::__path_list_sinks, _, _>("/api/v1/sinks", Read, sinks::list_sinks),
         get::<sinks::__path_get_sink, _, _>("/api/v1/sinks/{sink}", Read, sinks::get_sink),
         post::<sinks::__path_test_sink, _, _>("/api/v1/sinks/{sink}/test", Change, sinks::test_sink),
         post::<sinks::__path_pause_sink, _, _>("/api/v1/sinks/{sink}/pause", Change, sinks::pause_sink),
         post::<sinks::__path_resume_sink, _, _>("/api/v1/sinks/{sink}/resume", Change, sinks::resume_sink),
         post::<sinks::__path_rewind_sink, _, _>("/api/v1/sinks/{sink}/rewind", Change, sinks::rewind_sink),
+        get::<log_export::__path_list_saved, _, _>("/api/v1/logs/saved", Read, log_export::list_saved),
+        get::<log_export::__path_get_saved, _, _>("/api/v1/logs/saved/{name}", Read, log_export::get_saved),
+        row::<log_export::__path_put_saved, _, _>(Method::PUT, "/api/v1/logs/saved/{name}", Change, Body::Json, log_export::put_saved),
+        row::<log_export::__path_delete_saved, _, _>(Method::DELETE, "/api/v1/logs/saved/{name}", Change, Body::None, log_export::delete_saved),
 
         get::<audit::__path_list_audit, _, _>("/api/v1/audit", Read, audit::list_audit),
         get::<doctor::__path_run_doctor, _, _>("/api/v1/doctor", Read, doctor::run_doctor),

@@ -7,6 +7,7 @@ mod connection;
 mod exec;
 mod fixtures;
 mod local;
+mod log_query;
 mod reading;
 mod reference;
 mod streams;

@@ -4,6 +4,7 @@
 //! batch is acknowledged once its commit is on disk; batches that wait are committed together. A day that
 //! is damaged is set aside and told of, and the others go on.
 
+pub mod columns;
 pub mod compile;
 pub mod dictionary;
 pub mod docsets;
@@ -12,9 +13,13 @@ pub mod encode;
 mod index_tests;
 pub mod layout;
 pub mod partition;
+#[cfg(test)]
+mod property_tests;
 pub mod queries;
 pub mod scan;
 pub mod search;
+#[cfg(test)]
+mod search_tests;
 pub mod source;
 pub mod values;
 pub mod writer;
@@ -34,7 +39,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{Notify, broadcast, oneshot};
 use writer::Job;
 
 /// How often what is too old is removed.
@@ -98,6 +103,8 @@ pub struct Index {
     jobs: Mutex<Option<Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     tail: broadcast::Sender<Arc<Event>>,
+    /// A search has failed: something may be damaged.
+    suspicion: Notify,
 }
 
 impl Index {
@@ -121,6 +128,7 @@ impl Index {
             jobs: Mutex::new(None),
             thread: Mutex::new(None),
             tail: broadcast::channel(TAIL).0,
+            suspicion: Notify::new(),
         };
         index.begin()?;
         Ok(Arc::new(index))
@@ -240,7 +248,14 @@ impl LogIndex for Index {
                 Ok(Err(error)) => tracing::warn!(%error, "will be tried again"),
                 Err(error) => return error,
             }
-            tokio::time::sleep(TEND_EVERY).await;
+            tokio::select! {
+                () = tokio::time::sleep(TEND_EVERY) => {}
+                () = self.suspicion.notified() => {
+                    if let Err(error) = self.verify().await {
+                        return error;
+                    }
+                }
+            }
         }
     }
 

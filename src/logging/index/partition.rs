@@ -95,6 +95,8 @@ impl Partition {
             .schema(layout.schema.clone())
             .settings(settings());
         let mut index = builder.open_or_create(directory)?;
+        // The entries of what was just made must survive too.
+        std::fs::File::open(folder)?.sync_all()?;
         index.set_tokenizers(tokenizers());
         Self::over(day, Some(folder.to_owned()), layout, index, dictionary)
     }

@@ -1,6 +1,7 @@
 //! Carries a plan out over partitions: what each query of the index has in common.
 
-use super::compile::{Compiler, at_between};
+use super::columns::at_between;
+use super::compile::Compiler;
 use super::partition::Partition;
 use super::source::Sources;
 use crate::logging::query::{Fields, Plan};

@@ -53,6 +53,9 @@ impl Index {
             let plan = read.plan(&fields)?;
             let (parts, missing) =
                 scan::parts(&days, &shared.options.fields, &plan, read.low, read.high);
+            for missing in &missing {
+                tracing::error!(missing, "a day of the log index could not be searched");
+            }
             work(Scope {
                 parts,
                 missing,
@@ -61,12 +64,16 @@ impl Index {
             })
         };
         let done = tokio::task::spawn_blocking(work).await;
-        done.unwrap_or_else(|error| {
+        let done = done.unwrap_or_else(|error| {
             Err(LogIndexError::Failed {
                 action: "search".to_owned(),
                 reason: error.to_string(),
             })
-        })
+        });
+        if matches!(done, Err(LogIndexError::Failed { .. })) {
+            self.suspicion.notify_one();
+        }
+        done
     }
 }
 

@@ -12,8 +12,10 @@ pub mod kql;
 pub mod lucene;
 pub mod pattern;
 pub mod plan;
+pub mod print;
 #[cfg(test)]
 mod query_tests;
+pub mod ranges;
 pub mod time;
 pub mod words;
 

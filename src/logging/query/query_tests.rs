@@ -3,8 +3,9 @@
 
 use super::ast::{Expr, Field, Test};
 use super::fields::of_events;
-use super::kql::{parse, print};
+use super::kql::parse;
 use super::pattern::{Piece, Wild};
+use super::print::print;
 use super::*;
 use chrono_tz::Tz;
 use proptest::prelude::*;

@@ -3,14 +3,19 @@
 //! Field names of lain's events become those of the index (`timestamp` is `@timestamp` by ECS) on the way
 //! out, and theirs on the way back.
 
+mod answers;
+mod names;
+
+use answers::{add_rows, from_millis, millis, sort_of, values};
+pub use names::Target;
+
 use crate::logging::filter::{Read, read};
 use crate::logging::query::bars::{Width, edges};
 use crate::logging::query::{Check, FieldType, Fields, Plan, elastic::dsl, plan::simplify};
 use crate::ports::clock::Clock;
 use crate::ports::log_index::{
     Bar, FieldView, Histogram, HistogramRequest, Hit, IndexStatus, LogFilter, LogIndexError,
-    LogSearch, SearchPage, SearchRequest, Stats, StatsRequest, StatsRow, Surrounding, TopValues,
-    ValueCount,
+    LogSearch, SearchPage, SearchRequest, Stats, StatsRequest, Surrounding, TopValues,
 };
 use async_trait::async_trait;
 use chrono::DateTime;
@@ -25,116 +30,6 @@ use std::time::{Duration, Instant};
 
 /// How long the fields of the index are taken to be the same.
 const FIELDS_FOR: Duration = Duration::from_secs(10);
-
-/// Where to search.
-#[derive(Clone)]
-pub struct Target {
-    /// The index, or a pattern of indices.
-    pub index: String,
-    /// Our names of fields, and the index's where they differ.
-    pub names: Vec<(String, String)>,
-    /// A keyword field of the index that differs in every event, to order those of the same time.
-    pub tiebreak: String,
-}
-
-impl Target {
-    /// An index whose fields have our names.
-    pub fn plain(index: &str) -> Self {
-        Self {
-            index: index.to_owned(),
-            names: Vec::new(),
-            tiebreak: "event_id".to_owned(),
-        }
-    }
-
-    /// Indices with the names of the Elastic Common Schema.
-    pub fn ecs(index: &str) -> Self {
-        let names = [
-            ("timestamp", "@timestamp"),
-            ("level", "log.level"),
-            ("host", "host.name"),
-            ("app", "service.name"),
-            ("container_id", "container.id"),
-            ("container_name", "container.name"),
-            ("image", "container.image.name"),
-            ("event_id", "event.id"),
-            ("label", "labels"),
-        ];
-        Self {
-            index: index.to_owned(),
-            names: names
-                .map(|(ours, theirs)| (ours.to_owned(), theirs.to_owned()))
-                .to_vec(),
-            tiebreak: "event.id".to_owned(),
-        }
-    }
-
-    fn theirs(&self, name: &str) -> String {
-        renamed(
-            name,
-            self.names
-                .iter()
-                .map(|(ours, theirs)| (ours.as_str(), theirs.as_str())),
-        )
-    }
-
-    fn ours(&self, name: &str) -> String {
-        renamed(
-            name,
-            self.names
-                .iter()
-                .map(|(ours, theirs)| (theirs.as_str(), ours.as_str())),
-        )
-    }
-
-    /// A plan over the index's names.
-    fn plan(&self, plan: Plan) -> Plan {
-        let each = |all: Vec<Plan>| all.into_iter().map(|p| self.plan(p)).collect();
-        match plan {
-            Plan::And(all) => Plan::And(each(all)),
-            Plan::Or(all) => Plan::Or(each(all)),
-            Plan::Not(inner) => Plan::Not(Box::new(self.plan(*inner))),
-            Plan::Field(name, check) => Plan::Field(self.theirs(&name), check),
-            Plan::Nested(path, inner) => {
-                Plan::Nested(self.theirs(&path), Box::new(self.plan(*inner)))
-            }
-            other => other,
-        }
-    }
-
-    /// An event with our names.
-    fn event(&self, mut event: Map<String, Value>) -> Map<String, Value> {
-        for (ours, theirs) in &self.names {
-            if let Some(value) = take(&mut event, theirs) {
-                event.insert(ours.clone(), value);
-            }
-        }
-        event
-    }
-}
-
-/// A name, or the object that it lies in, renamed.
-fn renamed<'a>(name: &str, mut names: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    let found = names.find_map(|(from, to)| {
-        let rest = name.strip_prefix(from)?;
-        (rest.is_empty() || rest.starts_with('.')).then(|| format!("{to}{rest}"))
-    });
-    found.unwrap_or_else(|| name.to_owned())
-}
-
-/// Takes the value at a dotted path, and the objects that it leaves empty.
-fn take(event: &mut Map<String, Value>, path: &str) -> Option<Value> {
-    if let Some(value) = event.remove(path) {
-        return Some(value);
-    }
-    let (first, rest) = path.split_once('.')?;
-    let inner = event.get_mut(first)?.as_object_mut()?;
-    let value = take(inner, rest);
-    if inner.is_empty() {
-        event.remove(first);
-    }
-    value
-}
 
 /// Searches an Elasticsearch-compatible server.
 pub struct ElasticSearch {
@@ -297,39 +192,6 @@ impl ElasticSearch {
             .collect();
         json!({"date_range": {"field": self.target.theirs("timestamp"), "ranges": ranges, "keyed": false, "format": "epoch_millis"}})
     }
-}
-
-fn millis(at: i64) -> String {
-    at.div_euclid(1_000_000).to_string()
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "milliseconds of real times are far below i64's range"
-)]
-fn from_millis(ms: f64) -> i64 {
-    (ms as i64).saturating_mul(1_000_000)
-}
-
-fn values(buckets: &Value) -> Vec<ValueCount> {
-    let all = buckets["buckets"].as_array().into_iter().flatten();
-    let value = |bucket: &Value| match bucket["key_as_string"].as_str() {
-        // Booleans come as numbers with their words.
-        Some("true") => Value::Bool(true),
-        Some("false") => Value::Bool(false),
-        _ => bucket["key"].clone(),
-    };
-    let one = |bucket: &Value| ValueCount {
-        value: value(bucket),
-        count: bucket["doc_count"].as_u64().unwrap_or_default(),
-    };
-    all.map(one).collect()
-}
-
-/// A cursor is the sort values of a hit.
-fn sort_of(cursor: &str) -> Result<Value, LogIndexError> {
-    let read = serde_json::from_str(cursor).ok().filter(Value::is_array);
-    read.ok_or_else(|| LogIndexError::Request(format!("{cursor:?} is no cursor of an event")))
 }
 
 #[async_trait]
@@ -612,45 +474,5 @@ impl LogSearch for ElasticSearch {
                 .unwrap_or_default(),
             ..IndexStatus::default()
         })
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "rates are floats")]
-fn add_rows(
-    value: Option<Value>,
-    bars: &Value,
-    request: &StatsRequest,
-    edges: &[i64],
-    rows: &mut Vec<StatsRow>,
-) {
-    for (bucket, span) in bars["buckets"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .zip(edges.windows(2))
-    {
-        let count = bucket["doc_count"].as_u64().unwrap_or_default();
-        if count == 0 {
-            continue;
-        }
-        let stats = &bucket["stats"];
-        let quantiles = bucket["quantiles"]["values"]
-            .as_array()
-            .into_iter()
-            .flatten();
-        rows.push(StatsRow {
-            value: value.clone(),
-            from: request
-                .interval
-                .is_some()
-                .then(|| DateTime::from_timestamp_nanos(span[0])),
-            count,
-            rate: count as f64 / ((span[1] - span[0]) as f64 / 1e9).max(1e-9),
-            numbers: stats["count"].as_u64().unwrap_or_default(),
-            min: stats["min"].as_f64(),
-            max: stats["max"].as_f64(),
-            mean: stats["avg"].as_f64(),
-            quantiles: quantiles.filter_map(|q| q["value"].as_f64()).collect(),
-        });
     }
 }
