@@ -95,7 +95,7 @@ impl Etcd {
         let said =
             |etcd: &Self| std::fs::read_to_string(etcd.dir.path().join("log")).unwrap_or_default();
         // It listens before it has a leader; that it serves clients is what it says last.
-        while !said(self).contains("ready to serve client requests") {
+        while !said(self).contains("serving client traffic") {
             let ended = self.child.as_mut().and_then(|c| c.try_wait().unwrap());
             assert!(ended.is_none(), "etcd has ended: {}", said(self));
             assert!(

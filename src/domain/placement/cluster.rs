@@ -4,10 +4,8 @@
 //! same decisions whatever the order in which they came.
 
 use crate::domain::id::NodeName;
-use crate::domain::placement::filters::Neighbour;
 use crate::domain::placement::model::{CopyId, Demand, Group, Needs, NodeFacts, Placed, Policy};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 /// What an instance weighs at least when loads are compared, so that instances that reserve nothing are
 /// spread too: thousandths of a core.
@@ -323,22 +321,19 @@ impl Cluster {
         live
     }
 
-    /// What runs on a node besides the copies of one instance.
-    pub(super) fn neighbours(
-        &self,
-        rank: usize,
-        but: Option<Instance>,
-    ) -> impl Iterator<Item = Neighbour<'_>> + Clone {
-        let copies = self.nodes[rank].copies.iter();
-        copies.filter_map(move |&(group, no, version, drift)| {
-            if but == Some((group, no)) {
-                return None;
-            }
-            let copies = self.copies.get(&(group, no))?;
-            let held = copies.iter().find(|h| h.age() == (version, drift))?;
-            let needs: &Arc<Needs> = &held.demand.needs;
-            Some(Neighbour { needs, no })
+    /// The live copies of one group on a node, by number.
+    pub(super) fn live_of(&self, rank: usize, group: u32) -> impl Iterator<Item = &Held> {
+        let all = (group, 0, 0, 0)..=(group, u32::MAX, u64::MAX, u64::MAX);
+        let copies = self.nodes[rank].copies.range(all);
+        copies.filter_map(|&(group, no, version, drift)| {
+            let held = self.live((group, no))?;
+            (held.age() == (version, drift)).then_some(held)
         })
+    }
+
+    /// Every instance's copies, in no order that means anything.
+    pub(super) fn all_copies(&self) -> &HashMap<Instance, Vec<Held>> {
+        &self.copies
     }
 
     /// Adds a copy, in place of one of the same name.

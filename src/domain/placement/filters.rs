@@ -88,26 +88,10 @@ impl Filters {
         u32::try_from(broken.count()).unwrap_or(u32::MAX)
     }
 
-    /// The first hard affinity that does not hold among `neighbours`.
-    pub fn broken_affinity<'n>(
-        &self,
-        neighbours: impl Iterator<Item = Neighbour<'n>> + Clone,
-    ) -> Option<&Filter> {
-        self.affinities
-            .iter()
-            .find(|f| !accepts(f, neighbours.clone()))
-    }
-
-    /// How many soft affinities do not hold among `neighbours`.
-    pub fn soft_affinities_broken<'n>(
-        &self,
-        neighbours: impl Iterator<Item = Neighbour<'n>> + Clone,
-    ) -> u32 {
-        let broken = self
-            .soft_affinities
-            .iter()
-            .filter(|f| !accepts(f, neighbours.clone()));
-        u32::try_from(broken.count()).unwrap_or(u32::MAX)
+    /// The affinities, and whether they are hard.
+    pub fn affinities(&self) -> impl Iterator<Item = (&Filter, bool)> {
+        let hard = self.affinities.iter().map(|filter| (filter, true));
+        hard.chain(self.soft_affinities.iter().map(|filter| (filter, false)))
     }
 }
 
@@ -143,19 +127,16 @@ fn holds(filter: &Filter, node: &NodeFacts) -> bool {
     equal == wants_equal(filter)
 }
 
-/// An affinity among neighbours: `==` wants one that matches, `!=` wants none.
-fn accepts<'n>(filter: &Filter, mut neighbours: impl Iterator<Item = Neighbour<'n>>) -> bool {
-    neighbours.any(|n| meets(filter, &n)) == wants_equal(filter)
-}
-
-fn wants_equal(filter: &Filter) -> bool {
+/// Whether what matches is wanted, or shunned.
+pub fn wants_equal(filter: &Filter) -> bool {
     matches!(
         filter.operator,
         FilterOperator::Equal | FilterOperator::SoftEqual
     )
 }
 
-fn meets(filter: &Filter, neighbour: &Neighbour<'_>) -> bool {
+/// Whether another instance is what an affinity speaks of.
+pub fn meets(filter: &Filter, neighbour: &Neighbour<'_>) -> bool {
     let needs = neighbour.needs;
     let value = filter.value.as_str();
     match filter.key.as_str() {
@@ -291,13 +272,9 @@ mod tests {
             let mut needs = needs("hello", 1, 1);
             needs.filters.push(filter(text));
             let filters = Filters::of(&needs);
-            let broken = filters.broken_affinity(there.iter().copied());
-            assert_eq!(broken.is_none(), expected, "{text}");
+            let (filter, hard) = filters.affinities().next().unwrap();
+            let holds = there.iter().any(|n| meets(filter, n)) == wants_equal(filter);
+            assert_eq!(holds || !hard, expected, "{text}");
         }
-        let mut soft = needs("hello", 1, 1);
-        soft.filters.push(filter("affinity:tier==~other"));
-        soft.filters.push(filter("affinity:tier==~data"));
-        let filters = Filters::of(&soft);
-        assert_eq!(filters.soft_affinities_broken(there.iter().copied()), 1);
     }
 }

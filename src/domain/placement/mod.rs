@@ -15,6 +15,7 @@
 //! What these decide is entered in the cluster at once, so that the next call reckons with it; whoever
 //! does not carry a decision out removes it again.
 
+mod affinity;
 mod cluster;
 mod drain;
 mod filters;

@@ -47,7 +47,7 @@ pub(super) struct Placer<'a> {
     pub fresh: Vec<Vec<usize>>,
     /// Attempts to make room that are left.
     pub attempts: u32,
-    /// Whether some demand of this call wants to be beside others, or far from them.
+    /// Whether some demand of this call would or must be beside others, or far from them.
     pub has_affinities: bool,
     reasons: usize,
 }
@@ -111,7 +111,11 @@ impl<'a> Placer<'a> {
     }
 
     pub fn view(&mut self, needs: &Arc<Needs>) -> View {
-        View::new(self.cluster, &mut self.shared, needs)
+        let mut view = View::new(self.cluster, &mut self.shared, needs);
+        if !view.is_uniform() {
+            view.count(self.cluster);
+        }
+        view
     }
 
     /// The demands in the order in which they are placed, which is not that in which they were given.
@@ -123,7 +127,6 @@ impl<'a> Placer<'a> {
             places.push((self.place_of(&demands[index].needs, first), class));
         }
         places.sort();
-        self.has_affinities = places.iter().any(|(place, _)| place.affinities);
         let mut rank = vec![0; classes.len()];
         for (i, (_, class)) in places.iter().enumerate() {
             rank[*class] = i;
@@ -146,7 +149,8 @@ impl<'a> Placer<'a> {
     }
 
     fn place_of<'d>(&mut self, needs: &'d Arc<Needs>, first: (u64, u32)) -> Place<'d> {
-        let view = self.view(needs);
+        let view = View::new(self.cluster, &mut self.shared, needs);
+        self.has_affinities |= !view.is_uniform();
         Place {
             affinities: view.filters.have_affinities(),
             open: view.open.len(),
@@ -298,7 +302,7 @@ impl<'a> Placer<'a> {
             view.group = group;
             view.count(self.cluster);
         } else {
-            view.add(rank, 1);
+            view.placed(rank, demand.no);
         }
         self.decide(index, rank, why, evicts);
     }

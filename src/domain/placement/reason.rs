@@ -69,6 +69,19 @@ pub enum ReasonKind {
     Memory,
 }
 
+impl ReasonKind {
+    /// All of them, in their order.
+    pub const ALL: [ReasonKind; 7] = [
+        ReasonKind::Pinned,
+        ReasonKind::NotReady,
+        ReasonKind::Constraint,
+        ReasonKind::Affinity,
+        ReasonKind::AntiAffinity,
+        ReasonKind::Cpu,
+        ReasonKind::Memory,
+    ];
+}
+
 impl Reason {
     /// What kind of reason it is.
     pub fn kind(&self) -> ReasonKind {
@@ -177,11 +190,15 @@ pub struct Rejections {
 }
 
 impl Rejections {
-    /// Adds a node.
-    pub(super) fn add(&mut self, node: &NodeName, reason: Reason, detailed: bool) {
-        *self.counts.entry(reason.kind()).or_default() += 1;
-        if detailed {
-            self.nodes.push((node.clone(), reason));
+    /// From the number of nodes for each kind, in the order of the kinds, and what is told of each node.
+    pub(super) fn new(
+        counts: [u32; ReasonKind::ALL.len()],
+        nodes: Vec<(NodeName, Reason)>,
+    ) -> Self {
+        let counts = ReasonKind::ALL.into_iter().zip(counts);
+        Self {
+            counts: counts.filter(|(_, count)| *count > 0).collect(),
+            nodes,
         }
     }
 }
@@ -294,14 +311,8 @@ mod tests {
 
     #[test]
     fn rejections_name_the_commonest_reason_first() {
-        let mut rejections = Rejections::default();
-        assert_eq!(rejections.to_string(), "there is no node");
-        let node = NodeName::new("n").unwrap();
-        rejections.add(&node, Reason::NotReady(NodeState::Down), true);
-        for _ in 0..2 {
-            rejections.add(&node, Reason::AntiAffinity { peers: 1 }, false);
-        }
-        assert_eq!(rejections.nodes.len(), 1);
+        assert_eq!(Rejections::default().to_string(), "there is no node");
+        let rejections = Rejections::new([0, 1, 0, 0, 2, 0, 0], Vec::new());
         assert_eq!(
             rejections.to_string(),
             "no node of 3 takes it: 2 with another instance of the proc, 1 not ready"

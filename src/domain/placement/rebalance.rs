@@ -11,8 +11,8 @@ use crate::domain::placement::model::{AntiAffinity, Demand, Move, MoveCause, Nod
 use crate::domain::placement::view::{Shared, View};
 use std::cmp::Reverse;
 
-/// How many instances one call looks at for their node's load.
-const MAX_LOOKS: u32 = 20_000;
+/// How many instances one call looks for a better place for.
+const MAX_LOOKS: u32 = 10_000;
 
 impl Cluster {
     /// At most `budget` moves that make the cluster more even. They are entered in the cluster; the old
@@ -23,15 +23,22 @@ impl Cluster {
     pub fn rebalance(&mut self, budget: usize) -> Vec<Move> {
         let mut moves = Vec::new();
         let mut shared = Shared::default();
-        self.even_out_groups(budget, &mut shared, &mut moves);
+        let mut looks = MAX_LOOKS;
+        self.even_out_groups(budget, &mut looks, &mut shared, &mut moves);
         if self.policy.strategy == Strategy::Spread {
-            self.even_out_loads(budget, &mut shared, &mut moves);
+            self.even_out_loads(budget, &mut looks, &mut shared, &mut moves);
         }
         moves
     }
 
     /// Moves what shares a node or a part of the cluster with others of its proc.
-    fn even_out_groups(&mut self, budget: usize, shared: &mut Shared, moves: &mut Vec<Move>) {
+    fn even_out_groups(
+        &mut self,
+        budget: usize,
+        looks: &mut u32,
+        shared: &mut Shared,
+        moves: &mut Vec<Move>,
+    ) {
         let mut groups: Vec<usize> = (0..self.groups.len()).collect();
         groups.sort_by(|&a, &b| self.groups[a].group.cmp(&self.groups[b].group));
         for group in groups {
@@ -44,6 +51,9 @@ impl Cluster {
                 continue;
             }
             let crowded = state.peers.values().any(|&count| count > 1);
+            if !crowded && !self.is_lopsided(group, shared) {
+                continue;
+            }
             // The most crowded node first, then the fullest.
             let mut nodes: Vec<usize> = state.peers.keys().copied().collect();
             nodes.sort_by_key(|&n| Reverse((state.peers[&n], self.nodes[n].load(), n)));
@@ -57,6 +67,10 @@ impl Cluster {
                 if !spreads {
                     break;
                 }
+                let Some(left) = looks.checked_sub(1) else {
+                    return;
+                };
+                *looks = left;
                 let causes = [MoveCause::Domain, MoveCause::Peers];
                 if let Some(moved) = self.improve(&held, &causes, shared) {
                     moves.push(moved);
@@ -66,19 +80,45 @@ impl Cluster {
         }
     }
 
+    /// Whether some part of the cluster has at least two more of a group's instances than another: only then
+    /// can a move make that better.
+    fn is_lopsided(&self, group: usize, shared: &mut Shared) -> bool {
+        let state = &self.groups[group];
+        let id = u32::try_from(group).unwrap_or(u32::MAX);
+        let mut ranks = state.peers.keys();
+        let Some(held) = ranks.find_map(|&rank| self.live_of(rank, id).next()) else {
+            return false;
+        };
+        let label = held.demand.needs.spread.as_ref();
+        let Some(label) = label.or(self.policy.spread_label.as_ref()) else {
+            return false;
+        };
+        let domains = shared.domains(self, label);
+        let mut counts = vec![0; domains.values.len()];
+        for (&rank, &count) in &state.peers {
+            counts[domains.of[rank]] += count;
+        }
+        counts.iter().max() > counts.iter().min().map(|min| min + 1).as_ref()
+    }
+
     /// The first instance of a group on a node that may move.
     fn movable_of(&self, rank: usize, group: usize) -> Option<Held> {
-        let live = self.live_on(rank);
-        let mut ours = live.iter().filter(|((g, _), _)| *g as usize == group);
-        ours.find(|(instance, held)| self.may_move(*instance, held, rank))
-            .map(|(_, held)| (*held).clone())
+        let group = u32::try_from(group).ok()?;
+        let mut live = self.live_of(rank, group);
+        live.find(|held| self.may_move((group, held.demand.no), held, rank))
+            .cloned()
     }
 
     /// Moves what is on nodes that are much fuller than others.
-    fn even_out_loads(&mut self, budget: usize, shared: &mut Shared, moves: &mut Vec<Move>) {
+    fn even_out_loads(
+        &mut self,
+        budget: usize,
+        looks: &mut u32,
+        shared: &mut Shared,
+        moves: &mut Vec<Move>,
+    ) {
         let gap = self.gap();
         let mut done = vec![false; self.nodes.len()];
-        let mut looks = MAX_LOOKS;
         while moves.len() < budget {
             let ready = || {
                 let nodes = self.nodes.iter().enumerate();
@@ -94,7 +134,7 @@ impl Cluster {
             if node.load() <= emptiest + gap {
                 return;
             }
-            match self.unload(rank, &mut looks, shared) {
+            match self.unload(rank, looks, shared) {
                 Some(moved) => moves.push(moved),
                 None => done[rank] = true,
             }
@@ -137,7 +177,10 @@ impl Cluster {
 
     /// Moves an instance where that is good for one of `causes` and bad for nothing that counts more.
     fn improve(&mut self, held: &Held, causes: &[MoveCause], shared: &mut Shared) -> Option<Move> {
-        let view = View::new(self, shared, &held.demand.needs);
+        let mut view = View::new(self, shared, &held.demand.needs);
+        if !view.is_uniform() {
+            view.count(self);
+        }
         let next = Demand {
             drift: held.demand.drift + 1,
             ..held.demand.clone()

@@ -16,6 +16,9 @@ const MAX_ATTEMPTS_EACH: u32 = 2_000;
 impl Placer<'_> {
     /// Places a demand by moving others that this call has placed.
     pub(super) fn make_room(&mut self, view: &mut View, index: usize) -> bool {
+        if self.attempts == 0 || self.has_affinities {
+            return false;
+        }
         let mut search = Search {
             visited: vec![false; self.cluster.nodes.len()],
             attempts: MAX_ATTEMPTS_EACH.min(self.attempts),
@@ -34,7 +37,7 @@ impl Placer<'_> {
 
     /// Frees a place for a demand that has none; returns the node.
     fn free_a_place(&mut self, index: usize, search: &mut Search, chain: u32) -> Option<usize> {
-        if chain == 0 || self.has_affinities {
+        if chain == 0 {
             return None;
         }
         let demand = &self.demands[index];

@@ -1,10 +1,11 @@
 //! What one group sees of the cluster while its instances are placed: the nodes that are open to it, how
 //! they compare, and why the others are closed.
 
-use crate::domain::placement::cluster::{Cluster, FULL, Instance, Weight};
-use crate::domain::placement::filters::{Filters, takes_everyone};
+use crate::domain::placement::affinity::Affinity;
+use crate::domain::placement::cluster::{Cluster, FULL, Held, Instance, Weight};
+use crate::domain::placement::filters::{Filters, Neighbour, takes_everyone};
 use crate::domain::placement::model::{AntiAffinity, Demand, Needs, Strategy};
-use crate::domain::placement::reason::{Reason, Rejections, Why};
+use crate::domain::placement::reason::{Reason, ReasonKind, Rejections, Why};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -50,6 +51,18 @@ pub struct Shared {
     domains: BTreeMap<String, Rc<Domains>>,
 }
 
+impl Shared {
+    /// The parts that a label divides the nodes into.
+    pub fn domains(&mut self, cluster: &Cluster, label: &str) -> Rc<Domains> {
+        if let Some(domains) = self.domains.get(label) {
+            return Rc::clone(domains);
+        }
+        let domains = Rc::new(Domains::new(cluster, label));
+        self.domains.insert(label.to_owned(), Rc::clone(&domains));
+        domains
+    }
+}
+
 /// How good a node is for a demand: the least is the best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
@@ -83,6 +96,8 @@ pub struct View {
     /// Live copies of the group by node, and by part.
     pub peers: Vec<u32>,
     pub in_domain: Vec<u32>,
+    /// What its affinities look at; empty where nobody has looked around.
+    affinities: Vec<Affinity>,
 }
 
 impl View {
@@ -109,10 +124,8 @@ impl View {
             .spread
             .as_ref()
             .or(cluster.policy.spread_label.as_ref());
-        let domains = label.filter(|l| !l.is_empty()).map(|label| {
-            let made = shared.domains.entry(label.clone());
-            Rc::clone(made.or_insert_with(|| Rc::new(Domains::new(cluster, label))))
-        });
+        let label = label.filter(|label| !label.is_empty());
+        let domains = label.map(|label| shared.domains(cluster, label));
         let mut view = Self {
             needs: Arc::clone(needs),
             group,
@@ -123,13 +136,22 @@ impl View {
             bin_pack: cluster.policy.strategy == Strategy::BinPack,
             peers: Vec::new(),
             in_domain: Vec::new(),
+            affinities: Vec::new(),
         };
-        view.count(cluster);
+        view.count_peers(cluster);
         view
     }
 
-    /// Counts the group's live copies anew.
+    /// Counts what changes while instances are placed anew.
     pub fn count(&mut self, cluster: &Cluster) {
+        self.count_peers(cluster);
+        let affinities = self.filters.affinities();
+        self.affinities = affinities
+            .map(|(filter, hard)| Affinity::count(filter, hard, cluster))
+            .collect();
+    }
+
+    fn count_peers(&mut self, cluster: &Cluster) {
         self.peers.clear();
         self.peers.resize(cluster.nodes.len(), 0);
         self.in_domain.clear();
@@ -141,8 +163,17 @@ impl View {
         }
     }
 
-    /// Adds live copies on a node.
-    pub fn add(&mut self, rank: usize, count: u32) {
+    /// One of the group's instances has been placed.
+    pub fn placed(&mut self, rank: usize, no: u32) {
+        self.add(rank, 1);
+        let needs = Arc::clone(&self.needs);
+        let placed = Neighbour { needs: &needs, no };
+        for affinity in &mut self.affinities {
+            affinity.add(rank, &placed);
+        }
+    }
+
+    fn add(&mut self, rank: usize, count: u32) {
         self.peers[rank] += count;
         if let Some(domains) = &self.domains {
             self.in_domain[domains.of[rank]] += count;
@@ -170,6 +201,21 @@ impl View {
             && (self.needs.anti_affinity != AntiAffinity::Require || self.others(rank, home).0 == 0)
     }
 
+    /// The first hard affinity that does not hold on a node.
+    fn broken_affinity(&self, rank: usize, own: &[Held]) -> Option<&Affinity> {
+        let mut hard = self.affinities.iter().filter(|a| a.hard);
+        hard.find(|affinity| !affinity.holds(rank, own))
+    }
+
+    fn soft_broken(&self, cluster: &Cluster, rank: usize, own: &[Held]) -> u32 {
+        let constraints = self
+            .filters
+            .soft_constraints_broken(&cluster.nodes[rank].facts);
+        let mut soft = self.affinities.iter().filter(|a| !a.hard);
+        let affinities = soft.by_ref().filter(|a| !a.holds(rank, own)).count();
+        constraints + u32::try_from(affinities).unwrap_or(u32::MAX)
+    }
+
     /// How good a node is, for one instance of the group.
     pub fn key(
         &self,
@@ -181,12 +227,8 @@ impl View {
         let node = &cluster.nodes[rank];
         let (peers, domain) = self.others(rank, home);
         let load = node.load_with(self.weight);
-        let mut soft = self.filters.soft_constraints_broken(&node.facts);
-        if self.filters.look_at_neighbours() {
-            let me = demand.map(|d| (self.group, d.no));
-            let neighbours = cluster.neighbours(rank, me);
-            soft += self.filters.soft_affinities_broken(neighbours);
-        }
+        let own = demand.map_or(&[][..], |d| cluster.copies_of((self.group, d.no)));
+        let soft = self.soft_broken(cluster, rank, own);
         let failures = demand.map_or(0, |d| d.avoid.get(&node.facts.name).copied().unwrap_or(0));
         Key {
             failures,
@@ -215,17 +257,15 @@ impl View {
             Some(node) => Some(cluster.rank(node)?),
             None => None,
         };
+        let own = cluster.copies_of(me);
         let (mut best, mut possible): (Option<Key>, u32) = (None, 0);
         for &rank in self.open.iter() {
             let wanted = pin.is_none_or(|pin| pin == rank);
             if !wanted || closed(rank) || !self.has_room(cluster, rank, home) {
                 continue;
             }
-            if self.filters.have_affinities() {
-                let neighbours = cluster.neighbours(rank, Some(me));
-                if self.filters.broken_affinity(neighbours).is_some() {
-                    continue;
-                }
+            if self.broken_affinity(rank, own).is_some() {
+                continue;
             }
             possible += 1;
             let key = self.key(cluster, rank, Some(demand), home);
@@ -269,15 +309,10 @@ impl View {
         if let Some(reason) = self.filters.obstacle(&node.facts) {
             return Some(reason);
         }
-        if self.filters.have_affinities() {
-            let broken = self
-                .filters
-                .broken_affinity(cluster.neighbours(rank, Some(me)));
-            if let Some(filter) = broken {
-                return Some(Reason::Affinity {
-                    filter: filter.to_string(),
-                });
-            }
+        if let Some(broken) = self.broken_affinity(rank, cluster.copies_of(me)) {
+            return Some(Reason::Affinity {
+                filter: broken.filter.to_string(),
+            });
         }
         let (peers, _) = self.others(rank, home);
         if self.needs.anti_affinity == AntiAffinity::Require && peers > 0 {
@@ -303,20 +338,25 @@ impl View {
 
     /// Why no node takes a demand.
     pub fn rejections(&self, cluster: &Cluster, demand: &Demand, detailed: bool) -> Rejections {
-        let mut rejections = Rejections::default();
+        let mut counts = [0; ReasonKind::ALL.len()];
+        let mut nodes = Vec::new();
         for (rank, node) in cluster.nodes.iter().enumerate() {
             if let Some(reason) = self.obstacle(cluster, rank, demand) {
-                rejections.add(&node.facts.name, reason, detailed);
+                counts[reason.kind() as usize] += 1;
+                if detailed {
+                    nodes.push((node.facts.name.clone(), reason));
+                }
             }
         }
-        rejections
+        Rejections::new(counts, nodes)
     }
 }
 
 impl Cluster {
     /// Why each node that does not take `demand` now does not; nodes that are left out would take it.
     pub fn rejections(&self, demand: &Demand) -> Rejections {
-        let view = View::new(self, &mut Shared::default(), &demand.needs);
+        let mut view = View::new(self, &mut Shared::default(), &demand.needs);
+        view.count(self);
         view.rejections(self, demand, true)
     }
 }
