@@ -121,13 +121,20 @@ pub fn delete(text: &str, name: &str) -> Result<String, String> {
     Ok(document.to_string())
 }
 
-/// Sets a key; the comment beside it stays.
+/// Sets a key; the comments above and beside it stay.
 fn put(table: &mut dyn toml_edit::TableLike, key: &str, text: &str) {
     let mut new = toml_edit::Value::from(text);
-    if let Some(old) = table.get(key).and_then(Item::as_value) {
-        *new.decor_mut() = old.decor().clone();
+    match table.get_mut(key) {
+        Some(item) => {
+            if let Some(old) = item.as_value() {
+                *new.decor_mut() = old.decor().clone();
+            }
+            *item = Item::Value(new);
+        }
+        None => {
+            table.insert(key, Item::Value(new));
+        }
     }
-    table.insert(key, Item::Value(new));
 }
 
 fn known(document: &DocumentMut, name: &str) -> Result<(), String> {

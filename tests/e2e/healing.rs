@@ -20,6 +20,7 @@ oneshot.migrate:
   image: lain/hello:1
   cmd: /app/oneshot
   env: [WORK=3600]
+  timeout: 1h
   restart: {{policy: transient, intensity: 100, max_backoff: 1s}}
 cron.tidy:
   image: lain/hello:1
@@ -79,7 +80,13 @@ fn twenty_killed_containers_are_each_back_and_nothing_else_is_touched() {
     let host = Host::new();
     let lain = host.start();
     let app = host.app("sample");
-    lain.deploy(&sample(&app)).ended_with(0);
+    // The deploy waits for the end of its oneshot all the while.
+    lain.deploy_with(&sample(&app), &["--no-wait"])
+        .ended_with(0);
+    let ready = |proc: usize| lain.app(&app)["procs"][proc]["ready"].as_u64();
+    until("all procs run", || {
+        (ready(0) == Some(3) && ready(1) == Some(1) && ready(2) == Some(1)).then_some(())
+    });
     let mut random = Random::new();
     let mut killed = std::collections::BTreeSet::new();
     let kill = |name: &str| {
@@ -116,7 +123,10 @@ fn twenty_killed_containers_are_each_back_and_nothing_else_is_touched() {
             kill(&name);
         }
     }
-    assert_eq!(lain.until_app_is(&app, "running")["procs"][0]["ready"], 3);
+    until("all web instances are ready", || {
+        (ready(0) == Some(3)).then_some(())
+    });
+    assert_eq!(lain.app(&app)["state"], "deploying");
 }
 
 #[test]
