@@ -88,6 +88,8 @@ pub fn child() {
             concurrent_starts: 64,
             freeze_spares: true,
             data_dir: std::env::temp_dir(),
+            lease: Default::default(),
+            rebalance_after: Duration::ZERO,
         };
         let runtime = Arc::new(Simulated::new(chrono::Utc::now()));
         let engine = runtime.handle();
@@ -97,7 +99,11 @@ pub fn child() {
             Arc::new(SystemClock::new()),
             settings,
         );
-        let tree = root::start(&shared, || ChildSpec::worker::<NoWeb>("web", ()))
+        let hosts = root::Hosts {
+            local: true,
+            listener: None,
+        };
+        let tree = root::start(&shared, hosts, || ChildSpec::worker::<NoWeb>("web", ()))
             .await
             .expect("the tree starts");
         shared.settle();

@@ -3,7 +3,7 @@
 //! rest_for_one: whoever reads what the store keeper loaded is rebuilt after it. Made by the roles.
 
 use crate::actors::agent::engine::Engine;
-use crate::actors::agent::{cell::Phase, logging, paths as agent_paths};
+use crate::actors::agent::{cell::Phase, logging as node_logging, paths as agent_paths};
 use crate::actors::control::instance::{Instance, Look};
 use crate::actors::control::nodes as control_nodes;
 use crate::actors::control::nodes::balance::Balance;
@@ -124,7 +124,7 @@ pub fn local_node(shared: &Arc<Shared>) -> ChildSpec {
         .child(containers);
     // Last: its crash restarts nobody else.
     if let Some(pipeline) = shared.pipeline() {
-        node = node.child(logging::spec(shared, &pipeline));
+        node = node.child(node_logging::spec(shared, &pipeline));
     }
     let id = control_nodes::node_id(&shared.settings.node);
     ChildSpec::supervisor(id, node)

@@ -139,7 +139,7 @@ fn list(file: &UserFile, screen: &Screen) -> Result<()> {
     let (current, contexts) = context_file::list(&file.read()?).map_err(|e| file.wrong(&e))?;
     let is_current = |name: &str| current.as_deref() == Some(name);
     match screen.format {
-        Format::Json | Format::Yaml => {
+        Format::Json | Format::Yaml | Format::Ndjson => {
             let items = contexts.iter().map(|context| {
                 let text =
                     |key: &str, value: &str| (key.to_owned(), Document::Text(value.to_owned()));

@@ -165,7 +165,8 @@ async fn lead(
     });
     let guarded = Arc::new(GuardedStore::new(store, guard));
     let mut lost = guarded.lost();
-    let renewing = renew_for_ever(election, &leadership, config.etcd.leader_lease);
+    let held = leadership.clone();
+    let renewing = renew_for_ever(election, &held, config.etcd.leader_lease);
     tokio::pin!(renewing);
     let started = host::start_on(Kind::Server, config, guarded);
     let host = tokio::select! {

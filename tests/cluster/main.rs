@@ -8,6 +8,7 @@
     reason = "a test, and what helps it, fails by panicking"
 )]
 
+#[expect(dead_code, reason = "the benchmark uses the rest")]
 mod support;
 
 use std::collections::BTreeMap;

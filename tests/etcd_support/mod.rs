@@ -4,7 +4,6 @@
     clippy::unwrap_used,
     reason = "a test, and what helps it, fails by panicking"
 )]
-#![expect(dead_code, reason = "each test program uses a part of it")]
 
 use lain::drivers::etcd::{EtcdConfig, EtcdStore};
 use std::net::TcpListener;

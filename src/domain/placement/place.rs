@@ -358,7 +358,10 @@ impl Cluster {
 
 /// The class of equal needs that each demand is of; and of each class a demand, and its least version and
 /// number. Equal needs are one class also where they are different objects.
-fn classes(demands: &[Demand]) -> (Vec<usize>, Vec<(usize, (u64, u32))>) {
+/// Of which class each demand is; and the first demand of each class, with what it asks for.
+type Classes = (Vec<usize>, Vec<(usize, (u64, u32))>);
+
+fn classes(demands: &[Demand]) -> Classes {
     let mut by_object: HashMap<*const Needs, usize> = HashMap::new();
     let mut by_group: HashMap<&Group, Vec<usize>> = HashMap::new();
     let mut classes: Vec<(usize, (u64, u32))> = Vec::new();

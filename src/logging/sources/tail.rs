@@ -190,10 +190,7 @@ impl Tail {
             .past
             .iter()
             .map(|(base, inode, print)| (*base, *inode, Some(*print)));
-        let (base, inode, print) = past
-            .chain(open)
-            .filter(|(base, ..)| *base <= place)
-            .last()?;
+        let (base, inode, print) = past.chain(open).rfind(|(base, ..)| *base <= place)?;
         let print = print.unwrap_or_else(|| {
             let file = self.open.iter().find(|o| o.base == base);
             file.map(|o| o.print(place - base)).unwrap_or_default()

@@ -523,6 +523,9 @@ impl Spool {
     }
 }
 
+/// Places of sources, by source; `None` for one that is over.
+type Checkpoints = Vec<(String, Option<Vec<u8>>)>;
+
 impl State {
     fn size(&self) -> u64 {
         match (self.spans.front(), self.spans.back()) {
@@ -532,7 +535,7 @@ impl State {
     }
 
     /// Writes a batch as records: new sources, its events, then the places. Returns the places and the next index.
-    fn fill(&mut self, batch: &Batch, out: &mut Vec<u8>) -> (Vec<(String, Option<Vec<u8>>)>, u64) {
+    fn fill(&mut self, batch: &Batch, out: &mut Vec<u8>) -> (Checkpoints, u64) {
         let mut index = self.index;
         let numbers: Vec<u32> = batch
             .sources
