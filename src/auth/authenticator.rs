@@ -132,6 +132,19 @@ impl Authenticator {
     /// # Errors
     /// Those of the store and of the file.
     pub async fn ensure_admin_token(&self, data_dir: &Path) -> Result<PathBuf, AuthError> {
+        self.ensure_admin_token_of(ADMIN_NAME, data_dir).await
+    }
+
+    /// As [`Authenticator::ensure_admin_token`], for one of several control hosts on one store: each has an admin
+    /// token of its own, by its name.
+    ///
+    /// # Errors
+    /// Those of the store and of the file.
+    pub async fn ensure_admin_token_of(
+        &self,
+        name: &str,
+        data_dir: &Path,
+    ) -> Result<PathBuf, AuthError> {
         let path = data_dir.join(ADMIN_TOKEN_FILE);
         let failed = |e: io::Error| AuthError::File {
             path: path.clone(),
@@ -152,10 +165,11 @@ impl Authenticator {
         let token = generate()?;
         // The file first: killed in between, the next start finds a token that fits nothing and makes another.
         private_file::write(&path, format!("{}\n", token.expose()).as_bytes()).map_err(failed)?;
-        let old = self.list().into_iter().filter(|info| info.local_admin);
+        let old = self.list().into_iter();
+        let old = old.filter(|info| info.local_admin && info.name == name);
         let revoke = old.map(|info| info.id).collect();
         let new = NewToken {
-            name: ADMIN_NAME.to_owned(),
+            name: name.to_owned(),
             scopes: vec![Scope::Admin],
             lifetime: None,
         };

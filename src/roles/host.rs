@@ -137,7 +137,16 @@ pub async fn start_on(
     let authenticator = Arc::new(
         Authenticator::open(Arc::clone(&store), Arc::clone(&clock), config.auth.enabled).await?,
     );
-    let token_file = authenticator.ensure_admin_token(&data_dir).await?;
+    let token_file = match config.server.store.as_str() {
+        "embedded" => authenticator.ensure_admin_token(&data_dir).await?,
+        // Several control hosts share the store; each keeps its own token.
+        _ => {
+            let name = format!("admin of {}", config.node.name);
+            authenticator
+                .ensure_admin_token_of(&name, &data_dir)
+                .await?
+        }
+    };
     let runtime: Arc<dyn Runtime> = match kind {
         Kind::Dev => engine(config, &data_dir).await?,
         Kind::Server => Arc::new(NoRuntime),

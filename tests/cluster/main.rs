@@ -8,6 +8,9 @@
     reason = "a test, and what helps it, fails by panicking"
 )]
 
+#[path = "../etcd_support/mod.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod etcd_support;
 #[expect(dead_code, reason = "the benchmark uses the rest")]
 mod support;
 
@@ -101,6 +104,35 @@ fn what_may_run_only_once_never_runs_twice() {
     let (looks, twice) = samples.stop();
     assert!(looks > 20, "{looks} looks");
     assert_eq!(twice, 0, "of {looks} looks");
+}
+
+#[test]
+fn a_standby_takes_over_in_the_middle_of_an_update() {
+    let etcd = etcd_support::Etcd::start();
+    let cluster = Cluster::with_standby(2, &etcd.store_url());
+    // Asked of the standby, which hands its callers on.
+    cluster.speak_to(1);
+    cluster.deploy(&web("duo", 4, ""));
+    let load = Load::on_live(&cluster, "duo");
+    cluster.deploy_without_waiting(&web("duo", 4, "  env: [STEP=two]\n"));
+    cluster.kill_server();
+    cluster.until("the update has ended", || {
+        let view = cluster.may_fail(&["ps", "-a", "duo", "-o", "json"]);
+        view.contains("\"state\": \"running\"")
+            && cluster.containers(1, "duo").len() + cluster.containers(2, "duo").len() == 4
+            && (1..=2).all(|n| {
+                cluster
+                    .containers(n, "duo")
+                    .keys()
+                    .all(|c| c.contains(".v2-"))
+            })
+    });
+    cluster.all_answer("duo", 4);
+    assert_eq!(load.stop().gaps, 0);
+    // The one that was killed comes back as a standby.
+    cluster.start_control(0, Some(&etcd.store_url()));
+    cluster.speak_to(0);
+    cluster.all_answer("duo", 4);
 }
 
 #[test]

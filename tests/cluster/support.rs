@@ -28,6 +28,9 @@ pub struct Cluster {
     nodes: u32,
     dir: tempfile::TempDir,
     server: Mutex<Option<Child>>,
+    standby: Mutex<Option<Child>>,
+    /// Which control host the command line speaks to.
+    front: std::sync::atomic::AtomicUsize,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -71,6 +74,8 @@ impl Cluster {
             nodes,
             dir,
             server: Mutex::new(None),
+            standby: Mutex::new(None),
+            front: std::sync::atomic::AtomicUsize::new(0),
             _turn: turn,
         };
         let image = cluster.dir.path().join("hello.tar");
@@ -129,26 +134,59 @@ impl Cluster {
         self.dir.path().join(name)
     }
 
+    /// Two control hosts on one etcd, the first one leading.
+    pub fn with_standby(nodes: u32, store: &str) -> Self {
+        let cluster = Self::engines(nodes);
+        cluster.start_control(0, Some(store));
+        cluster.until("the first one leads", || {
+            cluster.data("server0/admin.token").exists()
+        });
+        cluster.start_control(1, Some(store));
+        for node in 1..=nodes {
+            let joining = cluster.join_command();
+            let both = "--join 10.77.0.1:7420,10.77.0.1:7421";
+            cluster.join_with(node, &joining.replace("--join 10.77.0.1:7420", both));
+        }
+        for node in 1..=nodes {
+            cluster.until("all nodes are ready", || {
+                cluster.node_state(&format!("node{node}")) == "ready"
+            });
+        }
+        cluster
+    }
+
+    /// The command line speaks to this control host from now on.
+    pub fn speak_to(&self, control: usize) {
+        self.front.store(control, Ordering::Relaxed);
+    }
+
     pub fn start_server(&self) {
-        let ready = self.data("ready");
+        self.start_control(0, None);
+    }
+
+    pub fn start_control(&self, number: usize, store: Option<&str>) {
+        let ready = self.data(&format!("ready{number}"));
         let _ = std::fs::remove_file(&ready);
+        let log = std::fs::File::create(self.data(&format!("server{number}.log"))).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_lain"))
-            .args([
-                "server",
-                "--listen",
-                "127.0.0.1:0",
-                "--link-listen",
-                "10.77.0.1:7420",
-            ])
+            .args(["server", "--listen", "127.0.0.1:0", "--link-listen"])
+            .arg(format!("10.77.0.1:742{number}"))
+            .args(["--store", store.unwrap_or("embedded")])
             .args(["--log-format", "text", "--data-dir"])
-            .arg(self.data("server"))
+            .arg(self.data(&format!("server{number}")))
             .arg("--ready-file")
             .arg(&ready)
-            .stderr(std::fs::File::create(self.data("server.log")).unwrap())
+            .env("LAIN_NODE__NAME", format!("control{number}"))
+            .stderr(log)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        *self.server.lock().unwrap() = Some(child);
+        let slot = if number == 0 {
+            &self.server
+        } else {
+            &self.standby
+        };
+        *slot.lock().unwrap() = Some(child);
         self.until("the control host serves", || {
             std::fs::read_to_string(&ready).is_ok_and(|t| t.ends_with('\n'))
         });
@@ -156,27 +194,46 @@ impl Cluster {
 
     /// SIGKILL.
     pub fn kill_server(&self) {
-        if let Some(mut child) = self.server.lock().unwrap().take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
+        end(&self.server);
+    }
+
+    fn url(&self) -> String {
+        let front = self.front.load(Ordering::Relaxed);
+        let url = std::fs::read_to_string(self.data(&format!("ready{front}"))).unwrap();
+        url.trim().to_owned()
+    }
+
+    /// The first control host's token: all that share a store know it.
+    fn token(&self) -> PathBuf {
+        self.data("server0/admin.token")
+    }
+
+    /// What the command line printed, whether it succeeded or not.
+    pub fn may_fail(&self, args: &[&str]) -> String {
+        let ran = self.lain_command(args).output().unwrap();
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    }
+
+    pub fn deploy_without_waiting(&self, yaml: &str) {
+        let file = self.data("lain.yaml");
+        std::fs::write(&file, yaml).unwrap();
+        self.lain(&["deploy", "--no-wait", "-f", &file.display().to_string()]);
     }
 
     fn lain_command(&self, args: &[&str]) -> Command {
-        let url = std::fs::read_to_string(self.data("ready")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_lain"));
         command
             .args(args)
             .stdin(Stdio::null())
-            .env("LAIN_SERVER", url.trim())
-            .env("LAIN_TOKEN_FILE", self.data("server").join("admin.token"));
+            .env("LAIN_SERVER", self.url())
+            .env("LAIN_TOKEN_FILE", self.token());
         command
     }
 
     /// The command line, which must succeed; what it printed.
     pub fn lain(&self, args: &[&str]) -> String {
         let ran = self.lain_command(args).output().unwrap();
-        let log = std::fs::read_to_string(self.data("server.log")).unwrap_or_default();
+        let log = std::fs::read_to_string(self.data("server0.log")).unwrap_or_default();
         assert!(
             ran.status.success(),
             "lain {args:?}: {}{}\n{log}",
@@ -263,7 +320,7 @@ impl Cluster {
         let deadline = Instant::now() + PATIENCE;
         while !ask() {
             if Instant::now() > deadline {
-                let log = std::fs::read_to_string(self.data("server.log")).unwrap_or_default();
+                let log = std::fs::read_to_string(self.data("server0.log")).unwrap_or_default();
                 panic!("not within {PATIENCE:?}: {what}\n{log}");
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -424,9 +481,22 @@ fn pods(mark: &str) -> usize {
     found.len()
 }
 
+/// SIGKILL.
+fn end(process: &Mutex<Option<Child>>) {
+    let process = process
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    if let Some(mut child) = process {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.kill_server();
+        end(&self.server);
+        end(&self.standby);
         // Best effort, also while a test fails: the rig ends everything that it started.
         drop(self.rig_command(&["down"]).output());
     }
@@ -472,13 +542,14 @@ impl Load {
 
     /// With a list that follows the app.
     pub fn on_live(cluster: &Cluster, app: &str) -> Self {
-        let url = std::fs::read_to_string(cluster.data("ready")).unwrap();
-        let token = cluster.data("server").join("admin.token");
+        let (url, token) = (cluster.url(), cluster.token());
         let app = app.to_owned();
+        // A control host that does not answer for a moment does not make a client forget its list.
+        let last = std::cell::RefCell::new(Vec::new());
         let list = move || {
             let ran = Command::new(env!("CARGO_BIN_EXE_lain"))
                 .args(["ps", "-a", &app, "-o", "json"])
-                .env("LAIN_SERVER", url.trim())
+                .env("LAIN_SERVER", &url)
                 .env("LAIN_TOKEN_FILE", &token)
                 .output()
                 .unwrap();
@@ -488,9 +559,14 @@ impl Load {
                 .iter()
                 .filter_map(|p| p["instances"].as_array())
                 .flatten();
-            all.filter_map(|i| i["endpoints"][0]["address"].as_str())
+            let now: Vec<String> = all
+                .filter_map(|i| i["endpoints"][0]["address"].as_str())
                 .map(str::to_owned)
-                .collect()
+                .collect();
+            if !now.is_empty() {
+                last.replace(now);
+            }
+            last.borrow().clone()
         };
         Self::with(list)
     }
