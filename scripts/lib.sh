@@ -47,6 +47,12 @@ need_packages() {
   rm -f "$log"
 }
 
+# What building lain needs besides Rust: a C and C++ compiler and make for librdkafka, OpenSSL's headers.
+need_build_tools() {
+  need_packages 'cc=gcc libc6-dev' c++=g++ make=make pkg-config=pkg-config
+  [ -e /usr/include/openssl/ssl.h ] || need_packages 'openssl-headers=libssl-dev'
+}
+
 # Where cargo puts what it builds.
 target_dir() {
   local dir=${CARGO_TARGET_DIR:-target}

@@ -2,8 +2,8 @@
 # test.sh: passes all tests, in one command.
 #
 #   scripts/test.sh [ARGUMENT…]
-#       Installs what the tests need on this Debian machine (a C linker, curl, Docker Engine,
-#       busybox-static, iproute2), makes sure that an engine answers, loads the sample image, and runs
+#       Installs what the tests need on this Debian machine (compilers, curl, Docker Engine, busybox-static,
+#       iproute2, rsyslog, Maven with a JVM for Kafka and Elasticsearch), makes sure that an engine answers, loads the sample image, and runs
 #       `cargo test` over everything, or with the ARGUMENTs given (`--test host`). An engine that it
 #       started is stopped again at the end; one that ran before is left running.
 #
@@ -25,7 +25,8 @@ if [ "$(id -u)" != 0 ]; then
     "scripts/test.sh" "$@"
 fi
 
-need_packages 'cc=gcc libc6-dev' curl=curl busybox=busybox-static ip=iproute2 iptables=iptables unshare=util-linux
+need_build_tools
+need_packages curl=curl openssl=openssl busybox=busybox-static ip=iproute2 iptables=iptables unshare=util-linux
 need_rust
 
 started_engine=
@@ -45,6 +46,11 @@ say "Docker Engine at $DOCKER_HOST"
 for version in 1 2; do
   scripts/make-image.sh -t "lain/hello:$version" -l >&2
 done
+
+# The receivers of the log pipeline's tests; fetched once.
+scripts/rsyslog.sh install > /dev/null
+scripts/kafka.sh install > /dev/null
+scripts/elasticsearch.sh install > /dev/null
 
 # One build for everything: the same profile and features as `scripts/quickstart.sh`.
 cargo test --locked "$@"
