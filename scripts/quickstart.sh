@@ -145,7 +145,8 @@ ask() { # URL
 start() {
   local url app_url answer engine privilege connection=()
   mkdir -p "$home"
-  need_packages 'cc=gcc libc6-dev' curl=curl
+  need_build_tools
+  need_packages curl=curl
   need_rust
   say "building (a first build takes some minutes)"
   cargo build --locked --bin lain
