@@ -47,12 +47,13 @@ need_packages() {
   rm -f "$log"
 }
 
-# What a build needs besides Rust: a linker; protoc with its own definitions, since etcd's client makes its
-# calls from etcd's protocol buffers when it is compiled; make and OpenSSL for librdkafka, which is built along.
-need_build_packages() {
-  need_packages 'cc=gcc libc6-dev' 'protoc=protobuf-compiler libprotobuf-dev' make=make \
-    'pkg-config=pkg-config' "$@"
-  pkg-config --exists openssl || need_packages 'no-openssl-headers=libssl-dev'
+# What a build needs besides Rust: a C and C++ compiler and make for librdkafka, which is built along;
+# OpenSSL's headers; and protoc with its own definitions, since etcd's client makes its calls from etcd's
+# protocol buffers when it is compiled.
+need_build_tools() {
+  need_packages 'cc=gcc libc6-dev' c++=g++ make=make pkg-config=pkg-config \
+    'protoc=protobuf-compiler libprotobuf-dev'
+  [ -e /usr/include/openssl/ssl.h ] || need_packages 'openssl-headers=libssl-dev'
 }
 
 # Where cargo puts what it builds.

@@ -157,7 +157,8 @@ wait_for_url() {
 start() {
   local url app_url answer engine privilege connection=()
   mkdir -p "$home"
-  need_build_packages curl=curl
+  need_build_tools
+  need_packages curl=curl
   need_rust
   say "building (a first build takes some minutes)"
   cargo build --locked --bin lain

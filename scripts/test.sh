@@ -2,8 +2,9 @@
 # test.sh: passes all tests, in one command.
 #
 #   scripts/test.sh [ARGUMENT…]
-#       Installs what the tests need on this Debian machine (a C linker, protoc, curl, Docker Engine,
-#       etcd, busybox-static, iproute2), makes sure that an engine answers, loads the sample image, and runs
+#       Installs what the tests need on this Debian machine (compilers, protoc, curl, Docker Engine, etcd,
+#       busybox-static, iproute2, nftables, rsyslog, Maven with a JVM for Kafka and Elasticsearch), makes sure
+#       that an engine answers, loads the sample image, and runs
 #       `cargo test` over everything, or with the ARGUMENTs given (`--test host`). An engine that it
 #       started is stopped again at the end; one that ran before is left running.
 #
@@ -25,8 +26,9 @@ if [ "$(id -u)" != 0 ]; then
     "scripts/test.sh" "$@"
 fi
 
-need_build_packages curl=curl busybox=busybox-static ip=iproute2 iptables=iptables unshare=util-linux nft=nftables \
-  etcd=etcd-server etcdctl=etcd-client
+need_build_tools
+need_packages curl=curl openssl=openssl busybox=busybox-static ip=iproute2 iptables=iptables \
+  unshare=util-linux nft=nftables
 need_rust
 
 started_engine=

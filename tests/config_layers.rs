@@ -329,3 +329,63 @@ fn the_documentation_has_every_key_with_its_default() {
         assert!(text.contains(&row), "docs/configuration.md lacks {row}");
     }
 }
+
+#[test]
+fn sinks_are_read_strictly_and_replaced_by_name() {
+    let good = "[[logging.sink]]\nname = \"a\"\ntype = \"file\"\npath = \"/tmp/x\"\n";
+    let fixture = Fixture::new(&[
+        &format!(
+            "{good}[[logging.sink]]\nname = \"b\"\ntype = \"kafka\"\nbrokers = \"k:9092\"\nsettings = {{ \"socket.keepalive.enable\" = \"true\" }}\n"
+        ),
+        "[logging]\nredact = [\"\\\\d{16}\"]\n[[logging.sink]]\nname = \"a\"\ntype = \"relp\"\naddress = \"h:2514\"\napps = [\"shop\"]\n",
+    ]);
+    let lists = fixture.load().lists;
+    let kinds: Vec<_> = lists
+        .sinks
+        .iter()
+        .map(|s| (s.name.as_str(), s.kind.as_str()))
+        .collect();
+    assert_eq!(kinds, [("b", "kafka"), ("a", "relp")]);
+    assert_eq!(lists.redact, ["\\d{16}"]);
+    for (text, wanted) in [
+        (
+            "[[logging.sink]]\nname = \"a\"\ntype = \"file\"\npath = \"x\"\nbrokers = \"k\"\n",
+            "0.toml:5:1: logging.sink: brokers: not a key of a sink of type file",
+        ),
+        (
+            "[[logging.sink]]\nname = \"a\"\ntype = \"kafka\"\n",
+            "a sink of type kafka needs it",
+        ),
+        (
+            "[[logging.sink]]\nname = \"a\"\ntype = \"fil\"\n",
+            "expected one of syslog, relp, kafka, elasticsearch, http, file, found \"fil\"",
+        ),
+        (
+            "[[logging.sink]]\nname = \"a/b\"\ntype = \"file\"\npath = \"x\"\n",
+            "letters, digits",
+        ),
+        (
+            "[[logging.sink]]\nname = \"a\"\ntype = \"file\"\npath = \"x\"\ncolour = 1\n",
+            "unknown field `colour`",
+        ),
+        (
+            "[[logging.sink]]\nname = \"a\"\ntype = \"file\"\npath = \"x\"\nmatch = [\"(\"]\n",
+            "is no pattern",
+        ),
+        (
+            "[[logging.sink]]\nname = \"a\"\ntype = \"file\"\npath = \"x\"\ntimeout = \"1 parsec\"\n",
+            "expected a duration",
+        ),
+        (
+            "[[logging.multiline]]\nstart_pattern = \"x\"\ncondition_pattern = \"y\"\nmode = \"sometimes\"\n",
+            "expected one of continue_through",
+        ),
+        ("[logging]\nsink = 3\n", "write [[logging.sink]]"),
+    ] {
+        let errors = Fixture::new(&[text]).errors();
+        assert!(
+            errors.iter().any(|e| e.contains(wanted)),
+            "{text}\n{errors:?}"
+        );
+    }
+}

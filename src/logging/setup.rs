@@ -9,7 +9,7 @@ use crate::logging::pipe::route::{Filter, Redaction};
 use crate::logging::pipe::{Host, Pipeline, SinkSpec};
 use crate::logging::sinks::rfc5424::{Form, Format};
 use crate::logging::sinks::tls::TlsOptions;
-use crate::logging::sinks::{elasticsearch, file, http, index, kafka, relp, syslog};
+use crate::logging::sinks::{bulk, elasticsearch, file, http, index, kafka, relp, syslog};
 use crate::logging::sources::file::MAX_LINE;
 use crate::logging::spool::{From, Options, Spool, SpoolError, WhenFull as Policy};
 use crate::ports::clock::Clock;
@@ -215,14 +215,14 @@ fn factory(sink: &SinkConfig) -> Option<Arc<dyn SinkFactory>> {
         "elasticsearch" => {
             let mut options = elasticsearch::Options::new(sink.urls.clone());
             options.target = match &sink.data_stream {
-                Some(dataset) => elasticsearch::Target::DataStream {
+                Some(dataset) => bulk::Target::DataStream {
                     dataset: dataset.clone(),
                     namespace: sink
                         .namespace
                         .clone()
                         .unwrap_or_else(|| "default".to_owned()),
                 },
-                None => elasticsearch::Target::Daily {
+                None => bulk::Target::Daily {
                     prefix: sink
                         .index_prefix
                         .clone()

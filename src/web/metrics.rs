@@ -7,7 +7,7 @@ use super::error::Problem;
 use super::limits::lock;
 use super::state::Api;
 use crate::domain::census::{ActorCensus, Census, ProcCensus};
-use crate::domain::view::{AppState, InstanceState};
+use crate::domain::view::{AppState, InstanceState, SinkView};
 use crate::ports::control::ControlError;
 use actix_web::http::{Method, StatusCode};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -49,6 +49,21 @@ struct ProcStateLabels {
     app: String,
     proc: String,
     state: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SinkLabels {
+    sink: String,
+    kind: String,
+}
+
+impl SinkLabels {
+    fn of(sink: &SinkView) -> Self {
+        Self {
+            sink: sink.name.clone(),
+            kind: sink.kind.clone(),
+        }
+    }
 }
 
 type Latency = Family<RequestLabels, Histogram, fn() -> Histogram>;
@@ -149,8 +164,9 @@ fn status_class(status: StatusCode) -> &'static str {
 ///
 /// # Errors
 /// 503 where the control host cannot answer.
-pub fn scrape(api: &Api) -> Result<String, Problem> {
-    let now = snapshot(&api.control.census()?, api.slots.in_use());
+pub async fn scrape(api: &Api) -> Result<String, Problem> {
+    let mut now = snapshot(&api.control.census()?, api.slots.in_use());
+    add_sinks(&mut now, &api.control.sinks().await?);
     let mut text = String::new();
     encode_registry(&mut text, &lock(&api.metrics.registry))
         .and_then(|()| encode_registry(&mut text, &now))
@@ -255,6 +271,87 @@ fn add_actors(registry: &mut Registry, actors: &ActorCensus) {
         "Restarts of the actors that there are now",
         ConstCounter::new(actors.restarts),
     );
+}
+
+/// By meaning those of Vector's `component_*` and `buffer_*`: received = sent + filtered + discarded + waiting.
+fn add_sinks(registry: &mut Registry, sinks: &[SinkView]) {
+    type Counts = Family<SinkLabels, Counter>;
+    type Gauges = Family<SinkLabels, Gauge>;
+    let counters: [(&str, &str, fn(&SinkView) -> u64); 7] = [
+        (
+            "lain_log_sink_sent_events",
+            "Log events that a sink's receiver acknowledged",
+            |s| s.sent,
+        ),
+        (
+            "lain_log_sink_sent_bytes",
+            "Bytes sent to a sink's receiver",
+            |s| s.bytes,
+        ),
+        (
+            "lain_log_sink_filtered_events",
+            "Log events that a sink's filter left out",
+            |s| s.filtered,
+        ),
+        (
+            "lain_log_sink_discarded_events",
+            "Log events that a sink lost: dead letters, dropped, damaged",
+            |s| s.discarded,
+        ),
+        (
+            "lain_log_sink_dead_letters",
+            "Dead letters of a sink",
+            |s| s.dead_letters,
+        ),
+        (
+            "lain_log_sink_duplicate_events",
+            "Log events that a sink's receiver had already",
+            |s| s.duplicates,
+        ),
+        ("lain_log_sink_retries", "Failed attempts of a sink", |s| {
+            s.retries
+        }),
+    ];
+    for (name, help, value) in counters {
+        let family = Counts::default();
+        for sink in sinks {
+            family
+                .get_or_create(&SinkLabels::of(sink))
+                .inc_by(value(sink));
+        }
+        registry.register(name, help, family);
+    }
+    let gauges: [(&str, &str, fn(&SinkView) -> u64); 4] = [
+        (
+            "lain_log_sink_waiting_events",
+            "Log events in the spool that a sink has not got yet",
+            |s| s.lag_events,
+        ),
+        (
+            "lain_log_sink_waiting_bytes",
+            "Bytes in the spool that a sink has not got yet",
+            |s| s.lag_bytes,
+        ),
+        (
+            "lain_log_sink_lag_milliseconds",
+            "Age of the log event that a sink sends next",
+            |s| s.lag_ms,
+        ),
+        (
+            "lain_log_sink_up",
+            "Whether a sink sends, or has nothing to send",
+            |s| u64::from(matches!(s.state.as_str(), "running" | "idle")),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        let family = Gauges::default();
+        for sink in sinks {
+            family
+                .get_or_create(&SinkLabels::of(sink))
+                .set(as_i64(value(sink)));
+        }
+        registry.register(name, help, family);
+    }
 }
 
 fn known_state(state: &str) -> &'static str {

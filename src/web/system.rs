@@ -42,7 +42,7 @@ pub async fn api_version(api: Data<Api>) -> HttpResponse {
     responses((status = 200, description = "The metrics", body = String,
         content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8")))]
 pub async fn metrics(api: Data<Api>) -> Result<HttpResponse, Problem> {
-    let text = super::metrics::scrape(&api)?;
+    let text = super::metrics::scrape(&api).await?;
     Ok(HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
         .body(text))

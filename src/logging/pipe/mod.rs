@@ -7,12 +7,14 @@
 //! dead.rs     dead letters on disk
 //! cell.rs     what is shown of a sink
 //! pump.rs     the loop that drives one sink
+//! commands.rs what an operator asks of it
 //! pipeline.rs what the node's actors share: spool, sinks, readers
 //! ```
 
 pub mod backoff;
 pub mod breaker;
 pub mod cell;
+mod commands;
 pub mod dead;
 pub mod pipeline;
 pub mod pump;

@@ -24,8 +24,6 @@ const LOOK: Duration = Duration::from_secs(1);
 const SYNC: Duration = Duration::from_secs(2);
 /// The pause after a receiver has refused everything.
 const REFUSED: Duration = Duration::from_secs(30);
-/// How long a graceful stop waits for what was sent to settle.
-const SETTLE_AT_STOP: Duration = Duration::from_secs(3);
 
 /// How a sink is driven. The defaults are Vector's.
 #[derive(Debug, Clone, Copy)]
@@ -107,22 +105,22 @@ pub struct Parts {
 
 /// Drives one sink.
 pub struct Pump {
-    parts: Parts,
-    cursor: Cursor,
-    reader: Reader,
+    pub(super) parts: Parts,
+    pub(super) cursor: Cursor,
+    pub(super) reader: Reader,
     news: watch::Receiver<u64>,
     dead: DeadLetters,
-    breaker: Breaker,
-    attempt: u32,
-    paused: bool,
+    pub(super) breaker: Breaker,
+    pub(super) attempt: u32,
+    pub(super) paused: bool,
     /// Events in the next batch at most; less than the settings' after a batch was too large.
     limit: usize,
     /// What was sent and has not settled: when it will have, and how far the sink is then.
-    unsettled: VecDeque<(Duration, Progress)>,
+    pub(super) unsettled: VecDeque<(Duration, Progress)>,
     synced: Duration,
 }
 
-enum Next {
+pub(super) enum Next {
     Go,
     Stop,
 }
@@ -192,7 +190,7 @@ impl Pump {
         }
     }
 
-    fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.parts.clock.monotonic()
     }
 
@@ -200,7 +198,7 @@ impl Pump {
         self.parts.clock.now_utc().into()
     }
 
-    fn state(&self, state: &str) {
+    pub(super) fn state(&self, state: &str) {
         let breaker = self.breaker.as_str();
         self.parts.cell.change(|view| {
             if view.state != state {
@@ -440,14 +438,14 @@ impl Pump {
         }
     }
 
-    fn commit(&mut self, progress: Progress) -> Result<(), SpoolError> {
+    pub(super) fn commit(&mut self, progress: Progress) -> Result<(), SpoolError> {
         self.cursor.commit(progress)?;
         self.parts.cell.progress(progress);
         Ok(())
     }
 
     /// Moves the cursor over what has settled by now.
-    fn settle(&mut self) -> Result<(), SpoolError> {
+    pub(super) fn settle(&mut self) -> Result<(), SpoolError> {
         if self.unsettled.is_empty() {
             return Ok(());
         }
@@ -480,82 +478,6 @@ impl Pump {
                     tracing::warn!(%error, "a log cursor could not be synced; a power cut would repeat events");
                 }
             });
-        }
-    }
-
-    async fn obey(&mut self, command: Command) -> Result<Next, SpoolError> {
-        match command {
-            Command::Pause => {
-                self.paused = true;
-                self.state("paused");
-            }
-            Command::Resume => {
-                (self.paused, self.attempt) = (false, 0);
-                self.breaker.succeeded();
-                self.state("idle");
-            }
-            Command::Rewind(to, answer) => {
-                let outcome = self.rewind(to).map_err(|e| e.to_string());
-                // Whoever asked may be gone.
-                let _ = answer.send(outcome);
-            }
-            Command::Check(answer) => {
-                let limit = self.parts.settings.timeout.min(Duration::from_secs(10));
-                let outcome = match tokio::time::timeout(limit, self.parts.sink.check()).await {
-                    Ok(outcome) => outcome.map_err(|e| e.to_string()),
-                    Err(_) => Err(format!("no answer within {}s", limit.as_secs())),
-                };
-                // Whoever asked may be gone.
-                let _ = answer.send(outcome);
-            }
-            Command::Stop(answer) => {
-                let until = self.now() + SETTLE_AT_STOP;
-                while !self.unsettled.is_empty() && self.now() < until {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    self.settle()?;
-                }
-                self.cursor.sync()?;
-                // Whoever asked may be gone.
-                let _ = answer.send(());
-                return Ok(Next::Stop);
-            }
-        }
-        Ok(Next::Go)
-    }
-
-    fn rewind(&mut self, to: To) -> Result<(), SpoolError> {
-        let (position, index) = match to {
-            To::Oldest => self.parts.spool.bound(From::Oldest),
-            To::Now => self.parts.spool.bound(From::Now),
-            To::At(at) => self.find(at)?,
-        };
-        let progress = Progress {
-            position,
-            index,
-            ..self.cursor.progress()
-        };
-        self.unsettled.clear();
-        self.commit(progress)?;
-        self.reader.seek(position, index);
-        Ok(())
-    }
-
-    /// The place of the first event at or after an instant.
-    fn find(&self, at: Stamp) -> Result<(u64, u64), SpoolError> {
-        let (position, index) = self.parts.spool.bound(From::Oldest);
-        let mut reader = self.parts.spool.reader(position, index);
-        let mut place = (position, index);
-        loop {
-            let read = reader.next(1000, 1 << 20)?;
-            if read.events.is_empty() {
-                return Ok((read.position, read.index));
-            }
-            for (event, after) in read.events.iter().zip(&read.after) {
-                if event.at >= at {
-                    return Ok(place);
-                }
-                place = *after;
-            }
         }
     }
 }

@@ -7,6 +7,7 @@
 //! rfc5424.rs       an event as a syslog message     (pure)
 //! kafka.rs         Kafka, through librdkafka
 //! elasticsearch.rs Elasticsearch and OpenSearch
+//! bulk.rs          their bulk requests           (pure)
 //! template.rs      their index template              (pure)
 //! http.rs          Vector's HTTP form
 //! file.rs          a rotated file
@@ -14,6 +15,7 @@
 //! tls.rs           TLS of the sinks that bring their own connections
 //! ```
 
+pub mod bulk;
 pub mod elasticsearch;
 pub mod file;
 pub mod http;

@@ -18,3 +18,5 @@ pub mod json_file;
 pub mod ordinals;
 pub mod stream;
 pub mod tail;
+#[cfg(test)]
+mod tail_tests;

@@ -23,12 +23,15 @@ pub struct Line<'a> {
     pub message: &'a [u8],
 }
 
+/// Places by their keys; `None` for a source that is forgotten.
+pub(super) type Places = Vec<(String, Option<Vec<u8>>)>;
+
 /// Records to append. Cheap to fill: nothing is allocated a line.
 #[derive(Debug, Default)]
 pub struct Batch {
     pub(super) bytes: Vec<u8>,
     pub(super) sources: Vec<Arc<LogSource>>,
-    pub(super) places: Vec<(String, Option<Vec<u8>>)>,
+    pub(super) places: Places,
     pub(super) events: u64,
 }
 

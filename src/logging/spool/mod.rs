@@ -12,6 +12,8 @@
 //! files.rs    segment files
 //! cursor.rs   how far a sink has come
 //! reader.rs   events from a position on
+//! opening.rs  what a former process left
+//! state.rs    what is known of the segments
 //! ```
 //!
 //! A position is a byte offset over the whole life of the spool; a segment is named by its first one.
@@ -19,9 +21,11 @@
 mod batch;
 mod cursor;
 mod files;
+mod opening;
 mod reader;
 pub mod record;
 pub mod recover;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -29,10 +33,9 @@ pub use batch::{Batch, Line};
 pub use cursor::{Cursor, Progress};
 pub use reader::{Read, Reader};
 
-use crate::domain::log::LogSource;
 use record::Kind;
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fs::File;
+use state::{Span, State};
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -155,33 +158,6 @@ struct Inner {
     news: watch::Sender<u64>,
 }
 
-/// A stretch of positions in one segment.
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    base: u64,
-    first_index: u64,
-    end: u64,
-    closed: bool,
-}
-
-struct State {
-    /// Oldest first; the last one is written to.
-    spans: VecDeque<Span>,
-    file: Arc<File>,
-    /// The index of the next event.
-    index: u64,
-    /// Numbers of sources in the present segment.
-    sources: HashMap<Arc<LogSource>, u32>,
-    places: BTreeMap<String, Vec<u8>>,
-    buffer: Vec<u8>,
-    dropped_bytes: u64,
-    refusals: u64,
-    /// A failed write may have left a piece of a record: the segment is closed before the next one.
-    broken: bool,
-    /// The lowest position that a sink still needs.
-    needed: u64,
-}
-
 impl Spool {
     /// Opens the spool, recovering what a crash left. Damage is no reason not to start.
     ///
@@ -191,7 +167,7 @@ impl Spool {
         let dir = options.dir.clone();
         files::make_dir(&files::segments_dir(&dir))?;
         files::make_dir(&files::cursors_dir(&dir))?;
-        let mut found = recovery(&dir)?;
+        let mut found = opening::recovery(&dir)?;
         let base = found.spans.back().map_or(0, |span| span.end);
         let index = found.index;
         let file = Arc::new(files::create(&dir, base)?);
@@ -520,162 +496,5 @@ impl Spool {
             }
             _ => Ok(()),
         }
-    }
-}
-
-/// Places of sources, by source; `None` for one that is over.
-type Checkpoints = Vec<(String, Option<Vec<u8>>)>;
-
-impl State {
-    fn size(&self) -> u64 {
-        match (self.spans.front(), self.spans.back()) {
-            (Some(first), Some(last)) => last.end - first.base,
-            _ => 0,
-        }
-    }
-
-    /// Writes a batch as records: new sources, its events, then the places. Returns the places and the next index.
-    fn fill(&mut self, batch: &Batch, out: &mut Vec<u8>) -> (Checkpoints, u64) {
-        let mut index = self.index;
-        let numbers: Vec<u32> = batch
-            .sources
-            .iter()
-            .map(|source| self.number(source, index, out))
-            .collect();
-        let mut at = out.len();
-        out.extend_from_slice(&batch.bytes);
-        while at < out.len() {
-            let own = record::source_at(at, out) as usize;
-            if let Some(number) = numbers.get(own) {
-                record::set_source(at, *number, out);
-            }
-            at = record::seal(at, index, out);
-            index += 1;
-        }
-        for (key, place) in &batch.places {
-            let (kind, value) = match place {
-                Some(place) => (Kind::Place, place.as_slice()),
-                None => (Kind::Forget, &[][..]),
-            };
-            record::write(kind, index, &record::keyed(key, value), out);
-        }
-        (batch.places.clone(), index)
-    }
-
-    /// The number of a source in this segment; written there when it is new.
-    fn number(&mut self, source: &Arc<LogSource>, index: u64, out: &mut Vec<u8>) -> u32 {
-        if let Some(number) = self.sources.get(source) {
-            return *number;
-        }
-        let number = self.sources.len() as u32;
-        let mut payload = number.to_le_bytes().to_vec();
-        // A struct of texts and numbers: it has a JSON form.
-        if let Ok(json) = serde_json::to_vec(&**source) {
-            payload.extend_from_slice(&json);
-        }
-        record::write(Kind::Source, index, &payload, out);
-        self.sources.insert(Arc::clone(source), number);
-        number
-    }
-}
-
-#[derive(Default)]
-struct Found {
-    spans: VecDeque<Span>,
-    index: u64,
-    places: BTreeMap<String, Vec<u8>>,
-    recovered: Recovered,
-}
-
-/// Reads what a former process left: the newest segments whole, as far back as a snapshot of the places is.
-fn recovery(dir: &Path) -> Result<Found, SpoolError> {
-    let mut found = Found::default();
-    let segments = files::list(dir)?;
-    let mut ends: BTreeMap<u64, u64> = segments
-        .iter()
-        .map(|(base, length)| (*base, base + length))
-        .collect();
-    let mut newest = None;
-    let mut scanned = Vec::new();
-    for (base, _) in segments.iter().rev() {
-        let path = files::path(dir, *base);
-        let bytes = std::fs::read(&path).map_err(|e| files::failed("read", &path, e))?;
-        let mut places: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
-        let mut begins = false;
-        // The places since the beginning of the segment, while there was nothing else.
-        let mut leading = Some(0_u64);
-        let scan = recover::scan(&bytes, None, |record| {
-            let before = leading.take();
-            match (record.kind, record::unkeyed(record.payload)) {
-                (Kind::Forget, Some(("", count))) => {
-                    begins |= before.is_some_and(|n| n.to_le_bytes() == count);
-                }
-                (Kind::Place, Some((key, place))) => {
-                    places.insert(key.to_owned(), Some(place.to_vec()));
-                    leading = before.map(|n| n + 1);
-                }
-                (Kind::Forget, Some((key, _))) => {
-                    places.insert(key.to_owned(), None);
-                }
-                _ => {}
-            }
-        });
-        found.recovered.damaged_bytes += scan.skipped_bytes;
-        found.recovered.lost_events += scan.lost_events;
-        newest = newest.or(scan.next_index);
-        if scanned.is_empty() {
-            // Nothing after it was ever written: what is torn goes, and positions stay without holes.
-            let end = scan.end as u64;
-            found.recovered.torn_bytes = bytes.len() as u64 - end;
-            if found.recovered.torn_bytes > 0 {
-                let opened = std::fs::OpenOptions::new().write(true).open(&path);
-                let cut = opened.and_then(|file| file.set_len(end));
-                cut.map_err(|e| files::failed("cut", &path, e))?;
-            }
-            ends.insert(*base, base + end);
-        }
-        scanned.push(places);
-        if begins {
-            break;
-        }
-    }
-    found.index = newest.unwrap_or_default();
-    for places in scanned.into_iter().rev() {
-        for (key, place) in places {
-            match place {
-                Some(place) => found.places.insert(key, place),
-                None => found.places.remove(&key),
-            };
-        }
-    }
-    for (base, _) in &segments {
-        let end = ends.get(base).copied().unwrap_or(*base);
-        found.spans.push_back(Span {
-            base: *base,
-            first_index: first_index(dir, *base).unwrap_or(0),
-            end,
-            closed: true,
-        });
-    }
-    // A segment whose beginning is damaged begins where the one before it ends, as far as is known.
-    let mut least = 0;
-    for span in &mut found.spans {
-        span.first_index = span.first_index.max(least);
-        least = span.first_index;
-    }
-    Ok(found)
-}
-
-/// The index of the first whole record near the beginning of a segment.
-fn first_index(dir: &Path, base: u64) -> Option<u64> {
-    use std::os::unix::fs::FileExt;
-    let file = File::open(files::path(dir, base)).ok()?;
-    let mut bytes = vec![0; 64 << 10];
-    let length = file.read_at(&mut bytes, 0).ok()?;
-    bytes.truncate(length);
-    let at = recover::resync(&bytes, 0)?;
-    match record::read(&bytes, at) {
-        record::Step::Record(record, _) => Some(record.index),
-        _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! The spool on a real disk: crashes, torn writes, damage, limits, cursors.
 
 use super::*;
-use crate::domain::log::{LogBody, LogEvent, Stamp, Stream};
+use crate::domain::log::{LogBody, LogEvent, LogSource, Stamp, Stream};
 use proptest::prelude::*;
 
 fn source(name: &str) -> Arc<LogSource> {
