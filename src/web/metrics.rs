@@ -160,6 +160,9 @@ fn status_class(status: StatusCode) -> &'static str {
     }
 }
 
+/// A figure of a sink.
+type OfSink = fn(&SinkView) -> u64;
+
 /// All metrics as text.
 ///
 /// # Errors
@@ -277,7 +280,7 @@ fn add_actors(registry: &mut Registry, actors: &ActorCensus) {
 fn add_sinks(registry: &mut Registry, sinks: &[SinkView]) {
     type Counts = Family<SinkLabels, Counter>;
     type Gauges = Family<SinkLabels, Gauge>;
-    let counters: [(&str, &str, fn(&SinkView) -> u64); 7] = [
+    let counters: [(&str, &str, OfSink); 7] = [
         (
             "lain_log_sink_sent_events",
             "Log events that a sink's receiver acknowledged",
@@ -321,7 +324,7 @@ fn add_sinks(registry: &mut Registry, sinks: &[SinkView]) {
         }
         registry.register(name, help, family);
     }
-    let gauges: [(&str, &str, fn(&SinkView) -> u64); 4] = [
+    let gauges: [(&str, &str, OfSink); 4] = [
         (
             "lain_log_sink_waiting_events",
             "Log events in the spool that a sink has not got yet",

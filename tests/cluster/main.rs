@@ -11,7 +11,6 @@
 #[path = "../etcd_support/mod.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod etcd_support;
-#[expect(dead_code, reason = "the benchmark uses the rest")]
 mod support;
 
 use std::collections::BTreeMap;
@@ -109,7 +108,8 @@ fn what_may_run_only_once_never_runs_twice() {
 #[test]
 fn a_standby_takes_over_in_the_middle_of_an_update() {
     let etcd = etcd_support::Etcd::start();
-    let cluster = Cluster::with_standby(2, &etcd.store_url());
+    let store = format!("etcd://{}", etcd.config("lain").endpoints.join(","));
+    let cluster = Cluster::with_standby(2, &store);
     // Asked of the standby, which hands its callers on.
     cluster.speak_to(1);
     cluster.deploy(&web("duo", 4, ""));
@@ -130,7 +130,7 @@ fn a_standby_takes_over_in_the_middle_of_an_update() {
     cluster.all_answer("duo", 4);
     assert_eq!(load.stop().gaps, 0);
     // The one that was killed comes back as a standby.
-    cluster.start_control(0, Some(&etcd.store_url()));
+    cluster.start_control(0, Some(&store));
     cluster.speak_to(0);
     cluster.all_answer("duo", 4);
 }

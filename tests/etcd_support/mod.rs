@@ -50,11 +50,6 @@ impl Etcd {
         etcd
     }
 
-    /// As `server.store` has it.
-    pub fn store_url(&self) -> String {
-        format!("etcd://127.0.0.1:{}", self.client)
-    }
-
     /// Starts it on the same data and ports.
     pub fn start_again(&mut self) {
         let client = format!("{}://127.0.0.1:{}", self.scheme, self.client);
