@@ -118,7 +118,7 @@ async fn a_condition_that_fails_changes_nothing() {
 
 #[tokio::test]
 async fn lists_page_in_both_directions_and_stay_within_the_prefix() {
-    over_each(|store, base| async move {
+    over_each(|store, _| async move {
         let all = ["a", "ab", "b/", "b/1", "b/2", "b/3", "b/é", "b0", "c"];
         commit(&*store, all.iter().map(|key| put(key, "v")).collect()).await;
 
@@ -218,7 +218,7 @@ async fn of_many_that_race_for_a_key_one_wins() {
 
 #[tokio::test]
 async fn counters_incremented_concurrently_lose_nothing() {
-    over_each(|store, base| async move {
+    over_each(|store, _| async move {
         commit(&*store, vec![put("n", "0")]).await;
         let workers = (0..8).map(|_| {
             let store = Arc::clone(&store);
