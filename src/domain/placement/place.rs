@@ -123,8 +123,9 @@ impl<'a> Placer<'a> {
         let demands = self.demands;
         let (member, classes) = classes(demands);
         let mut places: Vec<(Place<'_>, usize)> = Vec::with_capacity(classes.len());
-        for (class, &(index, first)) in classes.iter().enumerate() {
-            places.push((self.place_of(&demands[index].needs, first), class));
+        for (number, class) in classes.iter().enumerate() {
+            let needs = &demands[class.demand].needs;
+            places.push((self.place_of(needs, class.first), number));
         }
         places.sort();
         let mut rank = vec![0; classes.len()];
@@ -356,26 +357,38 @@ impl Cluster {
     }
 }
 
-/// The class of equal needs that each demand is of; and of each class a demand, and its least version and
-/// number. Equal needs are one class also where they are different objects.
-fn classes(demands: &[Demand]) -> (Vec<usize>, Vec<(usize, (u64, u32))>) {
+/// Demands with equal needs.
+#[derive(Debug, Clone, Copy)]
+struct Class {
+    /// One of them.
+    demand: usize,
+    /// The least version and number among them.
+    first: (u64, u32),
+}
+
+/// The class of equal needs that each demand is of, and the classes. Equal needs are one class also where they are different objects.
+fn classes(demands: &[Demand]) -> (Vec<usize>, Vec<Class>) {
     let mut by_object: HashMap<*const Needs, usize> = HashMap::new();
     let mut by_group: HashMap<&Group, Vec<usize>> = HashMap::new();
-    let mut classes: Vec<(usize, (u64, u32))> = Vec::new();
+    let mut classes: Vec<Class> = Vec::new();
     let mut member = Vec::with_capacity(demands.len());
     for (index, demand) in demands.iter().enumerate() {
         let needs = &demand.needs;
         let class = *by_object.entry(Arc::as_ptr(needs)).or_insert_with(|| {
             let of_group = by_group.entry(&needs.group).or_default();
-            let equal = |class: &&usize| *demands[classes[**class].0].needs == **needs;
+            let equal = |class: &&usize| *demands[classes[**class].demand].needs == **needs;
             if let Some(class) = of_group.iter().find(equal) {
                 return *class;
             }
-            classes.push((index, (demand.version, demand.no)));
+            classes.push(Class {
+                demand: index,
+                first: (demand.version, demand.no),
+            });
             of_group.push(classes.len() - 1);
             classes.len() - 1
         });
-        classes[class].1 = classes[class].1.min((demand.version, demand.no));
+        let first = &mut classes[class].first;
+        *first = (*first).min((demand.version, demand.no));
         member.push(class);
     }
     (member, classes)
