@@ -5,9 +5,10 @@
 //! them, updated, with affinities) look at every node that is open to them.
 
 use crate::domain::placement::cluster::{Cluster, FULL, Held};
+use crate::domain::placement::filters::Filters;
 use crate::domain::placement::model::{CopyId, Decision, Demand, Group, Needs};
 use crate::domain::placement::reason::{Rejections, Why};
-use crate::domain::placement::view::{Key, Shared, View};
+use crate::domain::placement::view::{Key, Seeker, Shared, View};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::ops::Range;
@@ -49,6 +50,8 @@ pub(super) struct Placer<'a> {
     pub attempts: u32,
     /// Whether some demand of this call would or must be beside others, or far from them.
     pub has_affinities: bool,
+    /// CPU and memory of the whole cluster.
+    total: (u64, u64),
     reasons: usize,
 }
 
@@ -68,6 +71,11 @@ struct Place<'d> {
 
 impl<'a> Placer<'a> {
     fn new(cluster: &'a mut Cluster, demands: &'a [Demand]) -> Self {
+        let facts = || cluster.nodes.iter().map(|n| &n.facts);
+        let total = (
+            facts().map(|f| f.cpu_millis).sum(),
+            facts().map(|f| f.memory).sum(),
+        );
         Self {
             fresh: vec![Vec::new(); cluster.nodes.len()],
             cluster,
@@ -76,6 +84,7 @@ impl<'a> Placer<'a> {
             decisions: vec![None; demands.len()],
             attempts: MAX_ATTEMPTS,
             has_affinities: false,
+            total,
             reasons: 0,
         }
     }
@@ -150,12 +159,12 @@ impl<'a> Placer<'a> {
     }
 
     fn place_of<'d>(&mut self, needs: &'d Arc<Needs>, first: (u64, u32)) -> Place<'d> {
-        let view = View::new(self.cluster, &mut self.shared, needs);
-        self.has_affinities |= !view.is_uniform();
+        let filters = Filters::of(needs);
+        self.has_affinities |= filters.look_at_neighbours();
         Place {
-            affinities: view.filters.have_affinities(),
-            open: view.open.len(),
-            size: Reverse(self.cluster.part_of(needs)),
+            affinities: filters.have_affinities(),
+            open: self.shared.open(self.cluster, &filters).len(),
+            size: Reverse(part_of(needs, self.total)),
             group: &needs.group,
             first,
         }
@@ -223,7 +232,7 @@ impl<'a> Placer<'a> {
         for &rank in view.open.iter() {
             if view.has_room(self.cluster, rank, None) {
                 possible += 1;
-                let key = view.key(self.cluster, rank, None, None);
+                let key = view.key(self.cluster, rank, &Seeker::default());
                 heaps[part_of(rank)].push(Reverse(Key { domain: 0, ..key }));
             }
         }
@@ -240,7 +249,7 @@ impl<'a> Placer<'a> {
             let why = view.why(self.cluster, &key, possible, false);
             self.settle(view, index, key.rank, why, Vec::new());
             if view.has_room(self.cluster, key.rank, None) {
-                let key = view.key(self.cluster, key.rank, None, None);
+                let key = view.key(self.cluster, key.rank, &Seeker::default());
                 heap.push(Reverse(Key { domain: 0, ..key }));
             } else {
                 possible -= 1;
@@ -340,21 +349,17 @@ impl<'a> Placer<'a> {
     }
 }
 
-impl Cluster {
-    /// How large a part of the cluster's CPU or memory an instance takes.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "sizes are compared, not added up"
-    )]
-    fn part_of(&self, needs: &Needs) -> u64 {
-        let cpu: u64 = self.nodes.iter().map(|n| n.facts.cpu_millis).sum();
-        let memory: u64 = self.nodes.iter().map(|n| n.facts.memory).sum();
-        let part = |amount: u64, of: u64| amount as f64 / of.max(1) as f64;
-        let larger = part(needs.cpu_millis, cpu).max(part(needs.memory, memory));
-        (larger * (FULL * FULL) as f64) as u64
-    }
+/// How large a part of the cluster's CPU or memory an instance takes.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "sizes are compared, not added up"
+)]
+fn part_of(needs: &Needs, (cpu, memory): (u64, u64)) -> u64 {
+    let part = |amount: u64, of: u64| amount as f64 / of.max(1) as f64;
+    let larger = part(needs.cpu_millis, cpu).max(part(needs.memory, memory));
+    (larger * (FULL * FULL) as f64) as u64
 }
 
 /// Demands with equal needs.
