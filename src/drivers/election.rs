@@ -262,3 +262,107 @@ impl Election for SoleElection {
         now.chain(stream::pending()).boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drivers::memory::{MemoryLeases, MemoryStore};
+    use crate::ports::store::Change;
+
+    const TTL: Duration = Duration::from_secs(3);
+
+    fn election(store: &Arc<MemoryStore>, leases: &Arc<MemoryLeases>) -> Arc<StoreElection> {
+        let (store, leases) = (Arc::clone(store), Arc::clone(leases));
+        Arc::new(StoreElection::new(store, leases, "server", TTL))
+    }
+
+    async fn write(store: &MemoryStore, guard: &Option<Compare>) -> Outcome {
+        let put = vec![Change::Put("k".into(), Vec::new())];
+        let guard = guard.iter().cloned().collect();
+        store.transact(guard, put).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_renew_is_followed_and_refused() {
+        let store = Arc::new(MemoryStore::new());
+        let leases = MemoryLeases::new(Arc::clone(&store));
+        let (one, two) = (election(&store, &leases), election(&store, &leases));
+        let mut seen = two.observe();
+        assert_eq!(seen.next().await, Some(None));
+        let first = one.campaign("one", "http://one").await.unwrap();
+        assert_eq!(seen.next().await, Some(Some(first.leader.clone())));
+        let standby = tokio::spawn({
+            let two = Arc::clone(&two);
+            async move { two.campaign("two", "http://two").await.unwrap() }
+        });
+        for _ in 0..10 {
+            tokio::time::sleep(TTL / 3).await;
+            assert!(one.renew(&first).await.unwrap());
+            assert!(!standby.is_finished());
+        }
+        assert!(matches!(
+            write(&store, &first.guard).await,
+            Outcome::Committed(_)
+        ));
+        let second = standby.await.unwrap();
+        assert!(second.leader.token > first.leader.token);
+        assert!(!one.renew(&first).await.unwrap());
+        assert!(matches!(
+            write(&store, &first.guard).await,
+            Outcome::Refused(..)
+        ));
+        assert!(matches!(
+            write(&store, &second.guard).await,
+            Outcome::Committed(_)
+        ));
+        assert_eq!(two.leader().await.unwrap(), Some(second.leader.clone()));
+        two.resign(second).await.unwrap();
+        assert_eq!(one.leader().await.unwrap(), None);
+        // Whoever has ended as leader may stand again.
+        let third = one.campaign("one", "http://one").await.unwrap();
+        assert!(third.leader.token > first.leader.token);
+    }
+
+    /// Eight candidates that come, lead for a while, and go in all ways: at no moment are there two.
+    #[tokio::test(start_paused = true)]
+    async fn there_is_never_more_than_one() {
+        let store = Arc::new(MemoryStore::new());
+        let leases = MemoryLeases::new(Arc::clone(&store));
+        let tasks: Vec<_> = (0..8u64)
+            .map(|who| {
+                let (store, election) = (Arc::clone(&store), election(&store, &leases));
+                tokio::spawn(async move {
+                    for round in 0..5 {
+                        let name = format!("{who}");
+                        let leadership = election.campaign(&name, "").await.unwrap();
+                        for _ in 0..(who + round) % 4 {
+                            let done = write(&store, &leadership.guard).await;
+                            assert!(matches!(done, Outcome::Committed(_)));
+                            tokio::time::sleep(TTL / 4).await;
+                            assert!(election.renew(&leadership).await.unwrap());
+                        }
+                        match (who + round) % 2 {
+                            0 => election.resign(leadership).await.unwrap(),
+                            _ => tokio::time::sleep(TTL * 2).await,
+                        }
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn alone_one_leads() {
+        let election = SoleElection::new("me", "http://me");
+        let leadership = election.campaign("me", "http://me").await.unwrap();
+        assert_eq!((&leadership.guard, &leadership.lease), (&None, &None));
+        assert!(election.renew(&leadership).await.unwrap());
+        assert_eq!(
+            election.observe().next().await,
+            Some(Some(leadership.leader))
+        );
+    }
+}

@@ -14,9 +14,11 @@ use tempfile::TempDir;
 
 /// A running member.
 pub struct Etcd {
-    child: Option<Child>,
+    /// Its process, while it runs.
+    pub child: Option<Child>,
     dir: TempDir,
-    client: u16,
+    /// Its port for clients, on the loopback.
+    pub client: u16,
     peer: u16,
     scheme: &'static str,
     flags: Vec<String>,
@@ -115,17 +117,6 @@ impl Etcd {
         }
     }
 
-    /// Stops its process where it is (SIGSTOP), or lets it go on.
-    pub fn freeze(&self, frozen: bool) {
-        let pid = self.child.as_ref().unwrap().id();
-        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-        let signal = match frozen {
-            true => rustix::process::Signal::STOP,
-            false => rustix::process::Signal::CONT,
-        };
-        rustix::process::kill_process(pid, signal).unwrap();
-    }
-
     /// How to reach it, under a root of its own.
     pub fn config(&self, root: &str) -> EtcdConfig {
         EtcdConfig::parse(&format!("etcd://127.0.0.1:{}/{root}", self.client)).unwrap()
@@ -134,26 +125,6 @@ impl Etcd {
     /// A store on it.
     pub async fn store(&self, root: &str) -> EtcdStore {
         EtcdStore::connect(self.config(root)).await.unwrap()
-    }
-
-    /// `etcdctl` with these arguments.
-    pub fn ctl(&self, args: &[&str]) {
-        let mut command = Command::new("etcdctl");
-        command
-            .env("ETCDCTL_API", "3")
-            .arg(format!(
-                "--endpoints={}://127.0.0.1:{}",
-                self.scheme, self.client
-            ))
-            .args(args);
-        let done = command.output().unwrap_or_else(|e| {
-            panic!("etcdctl cannot be started ({e}); install it: scripts/etcd.sh install")
-        });
-        assert!(
-            done.status.success(),
-            "{args:?}: {}",
-            String::from_utf8_lossy(&done.stderr)
-        );
     }
 }
 

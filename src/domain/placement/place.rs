@@ -5,9 +5,10 @@
 //! them, updated, with affinities) look at every node that is open to them.
 
 use crate::domain::placement::cluster::{Cluster, FULL, Held};
+use crate::domain::placement::filters::Filters;
 use crate::domain::placement::model::{CopyId, Decision, Demand, Group, Needs};
 use crate::domain::placement::reason::{Rejections, Why};
-use crate::domain::placement::view::{Key, Shared, View};
+use crate::domain::placement::view::{Key, Seeker, Shared, View};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::ops::Range;
@@ -49,6 +50,8 @@ pub(super) struct Placer<'a> {
     pub attempts: u32,
     /// Whether some demand of this call would or must be beside others, or far from them.
     pub has_affinities: bool,
+    /// CPU and memory of the whole cluster.
+    total: (u64, u64),
     reasons: usize,
 }
 
@@ -68,6 +71,11 @@ struct Place<'d> {
 
 impl<'a> Placer<'a> {
     fn new(cluster: &'a mut Cluster, demands: &'a [Demand]) -> Self {
+        let facts = || cluster.nodes.iter().map(|n| &n.facts);
+        let total = (
+            facts().map(|f| f.cpu_millis).sum(),
+            facts().map(|f| f.memory).sum(),
+        );
         Self {
             fresh: vec![Vec::new(); cluster.nodes.len()],
             cluster,
@@ -76,6 +84,7 @@ impl<'a> Placer<'a> {
             decisions: vec![None; demands.len()],
             attempts: MAX_ATTEMPTS,
             has_affinities: false,
+            total,
             reasons: 0,
         }
     }
@@ -123,8 +132,9 @@ impl<'a> Placer<'a> {
         let demands = self.demands;
         let (member, classes) = classes(demands);
         let mut places: Vec<(Place<'_>, usize)> = Vec::with_capacity(classes.len());
-        for (class, &(index, first)) in classes.iter().enumerate() {
-            places.push((self.place_of(&demands[index].needs, first), class));
+        for (number, class) in classes.iter().enumerate() {
+            let needs = &demands[class.demand].needs;
+            places.push((self.place_of(needs, class.first), number));
         }
         places.sort();
         let mut rank = vec![0; classes.len()];
@@ -149,12 +159,12 @@ impl<'a> Placer<'a> {
     }
 
     fn place_of<'d>(&mut self, needs: &'d Arc<Needs>, first: (u64, u32)) -> Place<'d> {
-        let view = View::new(self.cluster, &mut self.shared, needs);
-        self.has_affinities |= !view.is_uniform();
+        let filters = Filters::of(needs);
+        self.has_affinities |= filters.look_at_neighbours();
         Place {
-            affinities: view.filters.have_affinities(),
-            open: view.open.len(),
-            size: Reverse(self.cluster.part_of(needs)),
+            affinities: filters.have_affinities(),
+            open: self.shared.open(self.cluster, &filters).len(),
+            size: Reverse(part_of(needs, self.total)),
             group: &needs.group,
             first,
         }
@@ -222,7 +232,7 @@ impl<'a> Placer<'a> {
         for &rank in view.open.iter() {
             if view.has_room(self.cluster, rank, None) {
                 possible += 1;
-                let key = view.key(self.cluster, rank, None, None);
+                let key = view.key(self.cluster, rank, &Seeker::default());
                 heaps[part_of(rank)].push(Reverse(Key { domain: 0, ..key }));
             }
         }
@@ -239,7 +249,7 @@ impl<'a> Placer<'a> {
             let why = view.why(self.cluster, &key, possible, false);
             self.settle(view, index, key.rank, why, Vec::new());
             if view.has_room(self.cluster, key.rank, None) {
-                let key = view.key(self.cluster, key.rank, None, None);
+                let key = view.key(self.cluster, key.rank, &Seeker::default());
                 heap.push(Reverse(Key { domain: 0, ..key }));
             } else {
                 possible -= 1;
@@ -339,46 +349,51 @@ impl<'a> Placer<'a> {
     }
 }
 
-impl Cluster {
-    /// How large a part of the cluster's CPU or memory an instance takes.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "sizes are compared, not added up"
-    )]
-    fn part_of(&self, needs: &Needs) -> u64 {
-        let cpu: u64 = self.nodes.iter().map(|n| n.facts.cpu_millis).sum();
-        let memory: u64 = self.nodes.iter().map(|n| n.facts.memory).sum();
-        let part = |amount: u64, of: u64| amount as f64 / of.max(1) as f64;
-        let larger = part(needs.cpu_millis, cpu).max(part(needs.memory, memory));
-        (larger * (FULL * FULL) as f64) as u64
-    }
+/// How large a part of the cluster's CPU or memory an instance takes.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "sizes are compared, not added up"
+)]
+fn part_of(needs: &Needs, (cpu, memory): (u64, u64)) -> u64 {
+    let part = |amount: u64, of: u64| amount as f64 / of.max(1) as f64;
+    let larger = part(needs.cpu_millis, cpu).max(part(needs.memory, memory));
+    (larger * (FULL * FULL) as f64) as u64
 }
 
-/// The class of equal needs that each demand is of; and of each class a demand, and its least version and
-/// number. Equal needs are one class also where they are different objects.
-/// Of which class each demand is; and the first demand of each class, with what it asks for.
-type Classes = (Vec<usize>, Vec<(usize, (u64, u32))>);
+/// Demands with equal needs.
+#[derive(Debug, Clone, Copy)]
+struct Class {
+    /// One of them.
+    demand: usize,
+    /// The least version and number among them.
+    first: (u64, u32),
+}
 
-fn classes(demands: &[Demand]) -> Classes {
+/// The class of equal needs that each demand is of, and the classes. Equal needs are one class also where they are different objects.
+fn classes(demands: &[Demand]) -> (Vec<usize>, Vec<Class>) {
     let mut by_object: HashMap<*const Needs, usize> = HashMap::new();
     let mut by_group: HashMap<&Group, Vec<usize>> = HashMap::new();
-    let mut classes: Vec<(usize, (u64, u32))> = Vec::new();
+    let mut classes: Vec<Class> = Vec::new();
     let mut member = Vec::with_capacity(demands.len());
     for (index, demand) in demands.iter().enumerate() {
         let needs = &demand.needs;
         let class = *by_object.entry(Arc::as_ptr(needs)).or_insert_with(|| {
             let of_group = by_group.entry(&needs.group).or_default();
-            let equal = |class: &&usize| *demands[classes[**class].0].needs == **needs;
+            let equal = |class: &&usize| *demands[classes[**class].demand].needs == **needs;
             if let Some(class) = of_group.iter().find(equal) {
                 return *class;
             }
-            classes.push((index, (demand.version, demand.no)));
+            classes.push(Class {
+                demand: index,
+                first: (demand.version, demand.no),
+            });
             of_group.push(classes.len() - 1);
             classes.len() - 1
         });
-        classes[class].1 = classes[class].1.min((demand.version, demand.no));
+        let first = &mut classes[class].first;
+        *first = (*first).min((demand.version, demand.no));
         member.push(class);
     }
     (member, classes)

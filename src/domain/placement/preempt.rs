@@ -35,8 +35,8 @@ impl Placer<'_> {
             evicts.extend(gone.map(|held| held.demand.copy()));
         }
         view.count(self.cluster);
-        let home = self.cluster.live((view.group, demand.no)).map(|h| h.node);
-        let key = view.key(self.cluster, cost.rank, Some(demand), home);
+        let seeker = view.seeker(self.cluster, demand);
+        let key = view.key(self.cluster, cost.rank, &seeker);
         let why = view.why(self.cluster, &key, 1, demand.pin.is_some());
         self.settle(view, index, cost.rank, why, evicts);
         true

@@ -187,7 +187,7 @@ impl Cluster {
         };
         let home = held.node;
         let (best, possible) = view.best(self, &next, |rank| rank == home)?;
-        let here = view.key(self, home, Some(&next), Some(home));
+        let here = view.key(self, home, &view.seeker(self, &next));
         if best.failures > here.failures || best.soft > here.soft {
             return None;
         }

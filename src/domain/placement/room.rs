@@ -95,8 +95,8 @@ impl Placer<'_> {
     /// What is told of a node that was found by moving others: it was the only one.
     fn told(&self, view: &View, index: usize, rank: usize) -> Why {
         let demand = &self.demands[index];
-        let home = self.cluster.live((view.group, demand.no)).map(|h| h.node);
-        let key = view.key(self.cluster, rank, Some(demand), home);
+        let seeker = view.seeker(self.cluster, demand);
+        let key = view.key(self.cluster, rank, &seeker);
         view.why(self.cluster, &key, 1, demand.pin.is_some())
     }
 }

@@ -1,8 +1,9 @@
 //! What one group sees of the cluster while its instances are placed: the nodes that are open to it, how
 //! they compare, and why the others are closed.
 
+use crate::domain::id::NodeName;
 use crate::domain::placement::affinity::Affinity;
-use crate::domain::placement::cluster::{Cluster, FULL, Held, Instance, Weight};
+use crate::domain::placement::cluster::{Cluster, FULL, Held, Weight};
 use crate::domain::placement::filters::{Filters, Neighbour, takes_everyone};
 use crate::domain::placement::model::{AntiAffinity, Demand, Needs, Strategy};
 use crate::domain::placement::reason::{Reason, ReasonKind, Rejections, Why};
@@ -52,6 +53,20 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// The nodes that nothing but room and neighbours can close to a proc with these filters.
+    pub fn open(&mut self, cluster: &Cluster, filters: &Filters) -> Rc<[usize]> {
+        let nodes = cluster.nodes.iter().enumerate();
+        if !filters.are_plain() {
+            let open = nodes.filter(|(_, n)| filters.obstacle(&n.facts).is_none());
+            return open.map(|(rank, _)| rank).collect();
+        }
+        let plain = self.plain.get_or_insert_with(|| {
+            let open = nodes.filter(|(_, n)| takes_everyone(&n.facts));
+            open.map(|(rank, _)| rank).collect()
+        });
+        Rc::clone(plain)
+    }
+
     /// The parts that a label divides the nodes into.
     pub fn domains(&mut self, cluster: &Cluster, label: &str) -> Rc<Domains> {
         if let Some(domains) = self.domains.get(label) {
@@ -82,6 +97,30 @@ pub struct Key {
     pub rank: usize,
 }
 
+/// The instance that looks for a node, where it matters which of its group it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seeker<'c> {
+    demand: Option<&'c Demand>,
+    /// Its copies, the live one last.
+    own: &'c [Held],
+}
+
+impl<'c> Seeker<'c> {
+    /// Where its live copy is.
+    fn home(&self) -> Option<usize> {
+        self.own.last().map(|held| held.node)
+    }
+
+    fn failures(&self, node: &NodeName) -> u32 {
+        let avoid = self.demand.map(|demand| &demand.avoid);
+        let avoid = avoid.filter(|avoid| !avoid.is_empty());
+        avoid
+            .and_then(|avoid| avoid.get(node))
+            .copied()
+            .unwrap_or(0)
+    }
+}
+
 /// One group's view.
 #[derive(Debug)]
 pub struct View {
@@ -104,22 +143,7 @@ impl View {
     pub fn new(cluster: &Cluster, shared: &mut Shared, needs: &Arc<Needs>) -> Self {
         let group = cluster.known_group(&needs.group).unwrap_or(UNSEEN);
         let filters = Filters::of(needs);
-        let open = if filters.are_plain() {
-            let plain = shared.plain.get_or_insert_with(|| {
-                let nodes = cluster.nodes.iter().enumerate();
-                nodes
-                    .filter(|(_, n)| takes_everyone(&n.facts))
-                    .map(|(i, _)| i)
-                    .collect()
-            });
-            Rc::clone(plain)
-        } else {
-            let nodes = cluster.nodes.iter().enumerate();
-            nodes
-                .filter(|(_, n)| filters.obstacle(&n.facts).is_none())
-                .map(|(i, _)| i)
-                .collect()
-        };
+        let open = shared.open(cluster, &filters);
         let label = needs
             .spread
             .as_ref()
@@ -140,6 +164,14 @@ impl View {
         };
         view.count_peers(cluster);
         view
+    }
+
+    /// One of the group's instances that looks for a node.
+    pub fn seeker<'c>(&self, cluster: &'c Cluster, demand: &'c Demand) -> Seeker<'c> {
+        Seeker {
+            demand: Some(demand),
+            own: cluster.copies_of((self.group, demand.no)),
+        }
     }
 
     /// Counts what changes while instances are placed anew.
@@ -217,22 +249,14 @@ impl View {
     }
 
     /// How good a node is, for one instance of the group.
-    pub fn key(
-        &self,
-        cluster: &Cluster,
-        rank: usize,
-        demand: Option<&Demand>,
-        home: Option<usize>,
-    ) -> Key {
+    pub fn key(&self, cluster: &Cluster, rank: usize, seeker: &Seeker<'_>) -> Key {
         let node = &cluster.nodes[rank];
+        let home = seeker.home();
         let (peers, domain) = self.others(rank, home);
         let load = node.load_with(self.weight);
-        let own = demand.map_or(&[][..], |d| cluster.copies_of((self.group, d.no)));
-        let soft = self.soft_broken(cluster, rank, own);
-        let failures = demand.map_or(0, |d| d.avoid.get(&node.facts.name).copied().unwrap_or(0));
         Key {
-            failures,
-            soft,
+            failures: seeker.failures(&node.facts.name),
+            soft: self.soft_broken(cluster, rank, seeker.own),
             domain,
             peers: match self.needs.anti_affinity {
                 AntiAffinity::None => 0,
@@ -251,24 +275,23 @@ impl View {
         demand: &Demand,
         closed: impl Fn(usize) -> bool,
     ) -> Option<(Key, u32)> {
-        let me: Instance = (self.group, demand.no);
-        let home = cluster.live(me).map(|held| held.node);
+        let seeker = self.seeker(cluster, demand);
         let pin = match &demand.pin {
             Some(node) => Some(cluster.rank(node)?),
             None => None,
         };
-        let own = cluster.copies_of(me);
+        let home = seeker.home();
         let (mut best, mut possible): (Option<Key>, u32) = (None, 0);
         for &rank in self.open.iter() {
             let wanted = pin.is_none_or(|pin| pin == rank);
             if !wanted || closed(rank) || !self.has_room(cluster, rank, home) {
                 continue;
             }
-            if self.broken_affinity(rank, own).is_some() {
+            if self.broken_affinity(rank, seeker.own).is_some() {
                 continue;
             }
             possible += 1;
-            let key = self.key(cluster, rank, Some(demand), home);
+            let key = self.key(cluster, rank, &seeker);
             if best.is_none_or(|b| key < b) {
                 best = Some(key);
             }
@@ -301,20 +324,19 @@ impl View {
     /// Why a node does not take a demand; `None` when it does.
     pub fn obstacle(&self, cluster: &Cluster, rank: usize, demand: &Demand) -> Option<Reason> {
         let node = &cluster.nodes[rank];
-        let me: Instance = (self.group, demand.no);
-        let home = cluster.live(me).map(|held| held.node);
+        let seeker = self.seeker(cluster, demand);
         if let Some(pin) = demand.pin.as_ref().filter(|pin| **pin != node.facts.name) {
             return Some(Reason::Pinned(pin.clone()));
         }
         if let Some(reason) = self.filters.obstacle(&node.facts) {
             return Some(reason);
         }
-        if let Some(broken) = self.broken_affinity(rank, cluster.copies_of(me)) {
+        if let Some(broken) = self.broken_affinity(rank, seeker.own) {
             return Some(Reason::Affinity {
                 filter: broken.filter.to_string(),
             });
         }
-        let (peers, _) = self.others(rank, home);
+        let (peers, _) = self.others(rank, seeker.home());
         if self.needs.anti_affinity == AntiAffinity::Require && peers > 0 {
             return Some(Reason::AntiAffinity { peers });
         }

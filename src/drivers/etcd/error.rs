@@ -94,7 +94,9 @@ fn advice(error: &Error) -> String {
         INVALID_ARGUMENT if text.contains("too many operations") => {
             "; start etcd with a higher --max-txn-ops"
         }
-        INVALID_ARGUMENT if text.contains("too large") => {
+        INVALID_ARGUMENT | RESOURCE_EXHAUSTED
+            if text.contains("too large") || text.contains("larger than max") =>
+        {
             "; start etcd with a higher --max-request-bytes"
         }
         _ => "",

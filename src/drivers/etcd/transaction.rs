@@ -5,37 +5,38 @@ use crate::ports::store::{Change, Compare, Entry, Outcome, StoreError};
 use etcd_client::{
     Compare as EtcdCompare, CompareOp, DeleteOptions, PutOptions, Txn, TxnOp, TxnOpResponse,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-/// What a sequence of changes comes to: no key is named twice, no range overlaps another or a key.
+/// What a sequence of changes comes to: no key is named twice, no range overlaps another or a key. Each with its
+/// place in the sequence, in which watchers are told.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Net {
-    puts: BTreeMap<String, Vec<u8>>,
-    deletes: BTreeSet<String>,
-    prefixes: BTreeSet<String>,
+    puts: BTreeMap<String, (usize, Vec<u8>)>,
+    deletes: BTreeMap<String, usize>,
+    prefixes: BTreeMap<String, usize>,
 }
 
 impl Net {
     pub fn of(changes: Vec<Change>) -> Self {
         let mut net = Self::default();
-        for change in changes {
+        for (place, change) in changes.into_iter().enumerate() {
             match change {
                 Change::Put(key, value) => {
                     net.deletes.remove(&key);
-                    net.puts.insert(key, value);
+                    net.puts.insert(key, (place, value));
                 }
                 Change::Delete(key) => {
                     net.puts.remove(&key);
                     if !net.covered(&key) {
-                        net.deletes.insert(key);
+                        net.deletes.insert(key, place);
                     }
                 }
                 Change::DeletePrefix(prefix) => {
                     net.puts.retain(|key, _| !key.starts_with(&prefix));
-                    net.deletes.retain(|key| !key.starts_with(&prefix));
+                    net.deletes.retain(|key, _| !key.starts_with(&prefix));
                     if !net.covered(&prefix) {
-                        net.prefixes.retain(|p| !p.starts_with(&prefix));
-                        net.prefixes.insert(prefix);
+                        net.prefixes.retain(|p, _| !p.starts_with(&prefix));
+                        net.prefixes.insert(prefix, place);
                     }
                 }
             }
@@ -44,24 +45,45 @@ impl Net {
     }
 
     fn covered(&self, key: &str) -> bool {
-        self.prefixes.iter().any(|prefix| key.starts_with(prefix))
+        self.prefixes.keys().any(|prefix| key.starts_with(prefix))
+    }
+
+    /// etcd's operations, in the order of the changes; keys that are written go with `lease`.
+    fn operations(self, shared: &Shared, lease: Option<i64>) -> Vec<TxnOp> {
+        let mut operations = Vec::new();
+        for (place, low, high) in self.ranges(shared) {
+            let options = DeleteOptions::new().with_range(high);
+            operations.push((place, TxnOp::delete(low, Some(options))));
+        }
+        for (key, place) in &self.deletes {
+            operations.push((*place, TxnOp::delete(shared.key(key), None)));
+        }
+        for (key, (place, value)) in self.puts {
+            let options = lease.map(|lease| PutOptions::new().with_lease(lease));
+            operations.push((place, TxnOp::put(shared.key(&key), value, options)));
+        }
+        operations.sort_by_key(|(place, _)| *place);
+        operations
+            .into_iter()
+            .map(|(_, operation)| operation)
+            .collect()
     }
 
     /// The ranges to remove: each prefix but for the keys below it that are written.
-    fn ranges(&self, shared: &Shared) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fn ranges(&self, shared: &Shared) -> Vec<(usize, Vec<u8>, Vec<u8>)> {
         let mut ranges = Vec::new();
-        for prefix in &self.prefixes {
+        for (prefix, &place) in &self.prefixes {
             let mut low = shared.key(prefix);
             let end = after_prefix(&low);
             for key in self.puts.keys().filter(|key| key.starts_with(prefix)) {
                 let key = shared.key(key);
                 let next = [&key[..], &[0]].concat();
                 if low < key {
-                    ranges.push((low, key));
+                    ranges.push((place, low, key));
                 }
                 low = next;
             }
-            ranges.push((low, end));
+            ranges.push((place, low, end));
         }
         ranges
     }
@@ -75,19 +97,7 @@ impl Shared {
         changes: Vec<Change>,
         lease: Option<i64>,
     ) -> Result<Outcome, StoreError> {
-        let net = Net::of(changes);
-        let mut operations = Vec::new();
-        for (low, high) in net.ranges(self) {
-            let options = DeleteOptions::new().with_range(high);
-            operations.push(TxnOp::delete(low, Some(options)));
-        }
-        for key in &net.deletes {
-            operations.push(TxnOp::delete(self.key(key), None));
-        }
-        for (key, value) in net.puts {
-            let options = lease.map(|lease| PutOptions::new().with_lease(lease));
-            operations.push(TxnOp::put(self.key(&key), value, options));
-        }
+        let operations = Net::of(changes).operations(self, lease);
         let compares: Vec<EtcdCompare> = conditions.iter().flat_map(|c| self.compares(c)).collect();
         let reads: Vec<TxnOp> = conditions
             .iter()
@@ -184,8 +194,8 @@ mod tests {
         format!(
             "{}|{}|{}",
             join(net.puts.keys().collect()),
-            join(net.deletes.iter().collect()),
-            join(net.prefixes.iter().collect())
+            join(net.deletes.keys().collect()),
+            join(net.prefixes.keys().collect())
         )
     }
 
