@@ -5,7 +5,6 @@
     reason = "a test, and what helps it, fails by panicking"
 )]
 
-#[expect(dead_code, reason = "other tests use the rest")]
 mod etcd_support;
 
 use chrono::DateTime;
