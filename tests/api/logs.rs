@@ -16,7 +16,7 @@ use std::time::Duration;
 fn event(n: u32) -> IndexEvent {
     let at = format!("2025-03-01T00:{:02}:{:02}Z", n / 60, n % 60);
     let json = json!({
-        "app": if n % 2 == 0 { "hello" } else { "shop" }, "level": if n % 5 == 0 { "error" } else { "info" }, "instance": n % 3,
+        "app": if n.is_multiple_of(2) { "hello" } else { "shop" }, "level": if n.is_multiple_of(5) { "error" } else { "info" }, "instance": n % 3,
         "message": format!("line {n}, \"quoted\""), "proc": "web", "status": 200 + n % 2 * 300, "seq": n,
     });
     IndexEvent {
