@@ -284,7 +284,9 @@ fn add_actors(registry: &mut Registry, root: &ActorView) {
 fn add_sinks(registry: &mut Registry, sinks: &[SinkView]) {
     type Counts = Family<SinkLabels, Counter>;
     type Gauges = Family<SinkLabels, Gauge>;
-    let counters: [(&str, &str, fn(&SinkView) -> u64); 7] = [
+    /// Name, help, and where it stands.
+    type Figure = (&'static str, &'static str, fn(&SinkView) -> u64);
+    let counters: [Figure; 7] = [
         (
             "lain_log_sink_sent_events",
             "Log events that a sink's receiver acknowledged",
@@ -328,7 +330,7 @@ fn add_sinks(registry: &mut Registry, sinks: &[SinkView]) {
         }
         registry.register(name, help, family);
     }
-    let gauges: [(&str, &str, fn(&SinkView) -> u64); 4] = [
+    let gauges: [Figure; 4] = [
         (
             "lain_log_sink_waiting_events",
             "Log events in the spool that a sink has not got yet",
