@@ -1,7 +1,7 @@
 //! From the loss of a node until all instances answer again, beside Docker Swarm on the same rig.
 //!
 //! `cargo bench --bench cluster [-- kill|cut|freeze]…` (all by default). Needs root. Three nodes, nine
-//! instances; `LAIN_BENCH_RUNS` sets the runs of each row (3). Both sides are measured alike: the engines of
+//! instances; `ROUNDS` sets the runs of each row (3). Both sides are measured alike: the engines of
 //! the nodes that are left are asked for ports, and the ports for an answer.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
@@ -25,7 +25,7 @@ fn main() {
     if wanted.is_empty() {
         wanted = ["kill", "cut", "freeze"].map(str::to_owned).to_vec();
     }
-    let runs: usize = std::env::var("LAIN_BENCH_RUNS")
+    let runs: usize = std::env::var("ROUNDS")
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(3);
@@ -109,7 +109,7 @@ fn lain(loss: &str, runs: usize) -> Vec<f64> {
         cluster.until("the node is back", || {
             cluster.node_state("node3") == "ready"
         });
-        cluster.lain(&["undeploy", &app, "--yes"]);
+        cluster.lain(&["undeploy", "-a", &app, "--yes"]);
     }
     samples
 }
