@@ -1,7 +1,6 @@
 //! The spool's recovery: whatever a crash or a broken disk left, nothing panics, no record is invented, every
 //! byte is accounted for, and a record that was whole before the damage is found after it.
 #![no_main]
-#![expect(dead_code, reason = "one target does not call everything")]
 
 use libfuzzer_sys::fuzz_target;
 use record::{HEADER, Kind};

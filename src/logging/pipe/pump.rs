@@ -427,7 +427,10 @@ impl Pump {
             index: read.index,
             sent: before.sent + sent,
             filtered: before.filtered + filtered,
-            discarded: before.discarded + dead + read.lost,
+            discarded: before
+                .discarded
+                .saturating_add(dead)
+                .saturating_add(read.lost),
         };
         match self.parts.sink.settles_after() {
             Duration::ZERO => self.commit(progress),

@@ -180,8 +180,11 @@ fn take(
     while at < bytes.len() && read.events.len() < max_events {
         match record::read(bytes, at) {
             Step::Record(record, next) => {
-                read.lost += record.index.saturating_sub(*index);
-                *index = record.index + u64::from(record.kind.is_event());
+                let lost = record.index.saturating_sub(*index);
+                read.lost = read.lost.saturating_add(lost);
+                *index = record
+                    .index
+                    .saturating_add(u64::from(record.kind.is_event()));
                 match record.kind {
                     Kind::Source => learn(record.payload, &mut segment.sources),
                     Kind::Line | Kind::Object => match event(segment, bytes, &record) {

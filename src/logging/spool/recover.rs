@@ -52,7 +52,8 @@ pub fn scan(bytes: &[u8], first: Option<u64>, mut visit: impl FnMut(&Record<'_>)
         match record::read(bytes, at) {
             Step::Record(record, next) => {
                 if let Some(expected) = scan.next_index {
-                    scan.lost_events += record.index.saturating_sub(expected);
+                    let lost = record.index.saturating_sub(expected);
+                    scan.lost_events = scan.lost_events.saturating_add(lost);
                 }
                 let counts = u64::from(record.kind.is_event());
                 scan.next_index = Some(record.index.saturating_add(counts));
@@ -103,6 +104,18 @@ mod tests {
         assert_eq!(scan.end, bytes.len());
         assert_eq!((scan.skipped_bytes, scan.lost_events), (0, 0));
         assert_eq!(scan.next_index, Some(3));
+    }
+
+    /// Found by the fuzz target.
+    #[test]
+    fn indices_that_go_to_the_end_and_back_do_not_overflow() {
+        let mut bytes = Vec::new();
+        for index in [u64::MAX, 0, u64::MAX - 1, 3, u64::MAX] {
+            record::write(Kind::Line, index, b"x", &mut bytes);
+        }
+        let (found, scan) = indices(&bytes);
+        assert_eq!(found.len(), 5);
+        assert_eq!(scan.lost_events, u64::MAX);
     }
 
     #[test]
