@@ -50,6 +50,22 @@ pub enum Field {
     Like(Wild),
 }
 
+impl Field {
+    /// The fields that are so named, at this character of the query.
+    pub fn of(name: Wild, at: usize) -> Self {
+        if name.is_any() {
+            return Self::Any;
+        }
+        match name.literal() {
+            Some(name) => Self::Named {
+                name: name.to_owned(),
+                at,
+            },
+            None => Self::Like(name),
+        }
+    }
+}
+
 /// What a field must fulfil.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Test {

@@ -2,29 +2,19 @@
 //!
 //! One reading is kinder than Kibana's: a word that merely ends in "not" (`cannot connect`) is a word.
 
-use super::ast::{DEPTH, Expr, Field, LONGEST, Test};
+use super::ast::{Expr, Field, Test};
 use super::error::QueryError;
 use super::pattern::Wild;
-use std::ops::Bound;
+use super::reader::{self, Parsed, Reader, Syntax};
 
 /// Parses a KQL query; an empty one asks for everything.
 ///
 /// # Errors
 /// The character at which it cannot be read, and what was expected there.
 pub fn parse(text: &str) -> Result<Expr, QueryError> {
-    if text.len() > LONGEST {
-        let message = format!("the query has {} bytes; {LONGEST} are read", text.len());
-        return Err(QueryError::syntax(0, message));
-    }
-    let mut parser = Parser {
-        characters: text.chars().collect(),
-        at: 0,
-        depth: 0,
-    };
-    parser.spaces();
-    if parser.peek().is_none() {
+    let Some(mut parser) = Parser::open(text)? else {
         return Ok(Expr::All);
-    }
+    };
     let expr = parser.or(Parser::sub_query)?;
     parser.spaces();
     match parser.peek() {
@@ -40,29 +30,17 @@ enum Literal {
     Bare(Wild),
 }
 
-struct Parser {
-    characters: Vec<char>,
-    at: usize,
-    depth: usize,
+struct Kql;
+
+impl Syntax for Kql {
+    fn is_space(c: char) -> bool {
+        is_space(c)
+    }
 }
 
-type Parsed = Result<Expr, QueryError>;
+type Parser = Reader<Kql>;
 
 impl Parser {
-    fn peek(&self) -> Option<char> {
-        self.characters.get(self.at).copied()
-    }
-
-    fn spaces(&mut self) {
-        while self.peek().is_some_and(is_space) {
-            self.at += 1;
-        }
-    }
-
-    fn expected(&self, what: &str) -> QueryError {
-        QueryError::syntax(self.at, format!("expected {what}"))
-    }
-
     /// Whether `word` with a space after it stands at `at`, in any letter case; where it ends.
     fn word(&self, at: usize, word: &str) -> Option<usize> {
         let mut end = at;
@@ -99,22 +77,6 @@ impl Parser {
             }
             None => false,
         }
-    }
-
-    fn deeper<T>(
-        &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, QueryError>,
-    ) -> Result<T, QueryError> {
-        self.depth += 1;
-        if self.depth > DEPTH {
-            return Err(QueryError::syntax(
-                self.at,
-                format!("nested deeper than {DEPTH} levels"),
-            ));
-        }
-        let read = read(self);
-        self.depth -= 1;
-        read
     }
 
     /// Operands between `or`, of operands between `and`, each perhaps after `not`.
@@ -207,13 +169,7 @@ impl Parser {
     }
 
     fn range(&mut self, field: Field) -> Parsed {
-        let above = self.peek() == Some('>');
-        self.at += 1;
-        let inclusive = self.peek() == Some('=');
-        if inclusive {
-            self.at += 1;
-        }
-        self.spaces();
+        let comparison = self.comparison_operator();
         let at = self.at;
         let literal = self.literal("a value to compare with")?;
         let text = match &literal {
@@ -227,15 +183,7 @@ impl Parser {
                 }
             },
         };
-        let bound = match inclusive {
-            true => Bound::Included(text),
-            false => Bound::Excluded(text),
-        };
-        let (low, high) = match above {
-            true => (bound, Bound::Unbounded),
-            false => (Bound::Unbounded, bound),
-        };
-        let test = Test::Range { low, high };
+        let test = comparison.with(text);
         Ok(Expr::Leaf { field, test, at })
     }
 
@@ -422,14 +370,7 @@ fn one_or(mut all: Vec<Expr>, many: fn(Vec<Expr>) -> Expr) -> Expr {
 fn field(literal: Literal, at: usize) -> Field {
     match literal {
         Literal::Quoted(name) => Field::Named { name, at },
-        Literal::Bare(wild) if wild.is_any() => Field::Any,
-        Literal::Bare(wild) => match wild.literal() {
-            Some(name) => Field::Named {
-                name: name.to_owned(),
-                at,
-            },
-            None => Field::Like(wild),
-        },
+        Literal::Bare(wild) => Field::of(wild, at),
     }
 }
 
@@ -438,21 +379,13 @@ fn leaf(field: Field, literal: Literal, at: usize) -> Expr {
         Literal::Quoted(text) => Test::Phrase { text, slop: 0 },
         Literal::Bare(wild) if wild.is_any() => Test::Exists,
         Literal::Bare(wild) => match wild.literal() {
-            Some("null") => Test::Null,
+            // The word without a field is a word.
+            Some("null") if field != Field::Any => Test::Null,
             Some(text) => Test::Is(text.to_owned()),
             None => Test::Like(wild),
         },
     };
-    match (&field, &test) {
-        (Field::Any, Test::Exists) => Expr::All,
-        // The word without a field is a word.
-        (Field::Any, Test::Null) => Expr::Leaf {
-            field,
-            test: Test::Is("null".to_owned()),
-            at,
-        },
-        _ => Expr::Leaf { field, test, at },
-    }
+    reader::leaf(field, test, at)
 }
 
 /// The values of a list as tests of its field.

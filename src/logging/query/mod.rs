@@ -16,6 +16,7 @@ pub mod print;
 #[cfg(test)]
 mod query_tests;
 pub mod ranges;
+mod reader;
 pub mod time;
 pub mod words;
 

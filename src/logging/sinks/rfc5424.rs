@@ -200,16 +200,20 @@ fn param(name: &str, value: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// What a receiver sees as the program: the app, or what kind of source it is where there is no app.
+fn app_of(source: &LogSource) -> &str {
+    if source.app.is_empty() {
+        &source.source_type
+    } else {
+        &source.app
+    }
+}
+
 fn middle(format: &Format, source: &LogSource, stream: Stream) -> Vec<u8> {
     let mut out = vec![b' '];
     field(&source.host, 255, &mut out);
     out.push(b' ');
-    let app = if source.app.is_empty() {
-        &source.source_type
-    } else {
-        &source.app
-    };
-    field(app, 48, &mut out);
+    field(app_of(source), 48, &mut out);
     out.push(b' ');
     let proc = match (source.proc.is_empty(), source.instance) {
         (true, _) => String::new(),
@@ -255,13 +259,8 @@ fn old_middle(source: &LogSource) -> Vec<u8> {
     let mut out = vec![b' '];
     field(&source.host, 255, &mut out);
     out.push(b' ');
-    let app = if source.app.is_empty() {
-        &source.source_type
-    } else {
-        &source.app
-    };
     // A tag is alphanumeric and at most 32 long (section 4.1.3).
-    out.extend(app.bytes().take(32).map(|b| {
+    out.extend(app_of(source).bytes().take(32).map(|b| {
         if b.is_ascii_alphanumeric() || b == b'-' || b == b'.' {
             b
         } else {

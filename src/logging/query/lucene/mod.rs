@@ -5,28 +5,19 @@
 
 mod values;
 
-use super::ast::{DEPTH, Expr, Field, LONGEST, Test};
+use super::ast::{Expr, Field, Test};
 use super::error::QueryError;
 use super::pattern::{Piece, Wild};
+use super::reader::{Parsed, Reader, Syntax, leaf};
 
 /// Parses a query; an empty one asks for everything.
 ///
 /// # Errors
 /// The character at which it cannot be read, and what was expected there.
 pub fn parse(text: &str) -> Result<Expr, QueryError> {
-    if text.len() > LONGEST {
-        let message = format!("the query has {} bytes; {LONGEST} are read", text.len());
-        return Err(QueryError::syntax(0, message));
-    }
-    let mut parser = Parser {
-        characters: text.chars().collect(),
-        at: 0,
-        depth: 0,
-    };
-    parser.spaces();
-    if parser.peek().is_none() {
+    let Some(mut parser) = Parser::open(text)? else {
         return Ok(Expr::All);
-    }
+    };
     let expr = parser.clauses(&Field::Any)?;
     match parser.peek() {
         None => Ok(expr),
@@ -43,33 +34,17 @@ enum Occur {
     MustNot,
 }
 
-struct Parser {
-    characters: Vec<char>,
-    at: usize,
-    depth: usize,
+struct Lucene;
+
+impl Syntax for Lucene {
+    fn is_space(c: char) -> bool {
+        c.is_whitespace()
+    }
 }
 
-type Parsed = Result<Expr, QueryError>;
+type Parser = Reader<Lucene>;
 
 impl Parser {
-    fn peek(&self) -> Option<char> {
-        self.characters.get(self.at).copied()
-    }
-
-    fn next_is(&self, ahead: usize, c: char) -> bool {
-        self.characters.get(self.at + ahead) == Some(&c)
-    }
-
-    fn spaces(&mut self) {
-        while self.peek().is_some_and(char::is_whitespace) {
-            self.at += 1;
-        }
-    }
-
-    fn expected(&self, what: &str) -> QueryError {
-        QueryError::syntax(self.at, format!("expected {what}"))
-    }
-
     /// Takes an operator word, which is in capitals and ends a word.
     fn take_word(&mut self, word: &str) -> bool {
         let end = self.at + word.len();
@@ -97,13 +72,10 @@ impl Parser {
 
     /// Clauses up to `)` or the end.
     fn clauses(&mut self, field: &Field) -> Parsed {
-        self.depth += 1;
-        if self.depth > DEPTH {
-            return Err(QueryError::syntax(
-                self.at,
-                format!("nested deeper than {DEPTH} levels"),
-            ));
-        }
+        self.deeper(|p| p.clauses_here(field))
+    }
+
+    fn clauses_here(&mut self, field: &Field) -> Parsed {
         let mut all: Vec<(Occur, Expr)> = Vec::new();
         loop {
             self.spaces();
@@ -146,7 +118,6 @@ impl Parser {
         if all.is_empty() {
             return Err(self.expected("a term"));
         }
-        self.depth -= 1;
         Ok(combined(all))
     }
 
@@ -167,27 +138,19 @@ impl Parser {
             }
             self.at += 1;
             self.spaces();
-            return self.fielded(&wild, from);
+            return self.fielded(wild, from);
         }
         self.finish_term(field, wild, from)
     }
 
-    fn fielded(&mut self, name: &Wild, from: usize) -> Parsed {
+    fn fielded(&mut self, name: Wild, from: usize) -> Parsed {
         if name.literal() == Some("_exists_") {
             let at = self.at;
             let name = self.term()?;
             self.boost();
-            let field = field(&name, at);
-            return Ok(match field {
-                Field::Any => Expr::All,
-                field => Expr::Leaf {
-                    field,
-                    test: Test::Exists,
-                    at,
-                },
-            });
+            return Ok(leaf(Field::of(name, at), Test::Exists, at));
         }
-        let field = field(name, from);
+        let field = Field::of(name, from);
         if self.peek().is_none_or(|c| c == ')' || c == ':') {
             return Err(self.expected("a value"));
         }
@@ -285,27 +248,7 @@ impl Parser {
             }
         };
         self.boost();
-        Ok(match (field, test) {
-            (Field::Any, Test::Exists) => Expr::All,
-            (field, test) => Expr::Leaf {
-                field: field.clone(),
-                test,
-                at,
-            },
-        })
-    }
-}
-
-fn field(name: &Wild, at: usize) -> Field {
-    if name.is_any() {
-        return Field::Any;
-    }
-    match name.literal() {
-        Some(name) => Field::Named {
-            name: name.to_owned(),
-            at,
-        },
-        None => Field::Like(name.clone()),
+        Ok(leaf(field.clone(), test, at))
     }
 }
 

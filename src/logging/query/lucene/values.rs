@@ -2,7 +2,8 @@
 
 use super::super::ast::{Expr, Field, Test};
 use super::super::error::QueryError;
-use super::{Parsed, Parser};
+use super::super::reader::{Parsed, leaf};
+use super::Parser;
 use std::ops::Bound;
 
 impl Parser {
@@ -122,14 +123,7 @@ impl Parser {
             (Bound::Unbounded, Bound::Unbounded) => Test::Exists,
             _ => Test::Range { low, high },
         };
-        Ok(match (field, test) {
-            (Field::Any, Test::Exists) => Expr::All,
-            (field, test) => Expr::Leaf {
-                field: field.clone(),
-                test,
-                at,
-            },
-        })
+        Ok(leaf(field.clone(), test, at))
     }
 
     /// One end of a range: a text, or `*` for none.
@@ -165,13 +159,7 @@ impl Parser {
         if *field == Field::Any {
             return Err(self.expected("a field before a comparison, as in status:>=500"));
         }
-        let above = self.peek() == Some('>');
-        self.at += 1;
-        let inclusive = self.peek() == Some('=');
-        if inclusive {
-            self.at += 1;
-        }
-        self.spaces();
+        let comparison = self.comparison_operator();
         let at = self.at;
         let text = match self.peek() {
             Some('"') => self.quoted()?,
@@ -189,15 +177,7 @@ impl Parser {
             }
         };
         self.boost();
-        let bound = match inclusive {
-            true => Bound::Included(text),
-            false => Bound::Excluded(text),
-        };
-        let (low, high) = match above {
-            true => (bound, Bound::Unbounded),
-            false => (Bound::Unbounded, bound),
-        };
-        let test = Test::Range { low, high };
+        let test = comparison.with(text);
         Ok(Expr::Leaf {
             field: field.clone(),
             test,
