@@ -5,6 +5,7 @@ use crate::cli::complete;
 use crate::cli::confirm;
 use crate::cli::drift;
 use crate::cli::error::{CliError, Exit, Result};
+use crate::cli::output::document::Document;
 use crate::cli::output::style::{Style, Tone, plain};
 use crate::cli::output::table::{Cell, Table};
 use crate::cli::output::{Screen, time};
@@ -193,14 +194,7 @@ async fn change_node(name: &str, change: &NodeChange, session: &Session) -> Resu
         .client
         .change(&Target::new(["nodes", name]), &change)
         .await?;
-    let screen = &session.screen;
-    if !screen.is_table() {
-        screen.document(&document)?;
-        return Ok(Exit::Ok);
-    }
-    let node: NodeView = session.client.view(&document)?;
-    screen.print(&text(&node, screen))?;
-    Ok(Exit::Ok)
+    print(&document, session)
 }
 
 async fn drain(args: &DrainArgs, session: &Session) -> Result<Exit> {
@@ -311,12 +305,16 @@ fn labels(node: &NodeView) -> String {
 
 async fn show(name: &str, session: &Session) -> Result<Exit> {
     let document = session.client.get(&Target::new(["nodes", name])).await?;
+    print(&document, session)
+}
+
+fn print(document: &Document, session: &Session) -> Result<Exit> {
     let screen = &session.screen;
     if !screen.is_table() {
-        screen.document(&document)?;
+        screen.document(document)?;
         return Ok(Exit::Ok);
     }
-    let node: NodeView = session.client.view(&document)?;
+    let node: NodeView = session.client.view(document)?;
     screen.print(&text(&node, screen))?;
     Ok(Exit::Ok)
 }

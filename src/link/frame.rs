@@ -24,23 +24,19 @@ fn codec() -> LengthDelimitedCodec {
 
 /// The receiving half.
 pub struct Receiver<In> {
-    frames: FramedRead<ReadHalf<Box<dyn WireBox>>, LengthDelimitedCodec>,
+    frames: FramedRead<ReadHalf<Box<dyn Wire>>, LengthDelimitedCodec>,
     what: PhantomData<fn() -> In>,
 }
 
 /// The sending half.
 pub struct Sender<Out> {
-    frames: FramedWrite<WriteHalf<Box<dyn WireBox>>, LengthDelimitedCodec>,
+    frames: FramedWrite<WriteHalf<Box<dyn Wire>>, LengthDelimitedCodec>,
     what: PhantomData<fn(Out)>,
 }
 
-/// [`Wire`] as an object.
-pub trait WireBox: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: Wire> WireBox for T {}
-
 /// Splits a connection into its halves.
 pub fn split<In, Out>(wire: impl Wire) -> (Receiver<In>, Sender<Out>) {
-    let boxed: Box<dyn WireBox> = Box::new(wire);
+    let boxed: Box<dyn Wire> = Box::new(wire);
     let (read, write) = tokio::io::split(boxed);
     (
         Receiver {
@@ -55,7 +51,7 @@ pub fn split<In, Out>(wire: impl Wire) -> (Receiver<In>, Sender<Out>) {
 }
 
 /// A connection without frames again.
-pub type Whole = Box<dyn WireBox>;
+pub type Whole = Box<dyn Wire>;
 
 /// Puts a connection together again, once both ends have agreed that no frame follows.
 pub fn whole<In, Out>(receiver: Receiver<In>, sender: Sender<Out>) -> Whole {

@@ -77,9 +77,6 @@ pub enum ToControl {
         boot: String,
         /// What it is.
         facts: Box<NodeFacts>,
-        /// The newest event that the control host had of this boot.
-        #[serde(default)]
-        resumed: bool,
     },
     /// Still here. Sent at the interval that the welcome says.
     Beat {

@@ -4,15 +4,14 @@ use crate::actors::agent::far_index::FarIndex;
 use crate::actors::agent::{facts, link, root};
 use crate::actors::shared::Shared;
 use crate::cli::daemon::AgentOptions;
-use crate::cli::error::{CliError, Exit, Result};
-use crate::config::{Config, Sources, schema};
+use crate::cli::error::{CliError, Result};
+use crate::config::{Config, schema};
 use crate::domain::id::NodeName;
 use crate::drivers::redb::RedbStore;
 use crate::link::frame::split;
 use crate::link::identity::{self, Identity, certificate_of};
 use crate::link::message::{ToAgent, ToControl};
 use crate::link::tls;
-use crate::logging::tracing_setup;
 use crate::ports::clock::{Clock, SystemClock};
 use crate::ports::log_index::LogIndex;
 use crate::ports::store::Store;
@@ -50,9 +49,7 @@ struct Membership {
 /// # Errors
 /// What was in the way of joining or of the start, or ended it.
 pub fn run(options: AgentOptions) -> Result<()> {
-    let sources = Sources::of_process(options.common.config.clone(), options.flags());
-    let config = Config::load(&sources).map_err(|e| CliError::new(Exit::Invalid, e.to_string()))?;
-    let _log = tracing_setup::init(&config.log).map_err(|e| CliError::failed(e.to_string()))?;
+    let (config, _log) = serve::configure(&options.common, options.flags())?;
     actix_rt::System::new().block_on(async move {
         let membership = membership(&options, &config).await?;
         let node = membership.node.clone();
@@ -71,13 +68,7 @@ pub fn run(options: AgentOptions) -> Result<()> {
 
 /// The membership of before, or a new one.
 async fn membership(options: &AgentOptions, config: &Config) -> Result<Membership> {
-    let dir = &config.server.data_dir;
-    host::make_data_dir(dir).map_err(|e| {
-        CliError::failed(format!(
-            "the data directory {} cannot be used: {e}",
-            dir.display()
-        ))
-    })?;
+    let dir = host::make_data_dir(config).map_err(|e| CliError::failed(e.to_string()))?;
     let path = dir.join(MEMBERSHIP);
     let token = std::env::var("LAIN_JOIN_TOKEN")
         .ok()

@@ -3,8 +3,6 @@
 use crate::actors::agent::logs;
 use crate::cli::daemon::DevOptions;
 use crate::cli::error::{CliError, Result};
-use crate::config::{Config, Sources};
-use crate::logging::tracing_setup;
 use crate::roles::host::{self, Host, Kind};
 use crate::roles::notify::Notifier;
 use crate::roles::serve;
@@ -21,10 +19,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 pub fn run(options: DevOptions) -> Result<()> {
     let keep = options.keep;
     let ready_file = options.common.ready_file.clone();
-    let sources = Sources::of_process(options.common.config.clone(), options.flags());
-    let config = Config::load(&sources)
-        .map_err(|e| CliError::new(crate::cli::error::Exit::Invalid, e.to_string()))?;
-    let _log = tracing_setup::init(&config.log).map_err(|e| CliError::failed(e.to_string()))?;
+    let (config, _log) = serve::configure(&options.common, options.flags())?;
     actix_rt::System::new().block_on(async move {
         let host = host::start(Kind::Dev, &config)
             .await

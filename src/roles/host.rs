@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The store's file in the data directory.
-pub const STORE_FILE: &str = "lain.redb";
+const STORE_FILE: &str = "lain.redb";
 /// The log index's folder in the data directory.
 const LOG_INDEX: &str = "log-index";
 /// Threads that serve the API.
@@ -107,19 +107,23 @@ pub struct Host {
 /// # Errors
 /// [`HostError`]: what is in the way, and what to do.
 pub async fn start(kind: Kind, config: &Config) -> Result<Host, HostError> {
-    let data_dir = &config.server.data_dir;
-    make_data_dir(data_dir).map_err(|reason| HostError::DataDir {
-        path: data_dir.clone(),
-        reason,
-    })?;
-    let embedded = Arc::new(RedbStore::open(data_dir.join(STORE_FILE))?);
+    let embedded = Arc::new(open_embedded(config)?);
     let host = start_on(kind, config, embedded.clone()).await?;
     // Whoever starts a second lain on this data is told where the first one serves.
     embedded.note_url(&host.url)?;
     Ok(host)
 }
 
-/// Starts a host on this store.
+/// Opens the embedded store in the data directory, which is made where it is missing.
+///
+/// # Errors
+/// [`HostError::DataDir`], [`HostError::Store`].
+pub fn open_embedded(config: &Config) -> Result<RedbStore, HostError> {
+    let data_dir = make_data_dir(config)?;
+    Ok(RedbStore::open(data_dir.join(STORE_FILE))?)
+}
+
+/// Starts a host on this store; the data directory is there.
 ///
 /// # Errors
 /// As [`start`].
@@ -128,27 +132,21 @@ pub async fn start_on(
     config: &Config,
     store: Arc<dyn Store>,
 ) -> Result<Host, HostError> {
-    let data_dir = config.server.data_dir.clone();
-    make_data_dir(&data_dir).map_err(|reason| HostError::DataDir {
-        path: data_dir.clone(),
-        reason,
-    })?;
+    let data_dir = &config.server.data_dir;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let authenticator = Arc::new(
         Authenticator::open(Arc::clone(&store), Arc::clone(&clock), config.auth.enabled).await?,
     );
     let token_file = match config.server.store.as_str() {
-        "embedded" => authenticator.ensure_admin_token(&data_dir).await?,
+        "embedded" => authenticator.ensure_admin_token(data_dir).await?,
         // Several control hosts share the store; each keeps its own token.
         _ => {
             let name = format!("admin of {}", config.node.name);
-            authenticator
-                .ensure_admin_token_of(&name, &data_dir)
-                .await?
+            authenticator.ensure_admin_token_of(&name, data_dir).await?
         }
     };
     let runtime: Arc<dyn Runtime> = match kind {
-        Kind::Dev => engine(config, &data_dir).await?,
+        Kind::Dev => engine(config, data_dir).await?,
         Kind::Server => Arc::new(NoRuntime),
     };
     let settings = settings(kind.as_str(), config, owner(&*store).await?);
@@ -198,7 +196,7 @@ pub async fn start_on(
         .get()
         .map(|addr| format!("http://{addr}"))
         .unwrap_or_default();
-    let announced = announce(&url, &token_file, &data_dir, &shared).map_err(HostError::Announce)?;
+    let announced = announce(&url, &token_file, data_dir, &shared).map_err(HostError::Announce)?;
     Ok(Host {
         shared,
         tree,
@@ -303,16 +301,22 @@ pub fn plain(reason: &crate::actors::supervise::ExitReason) -> String {
     }
 }
 
-/// Makes the data directory, for its owner only.
+/// Makes the data directory where it is missing, for its owner only.
 ///
 /// # Errors
-/// What the system said.
-pub fn make_data_dir(path: &Path) -> std::io::Result<()> {
+/// [`HostError::DataDir`].
+pub fn make_data_dir(config: &Config) -> Result<&Path, HostError> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
+    let path = &config.server.data_dir;
+    let made = std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(path)
+        .create(path);
+    made.map_err(|reason| HostError::DataDir {
+        path: path.clone(),
+        reason,
+    })?;
+    Ok(path)
 }
 
 /// The installation's own id, made at the first start: two lains on one engine never touch each other's containers.

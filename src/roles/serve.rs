@@ -1,10 +1,25 @@
-//! What all daemons do while they run: wait for a signal, give systemd its sign of life.
+//! What all daemons do: read their configuration, begin their log, wait for a signal, give systemd its sign
+//! of life.
 
 use crate::actors::supervise::Tree;
-use crate::cli::error::{CliError, Result};
+use crate::cli::daemon::Common;
+use crate::cli::error::{CliError, Exit, Result};
+use crate::config::{Config, Flag, Sources};
+use crate::logging::tracing_setup::{self, LogGuard};
 use crate::roles::notify::Notifier;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Reads the configuration and begins the process's own log, which goes on as long as the guard lives.
+///
+/// # Errors
+/// A setting that is wrong, with its place; a log that cannot be written.
+pub fn configure(common: &Common, flags: Vec<Flag>) -> Result<(Config, LogGuard)> {
+    let sources = Sources::of_process(common.config.clone(), flags);
+    let config = Config::load(&sources).map_err(|e| CliError::new(Exit::Invalid, e.to_string()))?;
+    let log = tracing_setup::init(&config.log).map_err(|e| CliError::failed(e.to_string()))?;
+    Ok((config, log))
+}
 
 /// Waits for SIGINT or SIGTERM, or for the tree's own end. A second signal ends the process at once.
 ///

@@ -7,14 +7,12 @@
 use crate::actors::control::nodes::join;
 use crate::backup::{self, Existing};
 use crate::cli::daemon::{ServerOptions, ServerVerb};
-use crate::cli::error::{CliError, Exit, Result};
-use crate::config::{Config, Sources};
+use crate::cli::error::{CliError, Result};
+use crate::config::Config;
 use crate::drivers::election::StoreElection;
 use crate::drivers::etcd::{EtcdConfig, EtcdStore, EtcdTls};
 use crate::drivers::guarded::GuardedStore;
-use crate::drivers::redb::RedbStore;
 use crate::link::identity;
-use crate::logging::tracing_setup;
 use crate::ports::lease::{Election, Leadership};
 use crate::ports::store::{Compare, Store};
 use crate::roles::host::{self, Host, Kind};
@@ -30,9 +28,7 @@ use std::time::{Duration, Instant};
 /// # Errors
 /// What was in the way of the start, or ended it.
 pub fn run(options: ServerOptions) -> Result<()> {
-    let sources = Sources::of_process(options.common.config.clone(), options.flags());
-    let config = Config::load(&sources).map_err(|e| CliError::new(Exit::Invalid, e.to_string()))?;
-    let _log = tracing_setup::init(&config.log).map_err(|e| CliError::failed(e.to_string()))?;
+    let (config, _log) = serve::configure(&options.common, options.flags())?;
     actix_rt::System::new().block_on(async move {
         if let Some(verb) = &options.verb {
             return keep(verb, &config).await;
@@ -168,6 +164,7 @@ async fn lead(
     let held = leadership.clone();
     let renewing = renew_for_ever(election, &held, config.etcd.leader_lease);
     tokio::pin!(renewing);
+    host::make_data_dir(config).map_err(|e| failed(&e))?;
     let started = host::start_on(Kind::Server, config, guarded);
     let host = tokio::select! {
         host = started => host.map_err(|e| failed(&e))?,
@@ -221,9 +218,9 @@ async fn renew_for_ever(
 /// The store that the configuration names, for a moment.
 async fn open(config: &Config, url: &str) -> Result<Arc<dyn Store>> {
     if url == "embedded" {
-        let path = config.server.data_dir.join(host::STORE_FILE);
-        host::make_data_dir(&config.server.data_dir).map_err(|e| failed(&e))?;
-        return Ok(Arc::new(RedbStore::open(path).map_err(|e| failed(&e))?));
+        return Ok(Arc::new(
+            host::open_embedded(config).map_err(|e| failed(&e))?,
+        ));
     }
     Ok(Arc::new(etcd(config, url).await?))
 }

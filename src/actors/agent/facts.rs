@@ -4,6 +4,7 @@ use crate::actors::shared::{EngineState, Shared};
 use crate::ports::agent::NodeFacts;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Free space below which a node takes nothing new, in bytes.
@@ -74,8 +75,8 @@ impl Source {
 fn findings(shared: &Shared) -> Vec<String> {
     let mut findings = Vec::new();
     let path = &shared.settings.data_dir;
-    match rustix::fs::statvfs(path) {
-        Ok(stat) if stat.f_bavail.saturating_mul(stat.f_frsize) < NO_DISK => {
+    match free_space(path) {
+        Ok(free) if free < NO_DISK => {
             findings.push(format!(
                 "less than {} MiB free at {}",
                 NO_DISK >> 20,
@@ -92,6 +93,15 @@ fn findings(shared: &Shared) -> Vec<String> {
         ));
     }
     findings
+}
+
+/// Bytes that may still be written where a path is.
+///
+/// # Errors
+/// What the system said.
+pub fn free_space(path: &Path) -> std::io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 fn meminfo(field: &str) -> Option<u64> {

@@ -183,7 +183,6 @@ async fn connect(args: &Args, boot: &str, server: &str) -> Result<Connected, End
         node: args.shared.settings.node.clone(),
         boot: boot.to_owned(),
         facts: Box::new(args.facts.now(&args.shared)),
-        resumed: false,
     };
     sender.send(&hello).await.map_err(|e| broken(&e))?;
     match receiver.next().await.map_err(|e| broken(&e))? {

@@ -34,6 +34,16 @@ pub struct Failure {
     pub crash: Option<Arc<CrashReport>>,
 }
 
+impl Failure {
+    /// The same, said of the instance.
+    pub fn of(self, cell: &ContainerCell) -> Self {
+        Self {
+            reason: format!("{}: {}", cell.instance(), self.reason),
+            ..self
+        }
+    }
+}
+
 impl From<String> for Failure {
     fn from(reason: String) -> Self {
         Self {
@@ -159,7 +169,11 @@ fn node_of(shared: &Shared, placement: &Placement) -> Result<Arc<Node>, String> 
         .ok_or_else(|| format!("node {} of {} is gone", placement.node, placement.instance))
 }
 
-fn desired(shared: &Shared, id: &InstanceId) -> Result<(Arc<AppRecord>, Placement), Failure> {
+/// What is desired of an instance, and where it is placed.
+///
+/// # Errors
+/// That its app or its placement is gone.
+pub fn desired(shared: &Shared, id: &InstanceId) -> Result<(Arc<AppRecord>, Placement), Failure> {
     let app = shared
         .world
         .app(&id.app)
@@ -293,7 +307,11 @@ async fn discard_unfinished(shared: &Arc<Shared>, placement: &Placement) -> Resu
     removed.map_err(|e| Failure::from(e.to_string()))
 }
 
-async fn retire_all(shared: &Arc<Shared>, cells: &[Arc<ContainerCell>]) -> Result<(), Failure> {
+/// Puts containers away, one after another.
+///
+/// # Errors
+/// What their nodes refused.
+pub async fn retire_all(shared: &Arc<Shared>, cells: &[Arc<ContainerCell>]) -> Result<(), Failure> {
     for cell in cells {
         node::retire(shared, cell, Removal::Remove)
             .await
@@ -408,37 +426,42 @@ pub async fn wait_steady(cell: &ContainerCell, setup_time: Duration) -> Result<(
 /// # Errors
 /// When it ended otherwise for good, its node gave up on it, or it was put away meanwhile.
 pub async fn wait_ready(cell: &ContainerCell) -> Result<(), Failure> {
+    let outcome = wait_for(cell, |o| match &o.phase {
+        _ if o.is_ready() => Some(Ok(())),
+        Phase::Finished(exit) if exit.is_clean() => Some(Ok(())),
+        Phase::Finished(exit) => Some(Err(Failure {
+            reason: format!("it ended with {exit}, and is not restarted"),
+            crash: o.last_crash.clone(),
+        })),
+        Phase::GaveUp(reason) => Some(Err(Failure {
+            reason: reason.clone(),
+            crash: o.last_crash.clone(),
+        })),
+        Phase::Stopped => Some(Err(Failure::from("it was stopped meanwhile".to_owned()))),
+        Phase::Pending(_)
+        | Phase::Starting(_)
+        | Phase::Running
+        | Phase::Frozen
+        | Phase::Crashed(_) => None,
+    });
+    outcome.await.map_err(|failure| failure.of(cell))
+}
+
+/// Resolves once `verdict` has one of what is seen.
+///
+/// # Errors
+/// The verdict's, and that lain is stopping.
+pub async fn wait_for(
+    cell: &ContainerCell,
+    verdict: impl Fn(&Observed) -> Option<Result<(), Failure>>,
+) -> Result<(), Failure> {
     let mut changed = cell.subscribe();
     loop {
-        let verdict = cell.look(|o| match &o.phase {
-            _ if o.is_ready() => Some(Ok(())),
-            Phase::Finished(exit) if exit.is_clean() => Some(Ok(())),
-            Phase::Finished(exit) => Some(Err(Failure {
-                reason: format!("it ended with {exit}, and is not restarted"),
-                crash: o.last_crash.clone(),
-            })),
-            Phase::GaveUp(reason) => Some(Err(Failure {
-                reason: reason.clone(),
-                crash: o.last_crash.clone(),
-            })),
-            Phase::Stopped => Some(Err(Failure::from("it was stopped meanwhile".to_owned()))),
-            Phase::Pending(_)
-            | Phase::Starting(_)
-            | Phase::Running
-            | Phase::Frozen
-            | Phase::Crashed(_) => None,
-        });
-        if let Some(verdict) = verdict {
-            return verdict.map_err(|f| Failure {
-                reason: format!("{}: {}", cell.instance(), f.reason),
-                ..f
-            });
+        if let Some(verdict) = cell.look(&verdict) {
+            return verdict;
         }
         if changed.changed().await.is_err() {
-            return Err(Failure::from(format!(
-                "{}: lain is stopping",
-                cell.instance()
-            )));
+            return Err(Failure::from("lain is stopping".to_owned()));
         }
     }
 }

@@ -6,7 +6,7 @@
 use crate::actors::agent::cell::{ContainerCell, Phase};
 use crate::actors::agent::node;
 use crate::actors::agent::put_away::Removal;
-use crate::actors::control::carry::Failure;
+use crate::actors::control::carry::{self, Failure};
 use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
@@ -46,41 +46,30 @@ pub async fn wait_ended(
             }
         }
     };
-    outcome.map_err(|failure| Failure {
-        reason: format!("{}: {}", cell.instance(), failure.reason),
-        ..failure
-    })
+    outcome.map_err(|failure| failure.of(cell))
 }
 
 async fn wait(cell: &ContainerCell) -> Result<(), Failure> {
-    let mut changed = cell.subscribe();
-    loop {
-        let verdict = cell.look(|o| {
-            let failed = |reason: String| {
-                Some(Err(Failure {
-                    reason,
-                    crash: o.last_crash.clone(),
-                }))
-            };
-            match &o.phase {
-                Phase::Finished(exit) if exit.is_clean() => Some(Ok(())),
-                Phase::Finished(exit) => failed(format!("it ended with {exit}")),
-                Phase::GaveUp(reason) => failed(reason.clone()),
-                Phase::Stopped => failed("it was stopped before it ended".to_owned()),
-                Phase::Pending(_)
-                | Phase::Starting(_)
-                | Phase::Running
-                | Phase::Frozen
-                | Phase::Crashed(_) => None,
-            }
-        });
-        if let Some(verdict) = verdict {
-            return verdict;
+    carry::wait_for(cell, |o| {
+        let failed = |reason: String| {
+            Some(Err(Failure {
+                reason,
+                crash: o.last_crash.clone(),
+            }))
+        };
+        match &o.phase {
+            Phase::Finished(exit) if exit.is_clean() => Some(Ok(())),
+            Phase::Finished(exit) => failed(format!("it ended with {exit}")),
+            Phase::GaveUp(reason) => failed(reason.clone()),
+            Phase::Stopped => failed("it was stopped before it ended".to_owned()),
+            Phase::Pending(_)
+            | Phase::Starting(_)
+            | Phase::Running
+            | Phase::Frozen
+            | Phase::Crashed(_) => None,
         }
-        if changed.changed().await.is_err() {
-            return Err(Failure::from("lain is stopping".to_owned()));
-        }
-    }
+    })
+    .await
 }
 
 /// Keeps that an instance has ended for good, and how.

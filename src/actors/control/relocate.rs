@@ -73,7 +73,7 @@ pub async fn rehome(
     id: &InstanceId,
     cause: &Cause,
 ) -> Result<Placement, String> {
-    let (record, before) = known(shared, id)?;
+    let (record, before) = carry::desired(shared, id).map_err(|f| f.reason)?;
     let turn = shared.placing.lock().await;
     let target = choose(shared, &record, &before, cause)?;
     let after = moved(shared, &record, &before, &target, cause)?;
@@ -98,7 +98,7 @@ pub async fn move_away(
     id: &InstanceId,
     cause: &Cause,
 ) -> Result<(), Failure> {
-    let (record, before) = known(shared, id)?;
+    let (record, before) = carry::desired(shared, id)?;
     let turn = shared.placing.lock().await;
     let target = choose(shared, &record, &before, cause)?;
     let after = moved(shared, &record, &before, &target, cause)?;
@@ -131,25 +131,9 @@ async fn retire_others(
     kept: &Placement,
 ) -> Result<(), Failure> {
     let name = render::name_of(kept);
-    for cell in shared.node.of(id) {
-        if cell.name() != name {
-            let retired = node::retire(shared, &cell, Removal::Remove).await;
-            retired.map_err(|e| Failure::from(e.to_string()))?;
-        }
-    }
-    Ok(())
-}
-
-fn known(shared: &Shared, id: &InstanceId) -> Result<(Arc<AppRecord>, Placement), String> {
-    let app = shared
-        .world
-        .app(&id.app)
-        .ok_or_else(|| format!("app {} is gone", id.app))?;
-    let placement = shared
-        .world
-        .placement(id)
-        .ok_or_else(|| format!("instance {id} has no placement"))?;
-    Ok((app.record, placement))
+    let mut others = shared.node.of(id);
+    others.retain(|cell| cell.name() != name);
+    carry::retire_all(shared, &others).await
 }
 
 fn choose(

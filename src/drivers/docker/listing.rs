@@ -7,7 +7,9 @@ use super::error::Subject;
 use super::status;
 use crate::domain::id::ContainerId;
 use crate::ports::runtime::{ContainerState, ContainerStatus, LogOrigin, RuntimeError};
-use bollard::models::{ContainerSummary, ContainerSummaryStateEnum as Word};
+use bollard::models::{
+    ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum as Word,
+};
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::{BTreeMap, HashMap};
@@ -15,10 +17,8 @@ use std::collections::{BTreeMap, HashMap};
 /// Inspections at a time in one listing: more do not make the engine faster.
 const INSPECTIONS: usize = 4;
 
-pub(super) async fn inspect(
-    docker: &Docker,
-    id: &ContainerId,
-) -> Result<ContainerStatus, RuntimeError> {
+/// What the engine says of one container.
+async fn ask(docker: &Docker, id: &ContainerId) -> Result<ContainerInspectResponse, RuntimeError> {
     let client = docker.client();
     let none = None::<InspectContainerOptions>;
     let answer = client
@@ -26,7 +26,14 @@ pub(super) async fn inspect(
         .await?
         .inspect_container(id.as_str(), none)
         .await;
-    let answer = answer.map_err(|e| client.failure(e, Subject::container("inspect", id)))?;
+    answer.map_err(|e| client.failure(e, Subject::container("inspect", id)))
+}
+
+pub(super) async fn inspect(
+    docker: &Docker,
+    id: &ContainerId,
+) -> Result<ContainerStatus, RuntimeError> {
+    let answer = ask(docker, id).await?;
     let status = status::container(answer).ok_or_else(|| RuntimeError::Failed {
         action: format!("inspect container {id}"),
         reason: "the engine's answer names no container".to_owned(),
@@ -41,14 +48,7 @@ pub(super) async fn log_origin(
     docker: &Docker,
     id: &ContainerId,
 ) -> Result<LogOrigin, RuntimeError> {
-    let client = docker.client();
-    let none = None::<InspectContainerOptions>;
-    let answer = client
-        .get()
-        .await?
-        .inspect_container(id.as_str(), none)
-        .await;
-    let answer = answer.map_err(|e| client.failure(e, Subject::container("inspect", id)))?;
+    let answer = ask(docker, id).await?;
     let (origin, driver) = status::log_origin(answer);
     let file = match driver.as_str() {
         "json-file" => origin

@@ -1,6 +1,7 @@
 //! `lain doctor` on the control host: each check ends in ok, or in one remedy.
 
 use super::Handle;
+use crate::actors::agent::facts::free_space;
 use crate::actors::shared::EngineState;
 use crate::domain::id::ProcType;
 use crate::domain::view::Finding;
@@ -85,9 +86,8 @@ impl Handle {
 
     fn disk(&self) -> Finding {
         let path = &self.shared.settings.data_dir;
-        match rustix::fs::statvfs(path) {
-            Ok(stat) => {
-                let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        match free_space(path) {
+            Ok(free) => {
                 let text = format!("{} MiB free at {}", free >> 20, path.display());
                 let remedy =
                     "free space, for instance with `docker system prune`, or move --data-dir";

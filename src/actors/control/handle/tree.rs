@@ -105,6 +105,11 @@ impl Handle {
             let path = path.to_owned();
             return ask_for_actor(&node, Request::Actor { path }).await;
         }
+        self.local_actor(path)
+    }
+
+    /// An actor of this process in detail.
+    fn local_actor(&self, path: &str) -> Result<ActorView, ControlError> {
         let mut view = self.read_tree(path, Some(0))?;
         view.detail = detail(&self.shared, &view.path);
         Ok(view)
@@ -364,9 +369,7 @@ pub fn tree_of(shared: &Arc<Shared>, path: &str) -> Option<ActorView> {
 /// # Errors
 /// [`ControlError::NotFound`].
 pub fn actor_of(shared: &Arc<Shared>, path: &str) -> Result<ActorView, ControlError> {
-    let mut view = Handle::new(Arc::clone(shared)).read_tree(path, Some(0))?;
-    view.detail = detail(shared, &view.path);
-    Ok(view)
+    Handle::new(Arc::clone(shared)).local_actor(path)
 }
 
 /// Restarts or terminates an actor. For an agent to do it to its own.

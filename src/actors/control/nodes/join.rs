@@ -249,6 +249,8 @@ pub async fn change(
     node: &Node,
     change: impl Fn(&mut NodeRecord),
 ) -> Result<(), StoreError> {
+    // What the node says of itself and what operators do to it come at any time: neither undoes the other.
+    let _turn = node.changing.lock().await;
     let mut record = node.record();
     change(&mut record);
     let json = crate::actors::control::operation::encode(&record)?;

@@ -123,29 +123,30 @@ async fn greet(args: &Args, acceptor: &TlsAcceptor, stream: TcpStream) -> Result
         .map(|c| fingerprint(c));
     let (mut receiver, mut sender) = split::<ToControl, ToAgent>(stream);
     let first = receiver.next().await.map_err(|e| e.to_string())?;
-    let outcome = match first {
+    match first {
         Some(ToControl::Join { token, node, csr }) => {
-            match join::join(&args.shared, &args.authority, &token, &node, &csr).await {
-                Ok(certificate) => {
-                    let joined = ToAgent::Joined {
-                        certificate,
-                        authority: args.authority.certificate.clone(),
-                        owner: args.shared.settings.site.owner.clone(),
-                    };
-                    sender.send(&joined).await.map_err(|e| e.to_string())?;
-                    return Ok(());
-                }
-                Err(error) => Err((error.to_string(), true)),
-            }
+            let joined = join::join(&args.shared, &args.authority, &token, &node, &csr).await;
+            let certificate = match joined {
+                Ok(certificate) => certificate,
+                Err(error) => return refuse(sender, error.to_string(), true).await,
+            };
+            let joined = ToAgent::Joined {
+                certificate,
+                authority: args.authority.certificate.clone(),
+                owner: args.shared.settings.site.owner.clone(),
+            };
+            sender.send(&joined).await.map_err(|e| e.to_string())
         }
-        Some(ToControl::HandOn) => return hand_on(args, certificate, receiver, sender).await,
+        Some(ToControl::HandOn) => hand_on(args, certificate, receiver, sender).await,
         Some(hello @ ToControl::Hello { .. }) => {
-            return attach(args, certificate, hello, receiver, sender).await;
+            attach(args, certificate, hello, receiver, sender).await
         }
-        Some(_) => Err(("the first message was no greeting".to_owned(), true)),
-        None => return Err("it closed without a word".to_owned()),
-    };
-    refuse(sender, outcome).await
+        Some(_) => {
+            let reason = "the first message was no greeting".to_owned();
+            refuse(sender, reason, true).await
+        }
+        None => Err("it closed without a word".to_owned()),
+    }
 }
 
 /// A standby hands on a caller of the API: from here on the connection is the API's.
@@ -159,7 +160,7 @@ async fn hand_on(
     let api = args.shared.api_address();
     let (Some(_), Some(api)) = (certificate.filter(known), api) else {
         let reason = "only a standby hands callers on".to_owned();
-        return refuse(sender, Err((reason, true))).await;
+        return refuse(sender, reason, true).await;
     };
     let text = |e: std::io::Error| e.to_string();
     let mut inner = TcpStream::connect(api).await.map_err(text)?;
@@ -174,13 +175,7 @@ async fn hand_on(
     Ok(())
 }
 
-async fn refuse(
-    mut sender: Sender<ToAgent>,
-    outcome: Result<(), (String, bool)>,
-) -> Result<(), String> {
-    let Err((reason, forever)) = outcome else {
-        return Ok(());
-    };
+async fn refuse(mut sender: Sender<ToAgent>, reason: String, forever: bool) -> Result<(), String> {
     let refused = ToAgent::Refused {
         reason: reason.clone(),
         forever,
@@ -211,10 +206,10 @@ async fn attach(
         let reason = format!(
             "node {name} is not part of this cluster (any more), or joined anew elsewhere: join it again with a token of `lain node token`"
         );
-        return refuse(sender, Err((reason, true))).await;
+        return refuse(sender, reason, true).await;
     };
     if let Err(reason) = negotiate(protocol, &facts.version) {
-        return refuse(sender, Err((reason, false))).await;
+        return refuse(sender, reason, false).await;
     }
     let path = format!("{NODES}/{}", node_id(&node.name));
     let attach = Attach {

@@ -294,7 +294,7 @@ fn assignments(shared: &Shared, node: &Node, sent: Option<u64>) -> ToAgent {
             let mut keep = Vec::new();
             for placement in shared.world.placements_on(&node.name) {
                 let name = crate::actors::control::render::name_of(&placement);
-                if node.desired(&name).is_none() {
+                if !node.desires(&name) {
                     keep.push(name);
                 }
             }

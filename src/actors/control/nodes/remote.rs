@@ -151,7 +151,7 @@ pub fn take_report(
         let here = |c: &Arc<ContainerCell>| c.node() == &node.name;
         for cell in shared.node.all().into_iter().filter(here) {
             let reported = cells.iter().any(|r| r.name == cell.name());
-            if !reported && node.desired(cell.name()).is_none() {
+            if !reported && !node.desires(cell.name()) {
                 is_gone(&cell);
             }
         }

@@ -39,6 +39,8 @@ pub struct Node {
     changed: watch::Sender<u64>,
     last_beat: AtomicU64,
     next_request: AtomicU64,
+    /// Held from the reading of the record to the writing of the changed one.
+    pub changing: tokio::sync::Mutex<()>,
 }
 
 struct State {
@@ -108,14 +110,6 @@ impl Asked {
         self.replies.recv().await
     }
 
-    /// Sends more input.
-    ///
-    /// # Errors
-    /// When the link is gone.
-    pub async fn input(&self, input: Input) -> Result<(), String> {
-        send_input(&self.link, self.id, input).await
-    }
-
     /// The input side alone.
     pub fn inputs(&self) -> (Arc<Link>, u64) {
         (Arc::clone(&self.link), self.id)
@@ -177,6 +171,7 @@ impl Node {
             changed: watch::channel(0).0,
             last_beat: AtomicU64::new(micros(now)),
             next_request: AtomicU64::new(1),
+            changing: tokio::sync::Mutex::default(),
         })
     }
 
@@ -340,9 +335,9 @@ impl Node {
         self.lock().desired.get(name).cloned()
     }
 
-    /// How many containers are to be on it.
-    pub fn desired_count(&self) -> usize {
-        self.lock().desired.len()
+    /// Whether a container is to be on it.
+    pub fn desires(&self, name: &str) -> bool {
+        self.lock().desired.contains_key(name)
     }
 
     /// All that is to be on it.
