@@ -152,6 +152,20 @@ pub fn http_ok_at(address: SocketAddr) -> bool {
     stream.read_exact(&mut head).is_ok() && &head[9..] == b"200"
 }
 
+/// Whether somebody listens at a port of this host, which for a published one is the engine's proxy. Seen in the
+/// kernel's table, without a packet.
+pub fn is_listened_at(port: u16) -> bool {
+    let port = format!(":{port:04X}");
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|path| {
+        let table = std::fs::read_to_string(path).unwrap_or_default();
+        table.lines().skip(1).any(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let (local, state) = (fields.next(), fields.nth(1));
+            local.is_some_and(|l| l.ends_with(&port)) && state == Some("0A")
+        })
+    })
+}
+
 /// Polls, half a millisecond apart.
 pub fn until(mut ask: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
