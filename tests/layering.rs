@@ -36,7 +36,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("link", &["domain", "ports"]),
     ("actors", &["domain", "ports", "link", "logging"]),
     ("web", &["domain", "ports", "auth"]),
-    ("cli", &["domain", "config"]),
+    ("cli", &["domain", "config", "link"]),
 ];
 
 /// Words that no source file contains outside its tests.

@@ -18,6 +18,9 @@ pub struct Endpoint {
     pub url: String,
     /// The file with a token for it; readable by the same user only.
     pub token_file: Option<PathBuf>,
+    /// The file with the certificate of the authority that signed the API's, where it is served by TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority_file: Option<PathBuf>,
     /// The process that serves.
     pub pid: u32,
     /// Its data directory.
@@ -102,6 +105,7 @@ mod tests {
         Endpoint {
             url: "http://127.0.0.1:7419".to_owned(),
             token_file: Some(dir.join("admin.token")),
+            authority_file: None,
             pid,
             data_dir: dir.to_owned(),
             started: DateTime::UNIX_EPOCH,

@@ -25,6 +25,9 @@ pub struct Global {
     /// File that holds the token [env: LAIN_TOKEN_FILE, or LAIN_TOKEN for the token itself]
     #[arg(long, global = true, value_name = "FILE", help_heading = CONNECTION, hide_short_help = true, value_hint = clap::ValueHint::FilePath)]
     pub token_file: Option<PathBuf>,
+    /// File with the certificate of the authority that the server's must be from [env: LAIN_CA_FILE] [default: the context's, else the system's]
+    #[arg(long, global = true, value_name = "FILE", help_heading = CONNECTION, hide_short_help = true, value_hint = clap::ValueHint::FilePath)]
+    pub ca_file: Option<PathBuf>,
     /// How results are printed
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, hide_possible_values = true, value_name = "table|wide|json|ndjson|yaml|name", help_heading = OUTPUT)]
     pub output: Format,
@@ -46,6 +49,7 @@ impl Global {
             server: self.server.clone(),
             context: self.context.clone(),
             token_file: self.token_file.clone(),
+            ca_file: self.ca_file.clone(),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::cli::output::document::Document;
 use crate::cli::problem::Problem;
 use crate::cli::request::{Change, Expect, Target};
 use crate::cli::sse::{Event, Parser};
+use crate::cli::tls;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -30,6 +31,8 @@ const PAGE: usize = 500;
 pub struct Client {
     http: reqwest::Client,
     connection: Connection,
+    /// What requests are sent to: the server, under the name that its certificate has.
+    base: String,
     screen: Screen,
     verbose: bool,
 }
@@ -44,7 +47,8 @@ impl Client {
         if let Some(value) = authorization(&connection)? {
             headers.insert(reqwest::header::AUTHORIZATION, value);
         }
-        let http = reqwest::Client::builder()
+        let (base, secured) = tls::prepare(&connection)?;
+        let http = secured
             .user_agent(concat!("lain/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -55,6 +59,7 @@ impl Client {
         Ok(Self {
             http,
             connection,
+            base,
             screen,
             verbose,
         })
@@ -164,7 +169,7 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub async fn stream(&self, target: &Target, last_id: Option<&str>) -> Result<Stream> {
-        let url = target.url(&self.connection.server)?;
+        let url = target.url(&self.base)?;
         let mut request = self.http.get(url).header("accept", "text/event-stream");
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);
@@ -205,14 +210,18 @@ impl Client {
     /// # Errors
     /// Where the server's address cannot hold it.
     pub fn websocket_url(&self, target: &Target) -> Result<Url> {
-        let mut url = target.url(&self.connection.server)?;
-        url.set_scheme("ws")
+        let mut url = target.url(&self.base)?;
+        let scheme = match url.scheme() {
+            "https" => "wss",
+            _ => "ws",
+        };
+        url.set_scheme(scheme)
             .map_err(|()| CliError::failed(format!("{url} cannot be a WebSocket")))?;
         Ok(url)
     }
 
     async fn exchange(&self, target: &Target, change: &Change) -> Result<Document> {
-        let url = target.url(&self.connection.server)?;
+        let url = target.url(&self.base)?;
         let key = (change.method != Method::GET).then(|| uuid::Uuid::now_v7().to_string());
         let mut attempt = 0;
         loop {

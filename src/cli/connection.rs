@@ -4,6 +4,7 @@
 //! comes from the command line and is never shown.
 
 use crate::cli::error::{CliError, Exit, Result};
+use crate::link::identity::certificate_of;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -38,12 +39,14 @@ pub struct Wanted {
     pub context: Option<String>,
     /// `--token-file`.
     pub token_file: Option<PathBuf>,
+    /// `--ca-file`.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// A server and how to talk to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
-    /// `http://host:port`, without a slash at the end.
+    /// `https://host:port` or `http://…`, without a slash at the end.
     pub server: String,
     /// Where that was said, for errors: `--server`, `the file /run/…`.
     pub origin: String,
@@ -53,6 +56,9 @@ pub struct Connection {
     pub token: Option<Token>,
     /// Where the token came from.
     pub token_origin: Option<String>,
+    /// The certificate (PEM) of the authority that the server's certificate must be from; none: the system's
+    /// authorities.
+    pub authority: Option<String>,
 }
 
 /// The outside world as far as finding a server needs it.
@@ -103,6 +109,8 @@ struct EndpointFile {
     #[serde(default)]
     token_file: Option<PathBuf>,
     #[serde(default)]
+    authority_file: Option<PathBuf>,
+    #[serde(default)]
     pid: Option<i32>,
 }
 
@@ -120,6 +128,8 @@ struct Context {
     server: String,
     #[serde(default)]
     token_file: Option<PathBuf>,
+    #[serde(default)]
+    ca_file: Option<PathBuf>,
 }
 
 struct Server {
@@ -127,6 +137,7 @@ struct Server {
     origin: String,
     context: Option<String>,
     token_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
 }
 
 /// Finds the server (flag, `LAIN_SERVER`, context, endpoint file, default) and its token (flag,
@@ -141,7 +152,12 @@ pub fn resolve(wanted: &Wanted, around: &dyn Surroundings) -> Result<Connection>
         Some((token, origin)) => (Some(token), Some(origin)),
         None => (None, None),
     };
+    let authority = match url.starts_with("https:") {
+        true => find_authority(wanted, &server, around)?,
+        false => None,
+    };
     Ok(Connection {
+        authority,
         server: url,
         origin: server.origin,
         context: server.context,
@@ -178,6 +194,7 @@ fn find_server(wanted: &Wanted, around: &dyn Surroundings) -> Result<Server> {
         origin: origin.to_owned(),
         context: None,
         token_file: None,
+        ca_file: None,
     };
     // A flag beats the environment, also where the flag is a context and the variable a server.
     if let Some(url) = &wanted.server {
@@ -230,6 +247,7 @@ fn endpoint(path: &Path, around: &dyn Surroundings) -> Result<Option<(Server, Op
         origin: path.display().to_string(),
         context: None,
         token_file: file.token_file,
+        ca_file: file.authority_file,
     };
     Ok(Some((server, file.pid)))
 }
@@ -269,6 +287,7 @@ fn named_context(name: &str, origin: &str, around: &dyn Surroundings) -> Result<
         origin: format!("context {name}"),
         context: Some(name.to_owned()),
         token_file: context.token_file,
+        ca_file: context.ca_file,
     })
 }
 
@@ -282,6 +301,7 @@ pub fn check_address(url: &str, origin: &str) -> Result<String> {
         origin: origin.to_owned(),
         context: None,
         token_file: None,
+        ca_file: None,
     })
 }
 
@@ -295,13 +315,8 @@ fn checked_url(server: &Server) -> Result<String> {
     };
     let url = reqwest::Url::parse(&server.url).map_err(|error| wrong(&error.to_string()))?;
     match url.scheme() {
-        "http" if url.host_str().is_some() => {}
-        "https" => {
-            return Err(wrong(
-                "this version of lain speaks http only; use a tunnel such as ssh -L",
-            ));
-        }
-        _ => return Err(wrong("it must begin with http://")),
+        "http" | "https" if url.host_str().is_some() => {}
+        _ => return Err(wrong("it must begin with http:// or https://")),
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(wrong("it must not hold credentials; use --token-file"));
@@ -332,14 +347,55 @@ fn find_token(
     }
 }
 
-/// `--server` may well name the very server that left an endpoint file: then its token serves.
+/// `--server` may well name the very server that left an endpoint file: then its token and authority serve.
+fn left_by(server: &Server, around: &dyn Surroundings) -> impl Iterator<Item = Server> {
+    let same = |local: &Server| local.url.trim_end_matches('/') == server.url.trim_end_matches('/');
+    let files = endpoint_files(around).into_iter();
+    let all = files.filter_map(|path| Some(endpoint(&path, around).ok()??.0));
+    all.filter(same).collect::<Vec<_>>().into_iter()
+}
+
+/// The authority that is named (flag, `LAIN_CA_FILE`, the context), or that the server on this machine left.
+fn find_authority(
+    wanted: &Wanted,
+    server: &Server,
+    around: &dyn Surroundings,
+) -> Result<Option<String>> {
+    if let Some(path) = &wanted.ca_file {
+        return ca_file(path, "--ca-file", around).map(Some);
+    }
+    if let Some(path) = around.variable("LAIN_CA_FILE") {
+        return ca_file(Path::new(&path), "LAIN_CA_FILE", around).map(Some);
+    }
+    let left = || left_by(server, around).find_map(|local| local.ca_file);
+    match server.ca_file.clone().or_else(left) {
+        Some(path) => ca_file(&path, &server.origin, around).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn ca_file(path: &Path, origin: &str, around: &dyn Surroundings) -> Result<String> {
+    let wrong = |why: &str| {
+        CliError::new(
+            Exit::Invalid,
+            format!("CA file {} ({origin}): {why}", path.display()),
+        )
+        .hint("log in again with `lain login URL --ca FINGERPRINT`, which writes it")
+    };
+    match around.read(path) {
+        Ok(Some(pem)) => match certificate_of(&pem) {
+            Ok(_) => Ok(pem),
+            Err(error) => Err(wrong(&error.to_string())),
+        },
+        Ok(None) => Err(wrong("there is no such file")),
+        Err(error) => Err(wrong(&error.to_string())),
+    }
+}
+
+/// The token that the server left on this machine.
 fn local_token(server: &Server, around: &dyn Surroundings) -> Result<Option<(Token, String)>> {
-    for path in endpoint_files(around) {
-        let Ok(Some((local, _))) = endpoint(&path, around) else {
-            continue;
-        };
-        let same = local.url.trim_end_matches('/') == server.url.trim_end_matches('/');
-        let Some(file) = local.token_file.filter(|_| same) else {
+    for local in left_by(server, around) {
+        let Some(file) = local.token_file else {
             continue;
         };
         // A token that has gone with its `lain dev` is not what is wrong.

@@ -6,12 +6,13 @@
 use crate::cli::args::Global;
 use crate::cli::client::Client;
 use crate::cli::connection::{self, Here, Surroundings, Wanted};
-use crate::cli::context_file;
+use crate::cli::context_file::{self, Change};
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::output::document::Document;
 use crate::cli::output::table::Table;
 use crate::cli::output::{Format, Screen};
 use crate::cli::request::Target;
+use crate::cli::tls;
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
 
@@ -55,15 +56,20 @@ pub enum ContextVerb {
 
 /// Check a server and its token, and make it the current context
 ///
-/// The token stays in its file, which only you should be able to read.
+/// The token stays in its file, which only you should be able to read. A server that shows a certificate of its own
+/// installation's authority is trusted by that authority's fingerprint (--ca), which `lain server` prints at its
+/// start; the authority's certificate is kept beside the configuration.
 #[derive(Debug, Args)]
 #[command(before_long_help = "Examples:
-  lain login http://10.0.0.5:7419 --token-file ~/prod.token
-  lain login http://10.0.0.5:7419 --token-file ~/prod.token --as prod")]
+  lain login https://10.0.0.5:7419 --ca sha256:9f2c… --token-file ~/prod.token
+  lain login https://lain.example.com --token-file ~/prod.token --as prod")]
 pub struct LoginArgs {
     /// The server's address
     #[arg(value_name = "URL")]
     pub url: String,
+    /// Fingerprint of the authority that the server's certificate is from, as `lain server` printed it
+    #[arg(long, value_name = "FINGERPRINT", conflicts_with = "ca_file")]
+    pub ca: Option<String>,
     /// Name of the context [default: the server's host]
     #[arg(long = "as", value_name = "NAME")]
     pub name: Option<String>,
@@ -83,11 +89,17 @@ pub fn run(args: ContextArgs, global: &Global, screen: &Screen) -> Result<Exit> 
         }
         ContextVerb::Set { name } => {
             let server = global.server.as_deref();
-            let token_file = absolute(global.token_file.as_deref())?;
+            let token_file = absolute(global.token_file.as_deref(), "--token-file")?;
+            let ca_file = absolute(global.ca_file.as_deref(), "--ca-file")?;
             if let Some(server) = server {
                 connection::check_address(server, "--server")?;
             }
-            file.edit(|text| context_file::set(text, &name, server, token_file.as_deref()))?;
+            let change = Change {
+                server,
+                token_file: token_file.as_deref(),
+                ca_file: ca_file.as_deref(),
+            };
+            file.edit(|text| context_file::set(text, &name, &change))?;
             screen.note(&format!(
                 "context {name} is set; next: lain context use {name}"
             ));
@@ -106,20 +118,35 @@ pub fn run(args: ContextArgs, global: &Global, screen: &Screen) -> Result<Exit> 
 /// Where the server does not answer or refuses the token, or the file cannot be written.
 pub async fn login(args: LoginArgs, global: &Global, screen: &Screen) -> Result<Exit> {
     let server = connection::check_address(&args.url, "the command line")?;
-    let token_file = absolute(global.token_file.as_deref())?;
+    let user = UserFile::of_user(&Here)?;
+    let token_file = absolute(global.token_file.as_deref(), "--token-file")?;
+    let mut ca_file = absolute(global.ca_file.as_deref(), "--ca-file")?;
     let wanted = Wanted {
         server: Some(server.clone()),
         context: None,
         token_file: token_file.clone(),
+        ca_file: ca_file.clone(),
     };
-    let found = connection::resolve(&wanted, &Here)?;
+    let mut found = connection::resolve(&wanted, &Here)?;
+    if let Some(fingerprint) = &args.ca {
+        found.authority = Some(tls::authority(&server, fingerprint).await?);
+    }
+    let authority = found.authority.clone();
     let client = Client::new(found, screen.clone(), global.verbose)?;
     client.get(&Target::new(["apps"]).query("limit", 1)).await?;
     let host = reqwest::Url::parse(&server).ok();
     let host = host.and_then(|url| url.host_str().map(str::to_owned));
     let name = args.name.or(host).unwrap_or_else(|| "default".to_owned());
-    UserFile::of_user(&Here)?.edit(|text| {
-        let text = context_file::set(text, &name, Some(&server), token_file.as_deref())?;
+    if let (Some(pem), Some(_)) = (authority, &args.ca) {
+        ca_file = Some(user.keep_authority(&name, &pem)?);
+    }
+    user.edit(|text| {
+        let change = Change {
+            server: Some(&server),
+            token_file: token_file.as_deref(),
+            ca_file: ca_file.as_deref(),
+        };
+        let text = context_file::set(text, &name, &change)?;
         context_file::choose(&text, &name)
     })?;
     screen.note(&format!(
@@ -129,10 +156,10 @@ pub async fn login(args: LoginArgs, global: &Global, screen: &Screen) -> Result<
 }
 
 /// A path that holds in every folder.
-fn absolute(path: Option<&Path>) -> Result<Option<PathBuf>> {
+fn absolute(path: Option<&Path>, flag: &str) -> Result<Option<PathBuf>> {
     path.map(std::path::absolute)
         .transpose()
-        .map_err(|error| CliError::usage(format!("--token-file: {error}")))
+        .map_err(|error| CliError::usage(format!("{flag}: {error}")))
 }
 
 fn list(file: &UserFile, screen: &Screen) -> Result<()> {
@@ -147,6 +174,7 @@ fn list(file: &UserFile, screen: &Screen) -> Result<()> {
                     text("name", &context.name),
                     text("server", &context.server),
                     text("token_file", &context.token_file),
+                    text("ca_file", &context.ca_file),
                     text(
                         "current",
                         if is_current(&context.name) {
@@ -202,23 +230,41 @@ impl UserFile {
         CliError::new(Exit::Invalid, format!("{}: {why}", self.0.display()))
     }
 
+    /// Keeps the certificate of a context's authority beside it, and tells where.
+    fn keep_authority(&self, context: &str, pem: &str) -> Result<PathBuf> {
+        let usable = |c: char| {
+            if c.is_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        };
+        let name: String = context.chars().map(usable).collect();
+        let path = self.0.with_file_name(format!("{name}.ca.pem"));
+        replace(&path, pem)?;
+        Ok(path)
+    }
+
     /// Replaces its text as a whole, or not at all.
     fn edit(&self, change: impl FnOnce(&str) -> std::result::Result<String, String>) -> Result<()> {
         let text = change(&self.read()?).map_err(|why| self.wrong(&why))?;
-        let write = || -> std::io::Result<()> {
-            // Where it is a link, what it leads to is replaced.
-            let path = std::fs::canonicalize(&self.0).unwrap_or_else(|_| self.0.clone());
-            let folder = path.parent().unwrap_or(Path::new("."));
-            std::fs::create_dir_all(folder)?;
-            let new = path.with_extension(format!("{}.new", std::process::id()));
-            std::fs::write(&new, text)?;
-            if let Ok(before) = std::fs::metadata(&path) {
-                std::fs::set_permissions(&new, before.permissions())?;
-            }
-            std::fs::rename(&new, &path)
-        };
-        write().map_err(|error| {
-            CliError::failed(format!("cannot write {}: {error}", self.0.display()))
-        })
+        replace(&self.0, &text)
     }
+}
+
+/// Replaces a file's text as a whole, or not at all.
+fn replace(file: &Path, text: &str) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        // Where it is a link, what it leads to is replaced.
+        let path = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+        let folder = path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)?;
+        let new = path.with_extension(format!("{}.new", std::process::id()));
+        std::fs::write(&new, text)?;
+        if let Ok(before) = std::fs::metadata(&path) {
+            std::fs::set_permissions(&new, before.permissions())?;
+        }
+        std::fs::rename(&new, &path)
+    };
+    write().map_err(|error| CliError::failed(format!("cannot write {}: {error}", file.display())))
 }

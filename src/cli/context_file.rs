@@ -12,6 +12,19 @@ pub struct Context {
     pub server: String,
     /// The file of its token; empty: none.
     pub token_file: String,
+    /// The file of the authority's certificate; empty: none.
+    pub ca_file: String,
+}
+
+/// What is set of a context; what is `None` stays as it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Change<'a> {
+    /// Its address. Another server has another authority: where `ca_file` is not given, it is forgotten.
+    pub server: Option<&'a str>,
+    /// The file of its token.
+    pub token_file: Option<&'a Path>,
+    /// The file of the authority's certificate.
+    pub ca_file: Option<&'a Path>,
 }
 
 const CURRENT: &str = "current_context";
@@ -46,6 +59,7 @@ pub fn list(text: &str) -> Result<(Option<String>, Vec<Context>), String> {
                 name: name.to_owned(),
                 server: field("server"),
                 token_file: field("token_file"),
+                ca_file: field("ca_file"),
             }
         })
         .collect();
@@ -68,17 +82,12 @@ pub fn choose(text: &str, name: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// Why the text is no TOML, or that a new context has no server.
-pub fn set(
-    text: &str,
-    name: &str,
-    server: Option<&str>,
-    token_file: Option<&Path>,
-) -> Result<String, String> {
+pub fn set(text: &str, name: &str, change: &Change<'_>) -> Result<String, String> {
     if name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err(format!("{name:?} cannot be a context's name: no blanks"));
     }
     let mut document = parse(text)?;
-    if server.is_none() && known(&document, name).is_err() {
+    if change.server.is_none() && known(&document, name).is_err() {
         return Err(format!(
             "context {name} is new: say where it is with --server URL"
         ));
@@ -96,11 +105,21 @@ pub fn set(
         .or_insert_with(|| Item::Table(Table::new()))
         .as_table_like_mut()
         .ok_or_else(|| format!("{CONTEXTS}.{name} is no table"))?;
-    if let Some(server) = server {
+    if let Some(server) = change.server {
+        let before = context.get("server").and_then(Item::as_str);
+        if before.is_some_and(|before| before != server) {
+            context.remove("ca_file");
+        }
         put(context, "server", server);
     }
-    if let Some(path) = token_file {
-        put(context, "token_file", &path.display().to_string());
+    let files = [
+        ("token_file", change.token_file),
+        ("ca_file", change.ca_file),
+    ];
+    for (key, path) in files {
+        if let Some(path) = path {
+            put(context, key, &path.display().to_string());
+        }
     }
     Ok(document.to_string())
 }
@@ -168,15 +187,21 @@ server = \"http://127.0.0.1:1\" # here
 level = \"debug\"
 ";
 
+    fn at(server: &str) -> Change<'_> {
+        Change {
+            server: Some(server),
+            ..Change::default()
+        }
+    }
+
     #[test]
     fn edits_leave_everything_else_as_it_is() {
-        let text = set(
-            FILE,
-            "b.example.com",
-            Some("http://b:2"),
-            Some(Path::new("/t")),
-        )
-        .unwrap();
+        let change = Change {
+            server: Some("http://b:2"),
+            token_file: Some(Path::new("/t")),
+            ..Change::default()
+        };
+        let text = set(FILE, "b.example.com", &change).unwrap();
         let text = choose(&text, "b.example.com").unwrap();
         for kept in [
             "# mine",
@@ -200,10 +225,21 @@ level = \"debug\"
 
     #[test]
     fn a_file_that_is_not_there_yet_is_begun() {
-        let text = set("", "a", Some("http://a:1"), None).unwrap();
+        let text = set("", "a", &at("http://a:1")).unwrap();
         assert_eq!(text, "[contexts.a]\nserver = \"http://a:1\"\n");
-        let text = set(&text, "a", None, Some(Path::new("/t"))).unwrap();
-        assert_eq!(list(&text).unwrap().1[0].token_file, "/t");
+        let files = Change {
+            server: None,
+            token_file: Some(Path::new("/t")),
+            ca_file: Some(Path::new("/ca")),
+        };
+        let text = set(&text, "a", &files).unwrap();
+        let of = |text: &str| list(text).unwrap().1.remove(0);
+        assert_eq!(of(&text).token_file, "/t");
+        assert_eq!(of(&text).ca_file, "/ca");
+        // The authority was that of the server before.
+        let text = set(&text, "a", &at("https://b:1")).unwrap();
+        assert_eq!(of(&text).token_file, "/t");
+        assert_eq!(of(&text).ca_file, "");
     }
 
     #[test]
@@ -212,10 +248,10 @@ level = \"debug\"
             (choose(FILE, "b"), "there are: a"),
             (choose("", "b"), "lain login"),
             (delete(FILE, "b"), "there are: a"),
-            (set(FILE, "b", None, None), "--server URL"),
-            (set(FILE, "", Some("http://a"), None), "no blanks"),
-            (set("contexts = 1", "b", Some("http://a"), None), "no table"),
-            (set("[", "b", Some("http://a"), None), "TOML"),
+            (set(FILE, "b", &Change::default()), "--server URL"),
+            (set(FILE, "", &at("http://a")), "no blanks"),
+            (set("contexts = 1", "b", &at("http://a")), "no table"),
+            (set("[", "b", &at("http://a")), "TOML"),
         ] {
             let error = outcome.unwrap_err();
             assert!(error.contains(why), "{error}");

@@ -9,18 +9,18 @@ use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::output::{Screen, terminal_size};
 use crate::cli::problem::Problem;
 use crate::cli::request::Target;
+use crate::cli::tls;
 use futures_util::{SinkExt, StreamExt};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Deserialize;
 use std::io::{Read, Write};
-use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{WebSocketStream, client_async};
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Socket = WebSocketStream<tls::Connected>;
 
 /// Runs `command` at `target` with this process's standard streams, and returns its exit code.
 ///
@@ -58,7 +58,9 @@ async fn connect(client: &Client, target: &Target) -> Result<Socket> {
     if let Some(value) = client.authorization()? {
         request.headers_mut().insert("authorization", value);
     }
-    let (socket, _) = connect_async(request).await.map_err(wrong)?;
+    let stream = tls::connect(client.connection()).await;
+    let stream = stream.map_err(|error| wrong(WsError::Io(error)))?;
+    let (socket, _) = client_async(request, stream).await.map_err(wrong)?;
     Ok(socket)
 }
 

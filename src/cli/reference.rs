@@ -42,9 +42,14 @@ endpoint file's. It is never given on the command line and never shown.
 current_context = \"lab\"
 
 [contexts.lab]
-server = \"http://lab:7419\"
+server = \"https://lab:7419\"
 token_file = \"/home/me/.config/lain/lab.token\"
+ca_file = \"/home/me/.config/lain/lab.ca.pem\"
 ```
+
+A server that is called by https is trusted by its installation's authority: the first of `--ca-file`, `LAIN_CA_FILE`,
+the context's `ca_file` (which `lain login URL --ca FINGERPRINT` writes), the endpoint file's. Where there is none, the
+authorities of the system are trusted.
 
 ";
 

@@ -18,7 +18,7 @@ pub use logging::{Lists, MultilineConfig, SinkConfig};
 pub use resolve::{Origin, Setting};
 pub use schema::{Config, KEYS};
 pub use sources::{Facts, FileSource, Flag, Sources};
-pub use value::{ByteSize, EngineKind, LogFormat, PortRange, WhenFull};
+pub use value::{ByteSize, EngineKind, LogFormat, PortRange, TlsMode, WhenFull};
 
 /// The built-in settings: `config/default.toml`.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -54,6 +54,12 @@ impl Config {
                  anyone who reaches another address would be an administrator",
             ));
         }
+        if self.server.cert_file.is_some() != self.server.key_file.is_some() {
+            errors.push(self.error_at(
+                "server.cert_file",
+                "and server.key_file go together: give both or none",
+            ));
+        }
         if self.supervision.first_backoff > self.supervision.max_backoff {
             errors.push(self.error_at(
                 "supervision.first_backoff",
@@ -79,6 +85,15 @@ impl Config {
             ));
         }
         ConfigErrors::unless_empty(errors)
+    }
+
+    /// Whether the API is served by TLS.
+    pub fn api_tls(&self) -> bool {
+        match self.server.tls {
+            TlsMode::Auto => !self.server.listen.ip().is_loopback(),
+            TlsMode::On => true,
+            TlsMode::Off => false,
+        }
     }
 
     fn error_at(&self, key: &'static str, problem: &str) -> ConfigError {

@@ -7,7 +7,7 @@ use crate::config::error::{ConfigError, ConfigErrors};
 use crate::config::logging::Lists;
 use crate::config::resolve::Setting;
 use crate::config::value::{
-    AUTO, ByteSize, EngineKind, FromValue, LogFormat, PortRange, Value, WhenFull,
+    AUTO, ByteSize, EngineKind, FromValue, LogFormat, PortRange, TlsMode, Value, WhenFull,
 };
 use crate::domain::id::NodeName;
 use crate::domain::secret::Secret;
@@ -97,6 +97,12 @@ schema! {
         listen: SocketAddr;
         /// Host names that are served besides addresses and localhost.
         allowed_hosts: Vec<String>, |names| host_names(names);
+        /// Whether the API is served by TLS.
+        tls: TlsMode;
+        /// The operator's own certificate chain for it.
+        cert_file: Option<String>;
+        /// Its key.
+        key_file: Option<String>;
         /// Where everything durable is kept.
         data_dir: PathBuf;
         /// What keeps desired state.

@@ -15,11 +15,12 @@ const ALIASES: [(&str, &str); 2] = [("LAIN_DOMAIN", "cluster.domain"), ("LAIN_LO
 
 /// Variables that begin like ours and are no settings: those of the command line, and those that
 /// LAIN puts into containers, where `lain` may run too.
-pub const OTHER_VARIABLES: [&str; 15] = [
+pub const OTHER_VARIABLES: [&str; 16] = [
     "LAIN_JOIN_TOKEN",
     "LAIN_CONFIG",
     "LAIN_TOKEN",
     "LAIN_TOKEN_FILE",
+    "LAIN_CA_FILE",
     "LAIN_SERVER",
     "LAIN_CONTEXT",
     "LAIN_APP",

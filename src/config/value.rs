@@ -288,6 +288,18 @@ choice!(
 );
 
 choice!(
+    /// Whether the API is served by TLS.
+    TlsMode, "auto, on or off" {
+        /// Unless `server.listen` is a loopback address.
+        Auto = "auto",
+        /// Always.
+        On = "on",
+        /// Never: a proxy before it does.
+        Off = "off",
+    }
+);
+
+choice!(
     /// How lain's own log is written.
     LogFormat, "auto, text or json" {
         /// Text on a terminal, else JSON.

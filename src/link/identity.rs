@@ -3,6 +3,8 @@
 //! Keys are elliptic (P-256). A key never leaves the host that made it: a node sends a signing request.
 //! Pure but for the random numbers of key generation: the caller says what time it is.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Datelike, Days, Utc};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType,
@@ -71,6 +73,22 @@ pub fn certificate_of(pem: &str) -> Result<CertificateDer<'static>, IdentityErro
         what: "a certificate",
         reason: e.to_string(),
     })
+}
+
+/// A certificate as PEM (RFC 7468).
+pub fn pem_of(certificate: &CertificateDer<'_>) -> String {
+    let encoded = BASE64.encode(certificate);
+    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
+    let mut rest = encoded.as_str();
+    while !rest.is_empty() {
+        // Base64 is ASCII.
+        let (line, more) = rest.split_at(rest.len().min(64));
+        text.push_str(line);
+        text.push('\n');
+        rest = more;
+    }
+    text.push_str("-----END CERTIFICATE-----\n");
+    text
 }
 
 /// The private key of a PEM text.
@@ -146,6 +164,32 @@ pub fn control(authority: &Identity, now: DateTime<Utc>) -> Result<Identity, Ide
     })
 }
 
+/// The API's certificate: for the name that the command line asks for, and for the names and addresses by
+/// which other clients call it.
+///
+/// # Errors
+/// [`IdentityError`], also where a name is none.
+pub fn api(
+    authority: &Identity,
+    names: &[String],
+    now: DateTime<Utc>,
+) -> Result<Identity, IdentityError> {
+    let key = KeyPair::generate()?;
+    let mut all = vec![CONTROL_NAME.to_owned()];
+    all.extend(names.iter().cloned());
+    let mut params = CertificateParams::new(all)?;
+    params
+        .distinguished_name
+        .push(DnType::CommonName, CONTROL_NAME);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    valid(&mut params, now, CONTROL_DAYS);
+    let certificate = params.signed_by(&key, &issuer(authority)?)?;
+    Ok(Identity {
+        certificate: certificate.pem(),
+        key: key.serialize_pem(),
+    })
+}
+
 /// A node's new key, and the request to sign it; both PEM.
 ///
 /// # Errors
@@ -187,7 +231,8 @@ mod tests {
         let ca = authority("test", now).expect("made");
         let (key, csr) = request("n1").expect("made");
         let certificate = sign(&ca, "n1", &csr, now).expect("signed");
-        assert!(certificate_of(&certificate).is_ok());
+        let read = certificate_of(&certificate).expect("a certificate");
+        assert_eq!(certificate_of(&pem_of(&read)).expect("the same"), read);
         assert!(key_of(&key).is_ok());
         assert!(!csr.contains("PRIVATE"));
     }

@@ -7,6 +7,7 @@
 //!
 //! Imports `domain` and `ports`.
 
+pub mod api_tls;
 pub mod frame;
 pub mod identity;
 pub mod message;

@@ -28,15 +28,15 @@ pub enum TlsError {
     Setup(String),
 }
 
-fn setup(error: impl ToString) -> TlsError {
+pub(super) fn setup(error: impl ToString) -> TlsError {
     TlsError::Setup(error.to_string())
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn roots(authority: &str) -> Result<Arc<RootCertStore>, TlsError> {
+pub(super) fn roots(authority: &str) -> Result<Arc<RootCertStore>, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate_of(authority)?).map_err(setup)?;
     Ok(Arc::new(roots))
@@ -140,7 +140,7 @@ impl ServerCertVerifier for Pinned {
             .find(|c| fingerprint(c) == self.fingerprint)
             .ok_or_else(|| {
                 Error::General(
-                    "the control host's authority has another fingerprint than the join command says: is it the right host?"
+                    "the control host's authority has another fingerprint than was given: is it the right host?"
                         .to_owned(),
                 )
             })?;

@@ -42,6 +42,9 @@ pub fn run(options: DevOptions) -> Result<()> {
 fn banner(host: &Host) {
     eprintln!("lain dev serves {}", host.url);
     eprintln!("token    {}", host.token_file.display());
+    if let Some(login) = &host.login {
+        eprintln!("login    {login}");
+    }
     eprintln!("next     lain deploy        in a folder with a lain.yaml");
     eprintln!("         lain tree --watch  to see the supervision tree");
 }

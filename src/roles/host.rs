@@ -24,6 +24,7 @@ use crate::ports::clock::{Clock, SystemClock};
 use crate::ports::log_index::{LogIndex, LogsPort};
 use crate::ports::runtime::{Runtime, RuntimeError};
 use crate::ports::store::{Change, Compare, Outcome, Store, StoreError};
+use crate::roles::api_tls::{self, ApiTlsError, Secured};
 use crate::roles::web_server::{self, Bound};
 use crate::web::{Limits, Metrics, WebOptions};
 use std::path::{Path, PathBuf};
@@ -66,6 +67,9 @@ pub enum HostError {
     /// The tree did not start.
     #[error("{0}")]
     Tree(String),
+    /// TLS of the API.
+    #[error(transparent)]
+    ApiTls(#[from] ApiTlsError),
     /// The endpoint file.
     #[error("the command line cannot be told where lain serves: {0}")]
     Announce(std::io::Error),
@@ -99,6 +103,8 @@ pub struct Host {
     pub url: String,
     /// The file with the admin token.
     pub token_file: PathBuf,
+    /// The command that makes the command line on another machine trust this host, where the API is served by TLS.
+    pub login: Option<String>,
     _announced: Announced,
 }
 
@@ -169,11 +175,15 @@ pub async fn start_on(
         local: kind == Kind::Dev,
         listener,
     };
+    let secured = match config.api_tls() {
+        true => Some(api_tls::secure(config, &*shared.store, clock.now_utc()).await?),
+        false => None,
+    };
     let bound = Bound::default();
     let args = web_server::Args {
         shared: Arc::clone(&shared),
         authenticator,
-        options: web_options(config),
+        options: web_options(config, secured.as_ref()),
         metrics: Arc::new(Metrics::new()),
         bound: bound.clone(),
     };
@@ -194,14 +204,21 @@ pub async fn start_on(
     }
     let url = bound
         .get()
-        .map(|addr| format!("http://{addr}"))
+        .map(|addr| format!("{}://{addr}", api_tls::scheme(config)))
         .unwrap_or_default();
-    let announced = announce(&url, &token_file, data_dir, &shared).map_err(HostError::Announce)?;
+    let login = match (&secured, bound.get()) {
+        (Some(secured), Some(address)) => Some(secured.login(address).await),
+        _ => None,
+    };
+    let authority_file = secured.as_ref().map(|s| s.authority_file.clone());
+    let announced = announce(&url, &token_file, authority_file, data_dir, &shared)
+        .map_err(HostError::Announce)?;
     Ok(Host {
         shared,
         tree,
         url,
         token_file,
+        login,
         _announced: announced,
     })
 }
@@ -421,12 +438,18 @@ pub fn settings(role: &'static str, config: &Config, owner: String) -> Settings 
     }
 }
 
-fn web_options(config: &Config) -> WebOptions {
+fn web_options(config: &Config, secured: Option<&Secured>) -> WebOptions {
     let limits = &config.limits;
     let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    let mut allowed_hosts = config.server.allowed_hosts.clone();
+    if secured.is_some() {
+        // Who asks for it by this name has checked the certificate.
+        allowed_hosts.push(identity::CONTROL_NAME.to_owned());
+    }
     WebOptions {
         listen: config.server.listen,
-        allowed_hosts: config.server.allowed_hosts.clone(),
+        allowed_hosts,
+        tls: secured.map(|s| Arc::clone(&s.config)),
         workers: WEB_WORKERS,
         limits: Limits {
             body: usize::try_from(limits.max_body.0).unwrap_or(usize::MAX),
@@ -445,6 +468,7 @@ fn web_options(config: &Config) -> WebOptions {
 fn announce(
     url: &str,
     token_file: &Path,
+    authority_file: Option<PathBuf>,
     data_dir: &Path,
     shared: &Shared,
 ) -> std::io::Result<Announced> {
@@ -452,6 +476,7 @@ fn announce(
     let endpoint = Endpoint {
         url: url.to_owned(),
         token_file: Some(token_file.to_owned()),
+        authority_file,
         pid: std::process::id(),
         data_dir: data_dir.to_owned(),
         started: shared.started_at,

@@ -1,6 +1,7 @@
 //! Composition roots: each puts the real parts together for one way to run lain.
 
 pub mod agent;
+pub mod api_tls;
 pub mod dev;
 pub mod host;
 pub mod notify;

@@ -15,6 +15,7 @@ use crate::drivers::guarded::GuardedStore;
 use crate::link::identity;
 use crate::ports::lease::{Election, Leadership};
 use crate::ports::store::{Compare, Store};
+use crate::roles::api_tls;
 use crate::roles::host::{self, Host, Kind};
 use crate::roles::notify::Notifier;
 use crate::roles::serve;
@@ -22,6 +23,7 @@ use crate::roles::standby::{self, Credentials};
 use chrono::Utc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio_rustls::TlsAcceptor;
 
 /// Runs until SIGINT or SIGTERM; or backs up, restores, moves the store.
 ///
@@ -59,6 +61,9 @@ fn announce(options: &ServerOptions, host: &Host) -> Result<()> {
         eprintln!("agents   {}", listening.address);
     }
     eprintln!("token    {}", host.token_file.display());
+    if let Some(login) = &host.login {
+        eprintln!("login    {login}");
+    }
     eprintln!("next     lain node token    prints the command that joins a node");
     Notifier.ready(&format!("serving {}", host.url));
     Ok(())
@@ -115,9 +120,18 @@ async fn stand(options: &ServerOptions, config: &Config) -> Result<()> {
         .await
         .map_err(|e| failed(&e))?;
     let control = identity::control(&authority, now).map_err(|e| failed(&e))?;
+    let secured = match config.api_tls() {
+        true => Some(
+            api_tls::secure(config, &*store, now)
+                .await
+                .map_err(|e| failed(&e))?,
+        ),
+        false => None,
+    };
     let credentials = Credentials {
         authority: authority.certificate,
         control,
+        api: secured.map(|s| TlsAcceptor::from(s.config)),
     };
     let standing = standby::start(config.server.listen, Arc::clone(&election), credentials);
     let standing = standing.await.map_err(|e| {
@@ -128,9 +142,12 @@ async fn stand(options: &ServerOptions, config: &Config) -> Result<()> {
     })?;
     // Whoever waits for this process need not wait for its election: callers are handed on.
     if let Some(path) = &options.common.ready_file {
-        host::write_ready(path, &format!("http://{}", standing.address))?;
+        host::write_ready(path, &url_of(config, standing.address))?;
     }
-    eprintln!("lain server stands by at http://{}", standing.address);
+    eprintln!(
+        "lain server stands by at {}",
+        url_of(config, standing.address)
+    );
     Notifier.ready("standing by");
     let leadership = tokio::select! {
         elected = election.campaign(&name, &url) => elected.map_err(|e| failed(&e))?,
@@ -146,6 +163,10 @@ async fn stand(options: &ServerOptions, config: &Config) -> Result<()> {
         "this control host leads now"
     );
     lead(options, &config, store, &*election, leadership).await
+}
+
+fn url_of(config: &Config, address: std::net::SocketAddr) -> String {
+    format!("{}://{address}", api_tls::scheme(config))
 }
 
 async fn lead(

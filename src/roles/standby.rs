@@ -13,10 +13,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 /// How long the leader may take to answer.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -43,6 +44,9 @@ pub struct Credentials {
     pub authority: String,
     /// A control host's own.
     pub control: Identity,
+    /// Where the API is served by TLS: how a caller is refused by it. Whoever is handed on speaks TLS with the
+    /// leader itself.
+    pub api: Option<TlsAcceptor>,
 }
 
 /// Begins to hand on what arrives at `listen`.
@@ -96,8 +100,8 @@ async fn hand_on(
     };
     let mut leader = match connected {
         Ok(Ok(leader)) => leader,
-        Ok(Err(error)) => return refuse(&mut caller, &error.to_string()).await,
-        Err(_) => return refuse(&mut caller, "the leader does not answer").await,
+        Ok(Err(error)) => return refuse(caller, credentials, &error.to_string()).await,
+        Err(_) => return refuse(caller, credentials, "the leader does not answer").await,
     };
     tokio::io::copy_bidirectional(&mut caller, &mut leader)
         .await
@@ -121,8 +125,16 @@ async fn connect(leader: &Leader, credentials: &Credentials) -> io::Result<frame
     }
 }
 
-/// 503 with a problem (RFC 9457), as the API itself would say it.
-async fn refuse(caller: &mut TcpStream, why: &str) -> io::Result<()> {
+/// Refuses as the API itself would, by TLS where that is how it is served.
+async fn refuse(caller: TcpStream, credentials: &Credentials, why: &str) -> io::Result<()> {
+    match &credentials.api {
+        Some(tls) => unavailable(&mut tls.accept(caller).await?, why).await,
+        None => unavailable(&mut { caller }, why).await,
+    }
+}
+
+/// 503 with a problem (RFC 9457).
+async fn unavailable(caller: &mut (impl AsyncWrite + Unpin), why: &str) -> io::Result<()> {
     let body = serde_json::json!({
         "type": "about:blank",
         "title": "Service Unavailable",

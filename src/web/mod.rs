@@ -46,11 +46,13 @@ pub use metrics::Metrics;
 
 use crate::ports::auth::TokenVerifier;
 use crate::ports::control::Control;
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::HttpServer;
 use actix_web::dev::{Extensions, ServerHandle};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
 use observe::Connection;
+use rustls::ServerConfig;
 use state::Api;
 use std::any::Any;
 use std::io;
@@ -73,6 +75,8 @@ pub struct WebOptions {
     pub allowed_hosts: Vec<String>,
     /// How long open requests may take to end when the server stops.
     pub stop_deadline: Duration,
+    /// What it is served with by TLS; none: plain HTTP.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 impl Default for WebOptions {
@@ -83,6 +87,7 @@ impl Default for WebOptions {
             limits: Limits::default(),
             allowed_hosts: Vec::new(),
             stop_deadline: Duration::from_secs(10),
+            tls: None,
         }
     }
 }
@@ -181,7 +186,7 @@ pub fn serve(
     let failed = |reason| WebError::new(listen, reason);
     let listener = TcpListener::bind(listen).map_err(failed)?;
     let addr = listener.local_addr().map_err(failed)?;
-    if !addr.ip().is_loopback() {
+    if options.tls.is_none() && !addr.ip().is_loopback() {
         tracing::warn!(%addr, "the API is served beyond this machine without TLS; put a proxy with TLS before it");
     }
     let limits = options.limits.clone();
@@ -205,10 +210,12 @@ pub fn serve(
         .h1_allow_half_closed(false)
         .shutdown_timeout(options.stop_deadline.as_secs().max(1))
         .disable_signals()
-        .on_connect(move |connection, data| note_connection(connection, data, stall))
-        .listen(listener)
-        .map_err(failed)?
-        .run();
+        .on_connect(move |connection, data| note_connection(connection, data, stall));
+    let server = match options.tls {
+        Some(tls) => server.listen_rustls_0_23(listener, (*tls).clone()),
+        None => server.listen(listener),
+    };
+    let server = server.map_err(failed)?.run();
     Ok(Running {
         addr,
         handle: server.handle(),
@@ -220,7 +227,9 @@ pub fn serve(
 
 /// Notes our address, and has the kernel end a connection whose peer takes nothing for `stall`.
 fn note_connection(connection: &dyn Any, data: &mut Extensions, stall: Duration) {
-    let Some(stream) = connection.downcast_ref::<TcpStream>() else {
+    let secured = connection.downcast_ref::<TlsStream<TcpStream>>();
+    let plain = connection.downcast_ref::<TcpStream>();
+    let Some(stream) = plain.or_else(|| secured.map(|tls| tls.get_ref().0)) else {
         return;
     };
     if let Ok(local) = stream.local_addr() {

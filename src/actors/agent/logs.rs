@@ -22,11 +22,14 @@ use futures_util::StreamExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// The pause before a broken stream is taken up again.
 const RETRY: Duration = Duration::from_secs(1);
-/// The first and the longest pause after a look that found nothing new.
+/// The first and the longest pause after a look that found nothing new, where news are not told.
 const IDLE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
+/// The longest one where they are.
+const TOLD: Duration = Duration::from_secs(10);
 /// The pause while the spool is full.
 const FULL: Duration = Duration::from_millis(200);
 /// How long the removal of a container waits for its output.
@@ -186,12 +189,16 @@ async fn read_for_ever(args: &Args, pipeline: &Arc<Pipeline>) {
 /// Reads files until the actor ends.
 async fn read_files(mut reader: ContainerReader, cell: &ContainerCell, handle: &Arc<ReaderHandle>) {
     let (mut pause, mut trouble, mut answered) = (IDLE.0, false, 0);
+    let news = Arc::new(Notify::new());
+    let longest = if reader.watch(&news) { TOLD } else { IDLE.1 };
     loop {
         let asked = handle.asked();
         if !reader.has_news() && asked == answered {
             tokio::select! {
                 () = handle.wake.notified() => {}
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(IDLE.1),
+                // What is written line by line is read in handfuls.
+                () = news.notified() => tokio::time::sleep(IDLE.0).await,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(longest),
             }
             continue;
         }
@@ -225,8 +232,9 @@ async fn read_files(mut reader: ContainerReader, cell: &ContainerCell, handle: &
                     handle.drained(asked);
                 }
                 if seen == 0 {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(IDLE.1);
+                    // A line that has no end yet, or one that waits for what may belong to it.
+                    tokio::time::sleep(pause.min(IDLE.1)).await;
+                    pause = (pause * 2).min(longest);
                 }
                 trouble = false;
             }

@@ -9,12 +9,14 @@ use super::route::{Filter, Redaction};
 use crate::domain::log::{LogEvent, Stamp};
 use crate::domain::view::SinkView;
 use crate::logging::event::multiline::Rule;
+use crate::logging::sources::watch::Watcher;
 use crate::logging::spool::{Batch, Figures, From, Spool, SpoolError};
 use crate::ports::clock::Clock;
 use crate::ports::sink::{SinkError, SinkFactory};
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
@@ -95,6 +97,7 @@ pub struct Pipeline {
     multiline: Vec<Multiline>,
     sinks: RwLock<Vec<Arc<SinkEntry>>>,
     readers: Mutex<HashMap<String, Arc<ReaderHandle>>>,
+    watcher: OnceLock<Option<Watcher>>,
     own: AtomicU64,
     /// The number of the last of lain's events that is in the spool; 0 for none.
     event: AtomicU64,
@@ -118,6 +121,7 @@ impl Pipeline {
             multiline,
             sinks: RwLock::new(sinks.into_iter().map(entry).collect()),
             readers: Mutex::default(),
+            watcher: OnceLock::new(),
             own: AtomicU64::new(own),
             event: AtomicU64::new(0),
         }
@@ -134,6 +138,19 @@ impl Pipeline {
     /// The sink of this name.
     pub fn sink(&self, name: &str) -> Option<Arc<SinkEntry>> {
         self.sinks().into_iter().find(|sink| sink.spec.name == name)
+    }
+
+    /// Tells `reader` when something happens in the folder of `file`. Whether it will be told: where not, it has to
+    /// look more often.
+    pub fn watch(&self, file: &Path, reader: &Arc<Notify>) -> bool {
+        let watcher = self.watcher.get_or_init(|| {
+            Watcher::new()
+                .inspect_err(|error| tracing::warn!(%error, "log files cannot be watched"))
+                .ok()
+        });
+        let folder = file.parent().unwrap_or(Path::new("."));
+        let watched = watcher.as_ref().map(|w| w.watch(folder, reader));
+        matches!(watched, Some(Ok(())))
     }
 
     /// What is shown of the sinks, by name.

@@ -9,6 +9,7 @@ use crate::ports::runtime::LogOrigin;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// Bytes that are read of a file at a time.
 const TURN: usize = 256 << 10;
@@ -92,6 +93,12 @@ impl ContainerReader {
             keep,
             seen: 0,
         }
+    }
+
+    /// Has `reader` told of news in the files' folders. Whether it will be told of all of them.
+    pub fn watch(&self, reader: &Arc<Notify>) -> bool {
+        let mut files = self.files.iter();
+        files.all(|file| self.pipeline.watch(file.path(), reader))
     }
 
     /// Whether a round would find something. Cheap: no file is read.

@@ -164,6 +164,11 @@ impl FileSource {
         &self.key
     }
 
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        self.tail.path()
+    }
+
     /// Whether a turn would find something. Cheap: nothing is read.
     pub fn has_news(&self) -> bool {
         self.tail.has_news()

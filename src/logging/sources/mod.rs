@@ -20,3 +20,4 @@ pub mod stream;
 pub mod tail;
 #[cfg(test)]
 mod tail_tests;
+pub mod watch;

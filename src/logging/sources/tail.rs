@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// Rotated files that are looked for.
 const MOST: u32 = 100;
+/// The most bytes of a buffer that a file keeps which was read to its end.
+const KEPT: usize = 4096;
 /// Turns without news after which a file of an app that was moved away is done with.
 const LINGER: u32 = 25;
 /// The bytes at the beginning of a file by which it is told from another one with its inode.
@@ -202,6 +204,11 @@ impl Tail {
         })
     }
 
+    /// The path of the newest file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether a turn would find something: more bytes, fewer bytes, another file. A line that waits for its end
     /// counts as news, too.
     pub fn has_news(&self) -> bool {
@@ -246,7 +253,10 @@ impl Tail {
                 return Ok(turn);
             }
             let bytes_max = max.max(1);
-            self.buffer.resize(bytes_max, 0);
+            // One more than there is, so that the end is seen.
+            let left = usize::try_from(front.left()).unwrap_or(usize::MAX);
+            let room = bytes_max.min(left.saturating_add(1));
+            self.buffer.resize(room, 0);
             let filled = front.read(&mut self.buffer)?;
             let bytes = &self.buffer[..filled];
             let whole = memchr::memrchr(b'\n', bytes).map_or(0, |n| n + 1);
@@ -259,9 +269,9 @@ impl Tail {
                 );
                 from = at + 1;
             }
-            let (mut used, end) = (whole, filled < bytes_max);
+            let (mut used, end) = (whole, filled < room);
             let left = front.base + front.offset + whole as u64;
-            if whole == 0 && !end {
+            if whole == 0 && filled == bytes_max {
                 // A whole buffer without a line's end: it is handed on in pieces.
                 visit(bytes, left, false);
                 used = filled;
@@ -284,6 +294,10 @@ impl Tail {
                 return Ok(turn);
             }
             turn.end = end;
+            if end && self.buffer.capacity() > KEPT {
+                // Most files are quiet most of the time.
+                self.buffer = Vec::new();
+            }
             return Ok(turn);
         }
         turn.end = true;
@@ -379,6 +393,15 @@ impl Open {
                 Ok(count)
             }
         }
+    }
+
+    /// The bytes that are left to read, as far as can be told.
+    fn left(&self) -> u64 {
+        let length = match &self.content {
+            Content::File(file) => file.metadata().map_or(0, |m| m.len()),
+            Content::Unpacked(bytes) => bytes.len() as u64,
+        };
+        length.saturating_sub(self.offset)
     }
 
     fn shrunk(&self) -> bool {
