@@ -412,7 +412,7 @@ impl SinkConfig {
         if self.kind == "kafka" {
             one_of(
                 self.compression.as_ref(),
-                &["none", "gzip", "lz4", "snappy"],
+                &["none", "lz4", "snappy"],
             )
             .map_err(at("compression"))?;
         }

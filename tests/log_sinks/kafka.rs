@@ -209,7 +209,7 @@ fn tls_and_sasl() {
             "plain",
             "PLAIN",
             PASSWORD,
-            "topic = \"lain.single\"\ncompression = \"gzip\"",
+            "topic = \"lain.single\"\ncompression = \"snappy\"",
         ),
         sink(
             "wrong",

@@ -153,9 +153,18 @@ async fn compare(embedded: &dyn LogSearch, server: &dyn LogSearch) {
             count,
             "{query}"
         );
-        for (interval, by) in [(None, None), (Some("50ms"), Some("level"))] {
+        for (interval, by) in [
+            (None, None),
+            (Some("50ms"), Some("level")),
+            (Some("1d"), None),
+        ] {
+            let span = |text: &str| Some(text.to_owned());
             let request = HistogramRequest {
-                filter: filter(query),
+                filter: LogFilter {
+                    from: span("2025-03-01T08:00:00Z"),
+                    to: span("2025-03-01T08:00:00.4Z"),
+                    ..filter(query)
+                },
                 interval: interval.map(str::to_owned),
                 by: by.map(str::to_owned),
             };

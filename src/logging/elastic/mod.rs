@@ -7,7 +7,7 @@ mod answers;
 mod names;
 mod tail;
 
-use answers::{add_rows, from_millis, millis, sort_of, values};
+use answers::{add_rows, bars, buckets, from_millis, sort_of, values};
 pub use names::Target;
 
 use crate::logging::filter::{Read, read};
@@ -186,13 +186,9 @@ impl ElasticSearch {
         Ok((width.text(), edges))
     }
 
-    /// One bucket for each bar: edges are ours, so that both indexes have the same bars.
+    /// The events of each bar: edges are ours, so that both indexes have the same bars.
     fn bars(&self, edges: &[i64]) -> Value {
-        let ranges: Vec<Value> = edges
-            .windows(2)
-            .map(|pair| json!({"from": millis(pair[0]), "to": millis(pair[1])}))
-            .collect();
-        json!({"date_range": {"field": self.target.theirs("timestamp"), "ranges": ranges, "keyed": false, "format": "epoch_millis"}})
+        bars(&self.target.theirs("timestamp"), edges)
     }
 }
 
@@ -257,16 +253,15 @@ impl LogSearch for ElasticSearch {
         let answer = self
             .query(json!({"size": 0, "query": query, "aggs": {"bars": bars}}))
             .await?;
-        let buckets = answer["aggregations"]["bars"]["buckets"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let bar = |(bucket, from): (&Value, &i64)| Bar {
+        let buckets = buckets(&answer["aggregations"]["bars"], &edges);
+        let bar = |(bucket, from): (Option<&Value>, &i64)| Bar {
             from: DateTime::from_timestamp_nanos(*from),
-            count: bucket["doc_count"].as_u64().unwrap_or_default(),
-            by: values(&bucket["by"]),
+            count: bucket
+                .and_then(|b| b["doc_count"].as_u64())
+                .unwrap_or_default(),
+            by: bucket.map(|b| values(&b["by"])).unwrap_or_default(),
         };
-        let bars: Vec<Bar> = buckets.iter().zip(&edges).map(bar).collect();
+        let bars: Vec<Bar> = buckets.into_iter().zip(&edges).map(bar).collect();
         Ok(Histogram {
             interval,
             total: bars.iter().map(|bar| bar.count).sum(),
