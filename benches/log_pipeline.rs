@@ -1,5 +1,6 @@
 //! What a million events cost: container file → spool, spool → TCP (syslog), spool → Kafka, beside rsyslog from the
-//! same file to the same TCP receiver, and beside bare librdkafka, in the same run.
+//! same file to the same TCP receiver, to a file, and through a disk-assisted queue, and beside bare librdkafka, in
+//! the same run; and what a sink that is down costs another one.
 //!
 //! `cargo bench --bench log_pipeline [-- EVENTS]`. rsyslog and Kafka take part where `scripts/rsyslog.sh install` and
 //! `scripts/kafka.sh install` have been run. CPU is that of the process at work, user and system; receivers are
@@ -69,9 +70,44 @@ fn main() {
         both,
     );
 
-    match rsyslog(dir.path(), &file, events) {
-        Some(cost) => row("rsyslog, file → TCP", events, cost),
-        None => println!("| rsyslog | not installed | |"),
+    let plain = dir.path().join("plain.log");
+    write_plain(&plain, events);
+    for (what, file, queue, target) in [
+        (
+            "rsyslog, plain lines → TCP, its own format",
+            &plain,
+            QUEUE,
+            Target::Tcp("RSYSLOG_ForwardFormat"),
+        ),
+        (
+            "rsyslog, plain lines → TCP, RFC 5424",
+            &plain,
+            QUEUE,
+            Target::Tcp("RSYSLOG_SyslogProtocol23Format"),
+        ),
+        (
+            "rsyslog, plain lines → disk-assisted queue → TCP, its own format",
+            &plain,
+            DISK_ASSISTED,
+            Target::Tcp("RSYSLOG_ForwardFormat"),
+        ),
+        (
+            "rsyslog, plain lines → file",
+            &plain,
+            QUEUE,
+            Target::File("RSYSLOG_FileFormat"),
+        ),
+        (
+            "rsyslog, the container file → TCP, RFC 5424",
+            &file,
+            QUEUE,
+            Target::Tcp("RSYSLOG_SyslogProtocol23Format"),
+        ),
+    ] {
+        match rsyslog(dir.path(), file, events, queue, target) {
+            Some(cost) => row(what, events, cost),
+            None => println!("| {what} | not installed | |"),
+        }
     }
     kafka(dir.path(), &bare, events);
     let file_sink = format!(
@@ -83,6 +119,88 @@ fn main() {
         events,
         from_spool(&bare, &file_sink, events),
     );
+    one_down(dir.path(), &file, events);
+}
+
+/// What a sink that is down costs another one, when as many events wait for it as the other one then gets.
+fn one_down(dir: &Path, file: &Path, events: u64) {
+    println!("\n| file → spool → TCP | CPU s/M | events/s |");
+    println!("|---|---|---|");
+    let closed = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    for round in 0..3 {
+        for down in [false, true] {
+            let receiver = Receiver::start();
+            let mut sinks = format!(
+                "[[logging.sink]]\nname = \"a\"\ntype = \"syslog\"\naddress = \"127.0.0.1:{}\"\n",
+                receiver.port
+            );
+            if down {
+                sinks.push_str(&format!(
+                    "[[logging.sink]]\nname = \"down\"\ntype = \"syslog\"\naddress = \"127.0.0.1:{closed}\"\n"
+                ));
+            }
+            let folder = dir.join(format!("down-{round}-{down}"));
+            let cost = second_helping(&folder, file, events, &sinks);
+            std::fs::remove_dir_all(&folder).unwrap();
+            match down {
+                true => beside.push(cost),
+                false => alone.push(cost),
+            }
+        }
+    }
+    let middle = |costs: &mut Vec<(f64, Duration)>| {
+        costs.sort_by_key(|(_, wall)| *wall);
+        costs[costs.len() / 2]
+    };
+    let (alone, beside) = (middle(&mut alone), middle(&mut beside));
+    row("no other sink", events, alone);
+    row(
+        "another sink is down, and as many events wait for it",
+        events,
+        beside,
+    );
+    let less = 1.0 - alone.1.as_secs_f64() / beside.1.as_secs_f64();
+    println!(
+        "\nthe sink that is down costs the other one {:.1}% of its throughput",
+        less * 100.0
+    );
+}
+
+/// Events once, so that they wait for whoever is down; then, measured, as many again until sink `a` has them all.
+fn second_helping(dir: &Path, file: &Path, events: u64, sinks: &str) -> (f64, Duration) {
+    let pipeline = pipeline(dir, sinks);
+    drive(&pipeline);
+    let mut cost = (0.0, Duration::ZERO);
+    for helping in 1..=2 {
+        let source = Arc::new(LogSource {
+            container_id: format!("{helping}").repeat(64),
+            ..(*source()).clone()
+        });
+        let origin = LogOrigin {
+            created_at: None,
+            image: String::new(),
+            labels: source.labels.clone(),
+            file: Some((file.to_owned(), LogFormat::DockerJson)),
+        };
+        let (before, began) = (cpu(), Instant::now());
+        let mut reader = ContainerReader::open(&pipeline, &source, &origin, &[], 20);
+        let mut synced = Instant::now();
+        while reader.round().unwrap() != Round::End {
+            if synced.elapsed() > Duration::from_millis(500) {
+                pipeline.spool.sync().unwrap();
+                synced = Instant::now();
+            }
+        }
+        while pipeline.sink("a").unwrap().view(&pipeline).sent < helping * events {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        cost = (cpu() - before, began.elapsed());
+    }
+    cost
 }
 
 fn row(what: &str, events: u64, (cpu, wall): (f64, Duration)) {
@@ -128,6 +246,15 @@ fn write_lines(path: &Path, events: u64) {
     out.flush().unwrap();
 }
 
+/// The same lines as an application writes them, without an engine's JSON around them.
+fn write_plain(path: &Path, events: u64) {
+    let mut out = BufWriter::new(std::fs::File::create(path).unwrap());
+    for n in 0..events {
+        writeln!(out, "{}", message(n)).unwrap();
+    }
+    out.flush().unwrap();
+}
+
 fn source() -> Arc<LogSource> {
     Arc::new(LogSource {
         source_type: DOCKER.to_owned(),
@@ -157,7 +284,8 @@ fn pipeline(dir: &Path, sinks: &str) -> Arc<Pipeline> {
     });
     let config = Config::load(&sources).unwrap();
     let clock = Arc::new(SystemClock::new());
-    setup::pipeline(&config, Host::default(), clock, None)
+    let plan = setup::plan(&config.lists, &setup::secrets(&config), None);
+    setup::pipeline(&config, Host::default(), clock, plan)
         .unwrap()
         .unwrap()
 }
@@ -299,21 +427,52 @@ fn receive() {
     }
 }
 
-/// rsyslog from the same file to a receiver of the same kind.
-fn rsyslog(dir: &Path, file: &Path, events: u64) -> Option<(f64, Duration)> {
+/// Where rsyslog sends, and by which template. Its own formats are made by C code of its own; RFC 5424's, which is
+/// what lain sends, property by property.
+#[derive(Clone, Copy)]
+enum Target {
+    Tcp(&'static str),
+    File(&'static str),
+}
+
+/// A queue as an operator sets it for throughput: large, emptied in large batches by one thread, which keeps the order.
+const QUEUE: &str = "queue.type=\"FixedArray\" queue.size=\"100000\" queue.dequeueBatchSize=\"1024\" queue.workerThreads=\"1\"";
+/// The same, over to the disk when it is full and at the end: what is nearest to a spool.
+const DISK_ASSISTED: &str = "queue.type=\"LinkedList\" queue.filename=\"q\" queue.size=\"100000\" queue.dequeueBatchSize=\"1024\" queue.workerThreads=\"1\" queue.maxDiskSpace=\"4g\" queue.saveOnShutdown=\"on\"";
+
+/// rsyslog from a file to a receiver of the same kind, or to a file.
+fn rsyslog(
+    dir: &Path,
+    file: &Path,
+    events: u64,
+    queue: &str,
+    target: Target,
+) -> Option<(f64, Duration)> {
     let program = ["/usr/sbin/rsyslogd", "/sbin/rsyslogd"]
         .into_iter()
         .find(|p| Path::new(p).exists())?;
     let mut receiver = Receiver::start();
     let folder = dir.join("rsyslog");
+    // What a run before noted of the file.
+    let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
+    let out = folder.join("out.log");
+    let action = match target {
+        Target::Tcp(template) => format!(
+            "type=\"omfwd\" target=\"127.0.0.1\" port=\"{}\" protocol=\"tcp\" tcp_framing=\"octet-counted\" template=\"{template}\"",
+            receiver.port
+        ),
+        Target::File(template) => format!(
+            "type=\"omfile\" file=\"{}\" asyncWriting=\"on\" flushOnTXEnd=\"off\" ioBufferSize=\"64k\" template=\"{template}\"",
+            out.display()
+        ),
+    };
     let config = format!(
-        "global(workDirectory=\"{0}\")\nmodule(load=\"imfile\" mode=\"inotify\")\n\
+        "global(workDirectory=\"{0}\" senders.keepTrack=\"off\")\nmodule(load=\"imfile\" mode=\"inotify\")\n\
          input(type=\"imfile\" file=\"{1}\" tag=\"shop\" severity=\"info\" facility=\"local0\" ruleset=\"out\")\n\
-         ruleset(name=\"out\") {{ action(type=\"omfwd\" target=\"127.0.0.1\" port=\"{2}\" protocol=\"tcp\" tcp_framing=\"octet-counted\" template=\"RSYSLOG_SyslogProtocol23Format\") }}\n",
+         ruleset(name=\"out\" {queue}) {{ action({action}) }}\n",
         folder.display(),
         file.display(),
-        receiver.port
     );
     std::fs::write(folder.join("rsyslog.conf"), config).unwrap();
     let began = Instant::now();
@@ -329,7 +488,10 @@ fn rsyslog(dir: &Path, file: &Path, events: u64) -> Option<(f64, Duration)> {
     let (mut last, mut since) = (0, Instant::now());
     let mut wall = Duration::ZERO;
     while since.elapsed() < Duration::from_secs(2) {
-        let bytes = receiver.bytes();
+        let bytes = match target {
+            Target::Tcp(_) => receiver.bytes(),
+            Target::File(_) => std::fs::metadata(&out).map_or(0, |m| m.len()),
+        };
         if bytes != last {
             (last, since, wall) = (bytes, Instant::now(), began.elapsed());
         }
@@ -345,7 +507,10 @@ fn rsyslog(dir: &Path, file: &Path, events: u64) -> Option<(f64, Duration)> {
     let cost = cpu_of(child.id());
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(last > least, "rsyslog sent {last} of {least} bytes");
+    assert!(
+        last + (1 << 20) > least,
+        "rsyslog sent {last} of {least} bytes"
+    );
     Some((cost, wall))
 }
 

@@ -21,7 +21,8 @@
 //! │       └── proc/<type>.<name>         one_for_one   dynamic
 //! │           └── instance/<no>          worker        control/instance.rs
 //! ├── logging                            one_for_one   logging/   where there is a log index
-//! │   └── index                          worker        logging/index.rs
+//! │   ├── index                          worker        logging/index.rs
+//! │   └── rebuild                        worker        logging/rebuild.rs
 //! ├── time                               worker        control/schedule.rs  cron procs
 //! └── web                                worker        the API, made by the role
 //! ```

@@ -14,6 +14,7 @@ use crate::actors::supervise::{ActorRef, Child, SupervisorRef, Tree};
 use crate::domain::id::{ContainerId, InstanceId, NodeName};
 use crate::domain::labels;
 use crate::logging::pipe::Pipeline;
+use crate::logging::routes::Routes;
 use crate::ports::clock::Clock;
 use crate::ports::log_index::{LogIndex, LogsPort};
 use crate::ports::runtime::{ContainerStatus, EngineInfo, Runtime, RuntimeError};
@@ -107,8 +108,8 @@ pub enum EngineState {
 /// The log index of the control host.
 #[derive(Clone)]
 pub struct Logs {
-    /// Takes events: the sink's end.
-    pub index: Arc<dyn LogIndex>,
+    /// Takes events: the sink's end. `None` where another server is searched.
+    pub index: Option<Arc<dyn LogIndex>>,
     /// Answers queries: the API's end.
     pub port: LogsPort,
 }
@@ -154,6 +155,7 @@ pub struct Shared {
     settled: watch::Sender<bool>,
     logs: OnceLock<Logs>,
     pipeline: OnceLock<Arc<Pipeline>>,
+    routes: OnceLock<Arc<Routes>>,
 }
 
 impl Shared {
@@ -184,6 +186,7 @@ impl Shared {
             settled: watch::channel(false).0,
             logs: OnceLock::new(),
             pipeline: OnceLock::new(),
+            routes: OnceLock::new(),
             store,
             runtime,
             clock,
@@ -239,6 +242,17 @@ impl Shared {
     pub fn set_pipeline(&self, pipeline: Arc<Pipeline>) {
         // A second one over the same spool would be a defect; the first one stays.
         let _ = self.pipeline.set(pipeline);
+    }
+
+    /// Says where log events go; set once, before the tree is built.
+    pub fn set_routes(&self, routes: Arc<Routes>) {
+        // A second one would be a defect; the first one stays.
+        let _ = self.routes.set(routes);
+    }
+
+    /// Where log events go, of this node or of the nodes of this control host.
+    pub fn routes(&self) -> Option<&Arc<Routes>> {
+        self.routes.get()
     }
 
     /// The node's log pipeline.

@@ -1,12 +1,13 @@
 //! `lain sink`: where log events go, and what to do about it.
 
-use crate::cli::error::{Exit, Result};
+use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::output::style::{Style, Tone, plain};
 use crate::cli::output::table::{Cell, Table};
 use crate::cli::output::time;
 use crate::cli::request::{Change, Target};
 use crate::cli::session::Session;
-use crate::domain::view::SinkView;
+use crate::domain::id::NodeName;
+use crate::domain::view::{SinkView, SinksReloaded};
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -16,6 +17,7 @@ use reqwest::Method;
 #[command(before_long_help = "Examples:
   lain sink list
   lain sink test central
+  lain sink reload
   lain sink rewind central --to 2025-03-01T08:00:00Z")]
 pub struct SinkArgs {
     /// What to do; listing if absent.
@@ -36,6 +38,8 @@ pub enum SinkVerb {
     Resume(SinkArg),
     /// Go on from another place in the spool
     Rewind(RewindArgs),
+    /// Take up the configuration of the sinks as the files have it now, here and on all nodes
+    Reload,
 }
 
 /// One sink.
@@ -44,6 +48,9 @@ pub struct SinkArg {
     /// Its name in the configuration
     #[arg(value_name = "SINK")]
     pub sink: String,
+    /// Only on this node; on all that have the sink if absent
+    #[arg(long, value_name = "NODE")]
+    pub node: Option<NodeName>,
 }
 
 /// Where to.
@@ -67,19 +74,14 @@ pub struct RewindArgs {
 pub async fn run(args: SinkArgs, session: &Session) -> Result<Exit> {
     let (sink, verb, target) = match args.verb {
         None | Some(SinkVerb::List) => return list(session).await,
-        Some(SinkVerb::Test(SinkArg { sink })) => {
-            (sink.clone(), "takes events", target(&sink, "test"))
-        }
-        Some(SinkVerb::Pause(SinkArg { sink })) => {
-            (sink.clone(), "is paused", target(&sink, "pause"))
-        }
-        Some(SinkVerb::Resume(SinkArg { sink })) => {
-            (sink.clone(), "goes on", target(&sink, "resume"))
-        }
+        Some(SinkVerb::Reload) => return reload(session).await,
+        Some(SinkVerb::Test(sink)) => (sink.clone(), "takes events", target(&sink, "test")),
+        Some(SinkVerb::Pause(sink)) => (sink.clone(), "is paused", target(&sink, "pause")),
+        Some(SinkVerb::Resume(sink)) => (sink.clone(), "goes on", target(&sink, "resume")),
         Some(SinkVerb::Rewind(RewindArgs { sink, to, now })) => {
-            let target = target(&sink.sink, "rewind").maybe("to", to.map(|at| at.to_rfc3339()));
+            let target = target(&sink, "rewind").maybe("to", to.map(|at| at.to_rfc3339()));
             let target = target.maybe("now", now.then_some(true));
-            (sink.sink, "goes on from there", target)
+            (sink, "goes on from there", target)
         }
     };
     let answer = session
@@ -89,14 +91,43 @@ pub async fn run(args: SinkArgs, session: &Session) -> Result<Exit> {
     match session.screen.is_table() {
         true => session
             .screen
-            .line(&format!("sink {} {verb}", plain(&sink)))?,
+            .line(&format!("sink {} {verb}", plain(&sink.sink)))?,
         false => session.screen.document(&answer)?,
     }
     Ok(Exit::Ok)
 }
 
-fn target(sink: &str, verb: &str) -> Target {
-    Target::new(["sinks", sink, verb])
+fn target(sink: &SinkArg, verb: &str) -> Target {
+    let node = sink.node.as_ref().map(NodeName::as_str);
+    Target::new(["sinks", sink.sink.as_str(), verb]).maybe("node", node)
+}
+
+async fn reload(session: &Session) -> Result<Exit> {
+    let change = Change::new(Method::POST);
+    let target = Target::new(["sinks", "reload"]);
+    let answer = session.client.change(&target, &change).await?;
+    if !session.screen.is_table() {
+        session.screen.document(&answer)?;
+        return Ok(Exit::Ok);
+    }
+    let reloaded: SinksReloaded = serde_json::to_value(&answer)
+        .and_then(serde_json::from_value)
+        .map_err(|e| CliError::failed(format!("the answer cannot be read: {e}")))?;
+    for (what, names) in [
+        ("added", &reloaded.added),
+        ("changed", &reloaded.changed),
+        ("removed", &reloaded.removed),
+        ("kept", &reloaded.kept),
+        ("told nodes", &reloaded.nodes),
+    ] {
+        if !names.is_empty() {
+            let names: Vec<_> = names.iter().map(|name| plain(name)).collect();
+            session
+                .screen
+                .line(&format!("{what}: {}", names.join(", ")))?;
+        }
+    }
+    Ok(Exit::Ok)
 }
 
 async fn list(session: &Session) -> Result<Exit> {
@@ -114,6 +145,7 @@ async fn list(session: &Session) -> Result<Exit> {
 fn table(sinks: &[SinkView], style: Style, now: DateTime<Utc>) -> Table {
     let mut table = Table::new(&[
         "SINK",
+        "NODE",
         "TYPE",
         "STATE",
         "BEHIND",
@@ -132,6 +164,7 @@ fn table(sinks: &[SinkView], style: Style, now: DateTime<Utc>) -> Table {
         };
         table.row(vec![
             sink.name.as_str().into(),
+            sink.node.as_str().into(),
             sink.kind.as_str().into(),
             Cell::toned(tone, style.state(tone, &sink.state)),
             sink.lag_events.to_string().into(),

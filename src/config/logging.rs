@@ -8,7 +8,7 @@ use crate::domain::log::Level;
 use crate::domain::secret::Secret;
 use crate::domain::spec::model::duration_text;
 use regex::bytes::Regex;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use toml::Spanned;
 use toml::de::{DeValue, ValueDeserializer};
 
 /// What can be said of a sink. Which keys a kind takes is in [`KINDS`].
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct SinkConfig {
@@ -60,20 +60,30 @@ pub struct SinkConfig {
     pub namespace: Option<String>,
     pub manage_template: Option<bool>,
     pub keep_days: Option<u32>,
+    pub typed_fields: Option<bool>,
     pub url: Option<String>,
     pub path: Option<PathBuf>,
     pub max_size: Option<String>,
     pub keep: Option<u32>,
     pub compress: Option<bool>,
     pub username: Option<String>,
+    #[serde(serialize_with = "exposed")]
     pub password: Option<Secret>,
+    #[serde(serialize_with = "exposed")]
     pub api_key: Option<Secret>,
+    #[serde(serialize_with = "exposed")]
     pub token: Option<Secret>,
     pub tls: Option<bool>,
     pub ca_file: Option<PathBuf>,
     pub cert_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
     pub server_name: Option<String>,
+}
+
+/// A secret as it is: only in what [`Lists::sealed`] makes, which is a secret itself.
+#[expect(clippy::ref_option, reason = "serde gives a reference to the field")]
+fn exposed<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(Secret::expose).serialize(serializer)
 }
 
 /// The keys that every kind takes.
@@ -94,6 +104,9 @@ const COMMON: &[&str] = &[
     "timeout",
     "retry_max",
 ];
+
+/// Names that a sink cannot have: the log index's own sink, and a word of the API.
+const RESERVED: [&str; 2] = ["index", "reload"];
 
 /// The kinds: which keys each must have, and which it may have.
 pub const KINDS: &[(&str, &[&str], &[&str])] = &[
@@ -154,6 +167,7 @@ pub const KINDS: &[(&str, &[&str], &[&str])] = &[
             "namespace",
             "manage_template",
             "keep_days",
+            "typed_fields",
             "username",
             "password",
             "api_key",
@@ -169,7 +183,7 @@ pub const KINDS: &[(&str, &[&str], &[&str])] = &[
 ];
 
 /// Lines that belong together.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct MultilineConfig {
@@ -278,7 +292,7 @@ fn key_place(item: &Spanned<DeValue<'_>>, key: &str) -> Range<usize> {
 }
 
 /// Whether a pattern is one.
-fn regex(pattern: &str) -> Result<(), String> {
+pub(super) fn regex(pattern: &str) -> Result<(), String> {
     let wrong = |e: regex::Error| {
         let last = e.to_string();
         let last = last.lines().last().unwrap_or_default().to_owned();
@@ -315,7 +329,7 @@ fn one_of(value: Option<&String>, words: &[&str]) -> Result<(), String> {
 
 impl SinkConfig {
     /// What is wrong, and with which key.
-    fn check(&self, keys: &[String]) -> Result<(), (String, String)> {
+    pub(super) fn check(&self, keys: &[String]) -> Result<(), (String, String)> {
         let at = |key: &str| {
             let key = key.to_owned();
             move |problem: String| (key.clone(), format!("{key}: {problem}"))
@@ -327,6 +341,10 @@ impl SinkConfig {
         if !named {
             let problem = "expected 1 to 63 letters, digits, dashes, dots or underscores, a letter or digit first";
             return Err(at("name")(problem.to_owned()));
+        }
+        if RESERVED.contains(&self.name.as_str()) {
+            let problem = format!("{:?} is lain's own; choose another", self.name);
+            return Err(at("name")(problem));
         }
         let Some((_, must, may)) = KINDS.iter().find(|(kind, ..)| *kind == self.kind) else {
             let known: Vec<&str> = KINDS.iter().map(|(kind, ..)| *kind).collect();
@@ -394,7 +412,7 @@ impl SinkConfig {
         if self.kind == "kafka" {
             one_of(
                 self.compression.as_ref(),
-                &["none", "gzip", "lz4", "snappy"],
+                &["none", "lz4", "snappy"],
             )
             .map_err(at("compression"))?;
         }
@@ -428,7 +446,7 @@ impl SinkConfig {
 }
 
 impl MultilineConfig {
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         regex(&self.start_pattern).map_err(|e| format!("start_pattern: {e}"))?;
         regex(&self.condition_pattern).map_err(|e| format!("condition_pattern: {e}"))?;
         let modes = [

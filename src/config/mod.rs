@@ -10,6 +10,7 @@ pub mod error;
 pub mod logging;
 pub mod resolve;
 pub mod schema;
+mod sealed;
 pub mod sources;
 pub mod value;
 
@@ -17,6 +18,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use logging::{Lists, MultilineConfig, SinkConfig};
 pub use resolve::{Origin, Setting};
 pub use schema::{Config, KEYS};
+use sources::Kept;
 pub use sources::{Facts, FileSource, Flag, Sources};
 pub use value::{ByteSize, EngineKind, LogFormat, PortRange, TlsMode, WhenFull};
 
@@ -30,9 +32,17 @@ impl Config {
     /// Every unknown key, wrong value and unreadable file, each with its place.
     pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
         let (settings, lists) = resolve::resolve(sources)?;
-        let config = Config::build(settings, lists)?;
+        let config = Config::build(settings, lists, Kept::of(sources))?;
         config.check_combinations()?;
         Ok(config)
+    }
+
+    /// Reads all layers again: files as they are now, environment and flags as they were.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn read_again(&self) -> Result<Self, ConfigErrors> {
+        Self::load(self.sources.get())
     }
 
     /// Every key with its value as text and where it came from, in the order of `default.toml`.
@@ -76,6 +86,12 @@ impl Config {
             errors.push(self.error_at(
                 "link.fence",
                 "must be at most four fifths of link.lease, so that what may run only once is stopped in time",
+            ));
+        }
+        if self.log_search.backend == "elasticsearch" && self.log_search.urls.trim().is_empty() {
+            errors.push(self.error_at(
+                "log_search.urls",
+                "must name the servers that log_search.backend asks, such as \"http://es:9200\"",
             ));
         }
         if self.limits.request_burst < self.limits.request_rate {

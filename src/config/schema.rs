@@ -6,6 +6,7 @@
 use crate::config::error::{ConfigError, ConfigErrors};
 use crate::config::logging::Lists;
 use crate::config::resolve::Setting;
+use crate::config::sources::Kept;
 use crate::config::value::{
     AUTO, ByteSize, EngineKind, FromValue, LogFormat, PortRange, TlsMode, Value, WhenFull,
 };
@@ -56,17 +57,24 @@ macro_rules! schema {
             /// What is no single value: sinks, rules for lines that belong together, redaction.
             pub lists: Lists,
             settings: Vec<Setting>,
+            /// What it was read from.
+            pub(super) sources: Kept,
         }
 
         impl Config {
             /// Types the combined settings.
-            pub(super) fn build(settings: Vec<Setting>, lists: Lists) -> Result<Self, ConfigErrors> {
+            pub(super) fn build(
+                settings: Vec<Setting>,
+                lists: Lists,
+                sources: Kept,
+            ) -> Result<Self, ConfigErrors> {
                 Ok(Self {
                     $($section: $Section {
                         $($key: read(&settings, concat!(stringify!($section), ".", stringify!($key)))?,)*
                     },)*
                     lists,
                     settings,
+                    sources,
                 })
             }
 
@@ -243,6 +251,23 @@ schema! {
         /// The most that it takes on disk.
         max_size: ByteSize, |size| within(size.0, 1 << 20, 1 << 50, "bytes");
     }
+    /// Where log events are searched.
+    log_search: LogSearch {
+        /// What answers queries.
+        backend: String, backend;
+        /// The servers of Elasticsearch or OpenSearch, with commas between.
+        urls: String;
+        /// The indices that are searched, with commas between.
+        indices: String;
+        /// A user there.
+        username: Option<String>;
+        /// Its password.
+        password: Option<Secret>;
+        /// An API key there.
+        api_key: Option<Secret>;
+        /// The certificate of the authority that signed theirs.
+        ca_file: Option<String>;
+    }
     /// lain's own log.
     log: Log {
         /// A level, or a list of `target=level`.
@@ -258,6 +283,8 @@ schema! {
         spool_size: ByteSize, |size| within(size.0, 16 << 20, 1 << 50, "bytes");
         /// What happens when it is full.
         when_full: WhenFull;
+        /// How long what every sink has stays in the spool, where there is room.
+        spool_keep: Duration;
     }
     /// Where images come from.
     registry: Registry {
@@ -298,6 +325,14 @@ fn docker_host(address: &String) -> Result<(), String> {
     right
         .then_some(())
         .ok_or_else(|| format!("expected unix:///path or tcp://host:port, found {address:?}"))
+}
+
+/// `embedded`, or `elasticsearch`.
+fn backend(text: &String) -> Result<(), String> {
+    let right = text == "embedded" || text == "elasticsearch";
+    right
+        .then_some(())
+        .ok_or_else(|| format!("expected \"embedded\" or \"elasticsearch\", found {text:?}"))
 }
 
 /// `embedded`, or the URL of an etcd.

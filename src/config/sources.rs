@@ -6,6 +6,7 @@ use crate::config::schema::KEYS;
 use crate::config::value::Value;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The prefix of our environment variables.
 const PREFIX: &str = "LAIN_";
@@ -65,6 +66,26 @@ pub struct Sources {
     pub flags: Vec<Flag>,
     /// What `auto` depends on.
     pub facts: Facts,
+}
+
+/// The sources of a configuration, to read it again. Not shown: the environment has secrets.
+#[derive(Clone)]
+pub struct Kept(Arc<Sources>);
+
+impl Kept {
+    pub(super) fn of(sources: &Sources) -> Self {
+        Self(Arc::new(sources.clone()))
+    }
+
+    pub(super) fn get(&self) -> &Sources {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("sources")
+    }
 }
 
 /// What `auto` depends on.

@@ -662,11 +662,14 @@ pub struct LogLineView {
     pub line: String,
 }
 
-/// A sink of log events.
+/// A sink of log events, on one node.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SinkView {
     /// Its name in the configuration.
     pub name: String,
+    /// The node that it is on.
+    #[serde(default)]
+    pub node: String,
     /// `syslog`, `kafka`, `elasticsearch`, `file`, `http` …
     pub kind: String,
     /// `running`, `idle`, `retrying`, `paused`, `refused` or `starting`.
@@ -703,8 +706,26 @@ pub struct SinkView {
     pub last_error: Option<String>,
     /// When that was.
     pub last_error_at: Option<DateTime<Utc>>,
+    /// The time of the oldest event in the spool, when its cursor was last opened or moved: how far back it can go.
+    #[serde(default)]
+    pub oldest_at: Option<DateTime<Utc>>,
     /// When the receiver last acknowledged something.
     pub last_sent_at: Option<DateTime<Utc>>,
+}
+
+/// What reading the sinks' configuration again changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SinksReloaded {
+    /// Sinks that are new on this host.
+    pub added: Vec<String>,
+    /// Sinks with other settings: they go on where they were.
+    pub changed: Vec<String>,
+    /// Sinks that are gone.
+    pub removed: Vec<String>,
+    /// Sinks that were left alone.
+    pub kept: Vec<String>,
+    /// Other nodes that are connected and are told.
+    pub nodes: Vec<String>,
 }
 
 /// A record of a change made through the API.

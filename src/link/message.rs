@@ -6,8 +6,9 @@
 
 use crate::domain::crash::CrashReport;
 use crate::domain::id::{ContainerId, InstanceId, NodeName};
-use crate::domain::view::{ActorView, EventView, InstanceRole};
+use crate::domain::view::{ActorView, EventView, InstanceRole, SinkView};
 use crate::ports::agent::{CellReport, Desired, NodeFacts};
+use crate::ports::control::SinkAction;
 use crate::ports::runtime::{ContainerSpec, LogsRequest, OutputLine, OutputStream};
 use serde::{Deserialize, Serialize};
 
@@ -117,6 +118,11 @@ pub enum ToControl {
         /// The answer.
         reply: Reply,
     },
+    /// Its sinks of log events, where they changed.
+    Sinks {
+        /// All of them.
+        sinks: Vec<SinkView>,
+    },
     /// Log events for the index: answered by [`ToAgent::Appended`].
     Append {
         /// Names the batch.
@@ -211,6 +217,11 @@ pub enum ToAgent {
         /// Which request.
         id: u64,
     },
+    /// Where log events go.
+    Logging {
+        /// The sinks and what belongs to them.
+        routing: Routing,
+    },
     /// A batch of log events is durable in the index, or is not.
     Appended {
         /// Which batch.
@@ -232,6 +243,17 @@ pub enum ToAgent {
     /// A kind of message that this build does not know.
     #[serde(other)]
     Unknown,
+}
+
+/// Where log events go, as only the log pipeline reads it. Not shown: it has passwords in it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Routing(pub String);
+
+impl std::fmt::Debug for Routing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(crate::domain::secret::MASK)
+    }
 }
 
 /// A log event for the control host's index.
@@ -289,6 +311,13 @@ pub enum Request {
         /// Its path.
         path: String,
     },
+    /// An operator acts on a sink: [`Reply::Sink`].
+    Sink {
+        /// Its name.
+        sink: String,
+        /// What is done.
+        action: SinkAction,
+    },
 }
 
 /// A command to run. Its environment's values are not shown: they may be secrets.
@@ -340,6 +369,8 @@ pub enum Reply {
     Exit(i32),
     /// An actor. The last part.
     Actor(Box<ActorView>),
+    /// A sink. The last part.
+    Sink(Box<SinkView>),
     /// There is no more. The last part.
     End,
     /// It failed. The last part.
@@ -374,7 +405,7 @@ impl Reply {
     pub fn is_last(&self) -> bool {
         matches!(
             self,
-            Reply::Exit(_) | Reply::Actor(_) | Reply::End | Reply::Failed(_)
+            Reply::Exit(_) | Reply::Actor(_) | Reply::Sink(_) | Reply::End | Reply::Failed(_)
         )
     }
 }
@@ -421,8 +452,17 @@ mod tests {
             message: String::new(),
         };
         let events = vec![event];
+        let routing = Routing("hunter2".to_owned());
+        assert!(!format!("{routing:?}").contains("hunter2"));
         for message in [
             ToControl::Events { events },
+            ToControl::Sinks {
+                sinks: vec![SinkView::default()],
+            },
+            ToControl::Reply {
+                id: 2,
+                reply: Reply::Sink(Box::default()),
+            },
             ToControl::Goodbye,
             ToControl::Keep {
                 first: 1,
@@ -440,6 +480,14 @@ mod tests {
         }
         for message in [
             ToAgent::KeptUpTo(Number { n: 1 }),
+            ToAgent::Logging { routing },
+            ToAgent::Ask {
+                id: 2,
+                request: Request::Sink {
+                    sink: "central".to_owned(),
+                    action: SinkAction::Rewind(None),
+                },
+            },
             ToAgent::Input {
                 id: 1,
                 input: Input::Resize(80, 25),

@@ -6,6 +6,7 @@
 //! pipe/      from the spool to one sink: routing, batches, retries, breaker, dead letters
 //! sinks/     one file a kind
 //! setup.rs   the configuration → a pipeline
+//! routes.rs  where events go: this configuration and the control host's, read again while lain runs
 //! event/     the form of an event and its one encoding
 //! ```
 
@@ -15,6 +16,7 @@ pub mod filter;
 pub mod index;
 pub mod pipe;
 pub mod query;
+pub mod routes;
 pub mod saved;
 pub mod setup;
 pub mod sinks;

@@ -1,7 +1,8 @@
 //! The configuration → the sinks and the spool of a node. Called by the roles, and by nobody else.
 
-use crate::config::{Config, MultilineConfig, SinkConfig, WhenFull};
+use crate::config::{Config, Lists, MultilineConfig, SinkConfig, WhenFull};
 use crate::domain::log::Level;
+use crate::logging::elastic::{ElasticSearch, Target};
 use crate::logging::event::multiline::{Mode, Rule};
 use crate::logging::pipe::pipeline::Multiline;
 use crate::logging::pipe::pump::Settings;
@@ -16,11 +17,20 @@ use crate::ports::clock::Clock;
 use crate::ports::log_index::LogIndex;
 use crate::ports::sink::SinkFactory;
 use regex::bytes::Regex;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a group of lines waits for more, unless told otherwise; Vector's default.
 const GROUP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a node is to do with its events.
+pub struct Plan {
+    /// Where they go.
+    pub sinks: Vec<SinkSpec>,
+    /// Which lines belong together.
+    pub multiline: Vec<Multiline>,
+}
 
 /// Opens the node's pipeline, unless logging is switched off.
 ///
@@ -30,7 +40,7 @@ pub fn pipeline(
     config: &Config,
     host: Host,
     clock: Arc<dyn Clock>,
-    index: Option<Arc<dyn LogIndex>>,
+    plan: Plan,
 ) -> Result<Option<Arc<Pipeline>>, SpoolError> {
     if !config.logging.enabled {
         return Ok(None);
@@ -43,6 +53,7 @@ pub fn pipeline(
             WhenFull::DropOldest => Policy::DropOldest,
             WhenFull::Block => Policy::Block,
         },
+        keep: config.logging.spool_keep,
         ..Options::new(config.server.data_dir.join("logs"))
     };
     let (spool, recovered) = Spool::open(options)?;
@@ -54,57 +65,26 @@ pub fn pipeline(
             "the log spool was not closed cleanly; what was torn is read again from its source"
         );
     }
-    let mut sinks = sinks(config);
-    sinks.extend(index.map(|index| index_sink(config, index)));
-    let rules = config
-        .lists
-        .multiline
-        .iter()
-        .filter_map(multiline)
-        .collect();
     Ok(Some(Arc::new(Pipeline::new(
-        spool, host, clock, sinks, rules,
+        spool,
+        host,
+        clock,
+        plan.sinks,
+        plan.multiline,
     ))))
 }
 
-/// The sink into the log index: everything, as it is shown to all others.
-fn index_sink(config: &Config, index: Arc<dyn LogIndex>) -> SinkSpec {
-    let patterns = patterns(&config.lists.redact);
-    SinkSpec {
-        name: index::NAME.to_owned(),
-        factory: Arc::new(index::Factory { index }),
-        filter: Filter::default(),
-        redaction: Arc::new(Redaction::new(patterns, &secrets(config))),
-        settings: Settings::default(),
-        from: From::Oldest,
-    }
-}
-
-/// Values that no receiver may see.
-fn secrets(config: &Config) -> Vec<String> {
-    let mut secrets: Vec<String> = config
-        .lists
-        .sinks
-        .iter()
-        .flat_map(SinkConfig::secrets)
-        .collect();
-    let registry = config.registry.password.as_ref();
-    secrets.extend(registry.map(|p| p.expose().to_owned()));
-    secrets
-}
-
-/// The patterns of a list; the configuration has checked each.
-fn patterns(list: &[String]) -> Vec<Regex> {
-    list.iter().filter_map(|p| Regex::new(p).ok()).collect()
-}
-
-/// The sinks of a configuration.
-pub fn sinks(config: &Config) -> Vec<SinkSpec> {
-    let lists = &config.lists;
-    let redaction = Arc::new(Redaction::new(patterns(&lists.redact), &secrets(config)));
-    let specs = lists.sinks.iter().filter_map(|sink| {
+/// The lists of a configuration as sinks and rules. `secrets` are values that no sink may see besides their own
+/// passwords; `index` is the index that all events go to.
+pub fn plan(lists: &Lists, secrets: &[String], index: Option<Arc<dyn LogIndex>>) -> Plan {
+    let mut hidden: Vec<String> = lists.sinks.iter().flat_map(SinkConfig::secrets).collect();
+    hidden.extend_from_slice(secrets);
+    hidden.sort();
+    let redaction = Arc::new(Redaction::new(patterns(&lists.redact), &hidden));
+    let sinks = lists.sinks.iter().filter_map(|sink| {
         Some(SinkSpec {
             name: sink.name.clone(),
+            mark: mark(Some(sink), &lists.redact, &hidden),
             factory: factory(sink)?,
             filter: filter(sink),
             redaction: Arc::clone(&redaction),
@@ -115,7 +95,70 @@ pub fn sinks(config: &Config) -> Vec<SinkSpec> {
             },
         })
     });
-    specs.collect()
+    let mut sinks: Vec<SinkSpec> = sinks.collect();
+    sinks.extend(index.map(|index| SinkSpec {
+        name: index::NAME.to_owned(),
+        mark: mark(None, &lists.redact, &hidden),
+        factory: Arc::new(index::Factory { index }),
+        filter: Filter::default(),
+        redaction,
+        settings: Settings::default(),
+        from: From::Oldest,
+    }));
+    Plan {
+        sinks,
+        multiline: lists.multiline.iter().filter_map(multiline).collect(),
+    }
+}
+
+/// The same for the same settings: what says that a sink has changed.
+fn mark(sink: Option<&SinkConfig>, redact: &[String], hidden: &[String]) -> String {
+    let all = Lists {
+        sinks: sink.into_iter().cloned().collect(),
+        redact: redact.iter().chain(hidden).cloned().collect(),
+        ..Lists::default()
+    };
+    let digest = Sha256::digest(all.sealed().expose().as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Searches Elasticsearch or OpenSearch, where the configuration says so; `None` for the embedded index.
+///
+/// # Errors
+/// What cannot be meant.
+pub fn elastic(config: &Config, clock: Arc<dyn Clock>) -> Option<Result<ElasticSearch, String>> {
+    let settings = &config.log_search;
+    if settings.backend != "elasticsearch" {
+        return None;
+    }
+    let urls = settings.urls.split(',').map(str::trim);
+    let urls = urls.filter(|url| !url.is_empty()).map(str::to_owned);
+    let mut options = elasticsearch::Options::new(urls.collect());
+    let login = settings.username.clone().zip(settings.password.clone());
+    let key = settings.api_key.clone().map(elasticsearch::Login::ApiKey);
+    options.login =
+        key.or(login.map(|(user, password)| elasticsearch::Login::Basic(user, password)));
+    options.ca_file = settings.ca_file.clone().map(Into::into);
+    let transport = options.transport().map_err(|e| e.to_string());
+    Some(transport.map(|transport| {
+        let client = ::elasticsearch::Elasticsearch::new(transport);
+        ElasticSearch::new(client, Target::lain(&settings.indices), clock)
+    }))
+}
+
+/// The values of a configuration that no sink may see, besides the sinks' own.
+pub fn secrets(config: &Config) -> Vec<String> {
+    let search = &config.log_search;
+    let all = [&config.registry.password, &search.password, &search.api_key];
+    all.into_iter()
+        .flatten()
+        .map(|secret| secret.expose().to_owned())
+        .collect()
+}
+
+/// The patterns of a list; the configuration has checked each.
+fn patterns(list: &[String]) -> Vec<Regex> {
+    list.iter().filter_map(|p| Regex::new(p).ok()).collect()
 }
 
 fn filter(sink: &SinkConfig) -> Filter {
@@ -235,6 +278,7 @@ fn factory(sink: &SinkConfig) -> Option<Arc<dyn SinkFactory>> {
             options.ca_file.clone_from(&sink.ca_file);
             options.manage_template = sink.manage_template.unwrap_or(true);
             options.keep_days = sink.keep_days;
+            options.typed_fields = sink.typed_fields.unwrap_or_default();
             Arc::new(options)
         }
         "http" => Arc::new(http::Options {

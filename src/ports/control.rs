@@ -10,7 +10,7 @@ use crate::domain::id::{AppName, CrashId, InstanceId, NodeName, OperationId, Pro
 use crate::domain::view::{
     ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, JoinTokenView,
     LogLineView, MovesView, NodeChange, NodeView, OperationView, Page, ScaleRequest, SinkView,
-    VersionView, WhyView,
+    SinksReloaded, VersionView, WhyView,
 };
 use crate::ports::log_index::LogsPort;
 use crate::ports::runtime::{ExecRequest, ExecSession, RuntimeError};
@@ -182,7 +182,8 @@ pub enum ChildAction {
 }
 
 /// What an operator does to a sink of log events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SinkAction {
     /// Tell whether its receiver is there.
     Test,
@@ -194,6 +195,8 @@ pub enum SinkAction {
     Rewind(Option<DateTime<Utc>>),
     /// Go on with what comes next.
     Skip,
+    /// Send again from this instant on; never skips anything.
+    Resend(DateTime<Utc>),
 }
 
 /// Resumable events: those after `after` that are still known, then new ones.
@@ -419,16 +422,20 @@ pub trait Control: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<AuditView>, ControlError>;
 
-    /// The sinks of log events, by name.
+    /// The sinks of log events on all nodes, by name and node.
     async fn sinks(&self) -> Result<Vec<SinkView>, ControlError>;
 
-    /// Acts on a sink, with audit.
+    /// Acts on a sink, with audit; on all nodes that have it unless one is named. Returns it on each.
     async fn act_on_sink(
         &self,
         sink: &str,
+        node: Option<NodeName>,
         action: SinkAction,
         caller: Caller,
-    ) -> Result<SinkView, ControlError>;
+    ) -> Result<Vec<SinkView>, ControlError>;
+
+    /// Reads the configuration of the sinks again, with audit: here, and for all nodes.
+    async fn reload_sinks(&self, caller: Caller) -> Result<SinksReloaded, ControlError>;
 
     /// Checks of this host: engine, kernel, disk, clock, ports.
     async fn doctor(&self) -> Result<Vec<Finding>, ControlError>;

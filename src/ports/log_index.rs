@@ -5,7 +5,7 @@
 //! object in Vector's form.
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -96,6 +96,36 @@ pub trait LogIndex: Send + Sync + 'static {
 
     /// Size, age, what was set aside.
     fn status(&self) -> IndexStatus;
+
+    /// Days whose events are to be sent again, since what was there is damaged.
+    fn missing(&self) -> Vec<MissingDay> {
+        Vec::new()
+    }
+
+    /// A node sends again what it still has of a day. Durable when it returns.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn sent_again(&self, _day: NaiveDate, _node: &str) -> Result<(), LogIndexError> {
+        Ok(())
+    }
+
+    /// Every node sends a day again: it is missing no more.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn rebuilt(&self, _day: NaiveDate) -> Result<(), LogIndexError> {
+        Ok(())
+    }
+}
+
+/// A day that is to be built again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingDay {
+    /// Which (UTC).
+    pub day: NaiveDate,
+    /// The nodes that send it again already.
+    pub nodes: Vec<String>,
 }
 
 /// What an index says of itself.

@@ -3,6 +3,7 @@
 use crate::actors::agent::far_index::FarIndex;
 use crate::actors::agent::{facts, link, root};
 use crate::actors::shared::Shared;
+use crate::actors::supervise::Tree;
 use crate::cli::daemon::AgentOptions;
 use crate::cli::error::{CliError, Result};
 use crate::config::{Config, schema};
@@ -12,6 +13,7 @@ use crate::link::frame::split;
 use crate::link::identity::{self, Identity, certificate_of};
 use crate::link::message::{ToAgent, ToControl};
 use crate::link::tls;
+use crate::logging::routes::Routes;
 use crate::ports::clock::{Clock, SystemClock};
 use crate::ports::log_index::LogIndex;
 use crate::ports::store::Store;
@@ -28,6 +30,8 @@ use tokio::net::TcpStream;
 
 /// What a node knows of its membership, in its data directory, mode 0600.
 const MEMBERSHIP: &str = "node.json";
+/// Where the control host says that log events go.
+const ROUTES: &str = "log-routes.json";
 /// The store of an agent.
 const STORE: &str = "agent.redb";
 /// How long joining may take.
@@ -49,17 +53,17 @@ struct Membership {
 /// # Errors
 /// What was in the way of joining or of the start, or ended it.
 pub fn run(options: AgentOptions) -> Result<()> {
-    let (config, _log) = serve::configure(&options.common, options.flags())?;
+    let (config, log) = serve::configure(&options.common, options.flags())?;
     actix_rt::System::new().block_on(async move {
         let membership = membership(&options, &config).await?;
         let node = membership.node.clone();
-        let tree = start(&config, membership).await?;
+        let (shared, tree) = start(&config, membership).await?;
         if let Some(path) = &options.common.ready_file {
             host::write_ready(path, node.as_str())?;
         }
         eprintln!("lain agent: node {node}");
         Notifier.ready(&format!("node {node}"));
-        let outcome = serve::until_told(&tree).await;
+        let outcome = serve::until_told(&shared, &tree, &log).await;
         Notifier.stopping("stopping; containers run on");
         tree.stop().await;
         outcome
@@ -208,7 +212,7 @@ async fn join_at(
     }
 }
 
-async fn start(config: &Config, membership: Membership) -> Result<crate::actors::supervise::Tree> {
+async fn start(config: &Config, membership: Membership) -> Result<(Arc<Shared>, Tree)> {
     let failed = |e: &dyn std::fmt::Display| CliError::failed(e.to_string());
     let dir = config.server.data_dir.clone();
     let store: Arc<dyn Store> = Arc::new(RedbStore::open(dir.join(STORE)).map_err(|e| failed(&e))?);
@@ -219,7 +223,8 @@ async fn start(config: &Config, membership: Membership) -> Result<crate::actors:
     let shared = Shared::new(store, runtime, Arc::clone(&clock), settings);
     let index = Arc::new(FarIndex::default());
     let far: Arc<dyn LogIndex> = index.clone();
-    host::collect_logs(&shared, config, &clock, Some(far)).map_err(|e| failed(&e))?;
+    let routes = Routes::of_node(config, far, dir.join(ROUTES));
+    host::collect_logs(&shared, config, &clock, routes).map_err(|e| failed(&e))?;
     let labels = schema::pairs(&config.node.labels).map_err(|e| failed(&e))?;
     let address = address(config, &membership.servers).await;
     let identity = Arc::new(Mutex::new(membership.identity.clone()));
@@ -244,9 +249,9 @@ async fn start(config: &Config, membership: Membership) -> Result<crate::actors:
         facts: facts::Source::new(address, labels),
         issued_at,
     };
-    root::start(&shared, args)
-        .await
-        .map_err(|reason| CliError::failed(host::plain(&reason)))
+    let tree = root::start(&shared, args).await;
+    let tree = tree.map_err(|reason| CliError::failed(host::plain(&reason)))?;
+    Ok((shared, tree))
 }
 
 /// Where clients reach what is published here.

@@ -19,7 +19,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 pub fn run(options: DevOptions) -> Result<()> {
     let keep = options.keep;
     let ready_file = options.common.ready_file.clone();
-    let (config, _log) = serve::configure(&options.common, options.flags())?;
+    let (config, log) = serve::configure(&options.common, options.flags())?;
     actix_rt::System::new().block_on(async move {
         let host = host::start(Kind::Dev, &config)
             .await
@@ -29,7 +29,7 @@ pub fn run(options: DevOptions) -> Result<()> {
         }
         banner(&host);
         Notifier.ready(&format!("serving {}", host.url));
-        let outcome = serve::until_told(&host.tree).await;
+        let outcome = serve::until_told(&host.shared, &host.tree, &log).await;
         Notifier.stopping("stopping");
         host.tree.stop().await;
         if !keep && outcome.is_ok() {

@@ -18,10 +18,12 @@ use crate::drivers::redb::RedbStore;
 use crate::link::identity;
 use crate::logging::index::{self, Index};
 use crate::logging::pipe::Host as LogHost;
+use crate::logging::routes::Routes;
 use crate::logging::saved::Saved;
+use crate::logging::setup;
 use crate::logging::spool::SpoolError;
 use crate::ports::clock::{Clock, SystemClock};
-use crate::ports::log_index::{LogIndex, LogsPort};
+use crate::ports::log_index::LogsPort;
 use crate::ports::runtime::{Runtime, RuntimeError};
 use crate::ports::store::{Change, Compare, Outcome, Store, StoreError};
 use crate::roles::api_tls::{self, ApiTlsError, Secured};
@@ -160,9 +162,12 @@ pub async fn start_on(
     if let Some(logs) = logs(config, store, Arc::clone(&clock)) {
         shared.set_logs(logs);
     }
-    if kind == Kind::Dev {
-        let index = shared.logs().map(|l| Arc::clone(&l.index));
-        collect_logs(&shared, config, &clock, index)?;
+    let index = shared.logs().and_then(|l| l.index.clone());
+    let indexes = index.is_some();
+    let routes = Routes::of_control(config, index.filter(|_| kind == Kind::Dev), indexes);
+    match kind {
+        Kind::Dev => collect_logs(&shared, config, &clock, routes)?,
+        Kind::Server => shared.set_routes(Arc::new(routes)),
     }
     let listener = match kind {
         Kind::Dev => None,
@@ -223,7 +228,7 @@ pub async fn start_on(
     })
 }
 
-/// Where a node runs containers, their output goes to the sinks that the configuration names.
+/// Where a node runs containers, their output goes where `routes` say.
 ///
 /// # Errors
 /// What is in the way of the spool.
@@ -231,7 +236,7 @@ pub fn collect_logs(
     shared: &Shared,
     config: &Config,
     clock: &Arc<dyn Clock>,
-    index: Option<Arc<dyn LogIndex>>,
+    routes: Routes,
 ) -> Result<(), HostError> {
     let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let host_name = host_name
@@ -242,10 +247,10 @@ pub fn collect_logs(
         host: host_name.unwrap_or_else(|| node.clone()),
         node,
     };
-    if let Some(pipeline) =
-        crate::logging::setup::pipeline(config, place, Arc::clone(clock), index)?
-    {
+    let plan = routes.plan();
+    if let Some(pipeline) = setup::pipeline(config, place, Arc::clone(clock), plan)? {
         shared.set_pipeline(pipeline);
+        shared.set_routes(Arc::new(routes));
     }
     Ok(())
 }
@@ -381,6 +386,22 @@ pub async fn engine(config: &Config, data_dir: &Path) -> Result<Arc<dyn Runtime>
 
 /// The log index. Without it apps run all the same: what is in its way is said, and its routes answer so.
 fn logs(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Option<Logs> {
+    let saved = Arc::new(Saved::new(store));
+    if let Some(elastic) = setup::elastic(config, Arc::clone(&clock)) {
+        return match elastic {
+            Ok(search) => Some(Logs {
+                index: None,
+                port: LogsPort {
+                    search: Arc::new(search),
+                    saved,
+                },
+            }),
+            Err(error) => {
+                tracing::error!(error, "log events cannot be searched: see log_search");
+                None
+            }
+        };
+    }
     let options = index::Options {
         keep_days: config.log_index.keep_days,
         keep_bytes: config.log_index.max_size.0,
@@ -388,10 +409,10 @@ fn logs(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Option
     };
     match Index::open(options, clock) {
         Ok(index) => Some(Logs {
-            index: Arc::<Index>::clone(&index),
+            index: Some(Arc::<Index>::clone(&index)),
             port: LogsPort {
                 search: index,
-                saved: Arc::new(Saved::new(store)),
+                saved,
             },
         }),
         Err(error) => {

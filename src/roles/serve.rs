@@ -1,12 +1,16 @@
 //! What all daemons do: read their configuration, begin their log, wait for a signal, give systemd its sign
 //! of life.
 
+use crate::actors::control::handle;
+use crate::actors::shared::Shared;
 use crate::actors::supervise::Tree;
 use crate::cli::daemon::Common;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::config::{Config, Flag, Sources};
 use crate::logging::tracing_setup::{self, LogGuard};
 use crate::roles::notify::Notifier;
+use std::io::IsTerminal;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -25,13 +29,40 @@ pub fn configure(common: &Common, flags: Vec<Flag>) -> Result<(Config, LogGuard)
 ///
 /// # Errors
 /// Where signals cannot be waited for, or the tree ended by itself.
-pub async fn until_told(tree: &Tree) -> Result<()> {
+pub async fn until_told(shared: &Arc<Shared>, tree: &Tree, log: &LogGuard) -> Result<()> {
     tokio::select! {
         outcome = until_signal() => outcome,
+        outcome = reload_for_ever(shared, log) => outcome,
         reason = tree.wait() => Err(CliError::failed(format!(
             "lain's own supervision tree ended: {reason}; containers run on"
         ))),
     }
+}
+
+/// On SIGHUP reads again what may change while lain runs: where log events go, and the level of lain's own log.
+/// On a terminal the signal means that the terminal is gone, and ends the process as it ends others.
+async fn reload_for_ever(shared: &Arc<Shared>, log: &LogGuard) -> Result<()> {
+    if std::io::stdin().is_terminal() {
+        return std::future::pending().await;
+    }
+    let failed = |e: std::io::Error| CliError::failed(format!("cannot wait for signals: {e}"));
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+    while hangup.recv().await.is_some() {
+        Notifier.reloading();
+        match handle::reload(shared).await {
+            Ok(_) => {
+                let level = shared.routes().map(|routes| routes.log_level());
+                if let Some(Err(error)) = level.map(|level| log.set_level(&level)) {
+                    tracing::error!(%error, "the level of the log stays");
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the configuration was not taken up; all stays as it was")
+            }
+        }
+        Notifier.ready("reloaded");
+    }
+    std::future::pending().await
 }
 
 /// Waits for SIGINT or SIGTERM. A second signal ends the process at once.
@@ -42,6 +73,11 @@ pub async fn until_signal() -> Result<()> {
     let failed = |e: std::io::Error| CliError::failed(format!("cannot wait for signals: {e}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    // A standby has nothing to read again, and must not end by being told to.
+    let _hangup = match std::io::stdin().is_terminal() {
+        true => None,
+        false => Some(signal(SignalKind::hangup()).map_err(failed)?),
+    };
     let pause = Notifier
         .watchdog_interval()
         .unwrap_or(Duration::from_secs(3600));

@@ -13,6 +13,7 @@ use crate::drivers::election::StoreElection;
 use crate::drivers::etcd::{EtcdConfig, EtcdStore, EtcdTls};
 use crate::drivers::guarded::GuardedStore;
 use crate::link::identity;
+use crate::logging::tracing_setup::LogGuard;
 use crate::ports::lease::{Election, Leadership};
 use crate::ports::store::{Compare, Store};
 use crate::roles::api_tls;
@@ -30,7 +31,7 @@ use tokio_rustls::TlsAcceptor;
 /// # Errors
 /// What was in the way of the start, or ended it.
 pub fn run(options: ServerOptions) -> Result<()> {
-    let (config, _log) = serve::configure(&options.common, options.flags())?;
+    let (config, log) = serve::configure(&options.common, options.flags())?;
     actix_rt::System::new().block_on(async move {
         if let Some(verb) = &options.verb {
             return keep(verb, &config).await;
@@ -41,9 +42,9 @@ pub fn run(options: ServerOptions) -> Result<()> {
                     .await
                     .map_err(|e| failed(&e))?;
                 announce(&options, &host)?;
-                serve_on(&host, std::future::pending()).await
+                serve_on(&host, &log, std::future::pending()).await
             }
-            _ => stand(&options, &config).await,
+            _ => stand(&options, &config, &log).await,
         }
     })
 }
@@ -70,9 +71,13 @@ fn announce(options: &ServerOptions, host: &Host) -> Result<()> {
 }
 
 /// Until a signal, the tree's own end, or that of the leadership.
-async fn serve_on(host: &Host, deposed: impl Future<Output = CliError>) -> Result<()> {
+async fn serve_on(
+    host: &Host,
+    log: &LogGuard,
+    deposed: impl Future<Output = CliError>,
+) -> Result<()> {
     let outcome = tokio::select! {
-        outcome = serve::until_told(&host.tree) => outcome,
+        outcome = serve::until_told(&host.shared, &host.tree, log) => outcome,
         error = deposed => Err(error),
     };
     Notifier.stopping("stopping; containers run on");
@@ -99,7 +104,7 @@ async fn etcd(config: &Config, url: &str) -> Result<EtcdStore> {
 }
 
 /// Stands by until it is elected, then leads.
-async fn stand(options: &ServerOptions, config: &Config) -> Result<()> {
+async fn stand(options: &ServerOptions, config: &Config, log: &LogGuard) -> Result<()> {
     let etcd = Arc::new(etcd(config, &config.server.store).await?);
     let store: Arc<dyn Store> = etcd.clone();
     if backup::is_incomplete(&*store)
@@ -162,7 +167,7 @@ async fn stand(options: &ServerOptions, config: &Config) -> Result<()> {
         token = leadership.leader.token,
         "this control host leads now"
     );
-    lead(options, &config, store, &*election, leadership).await
+    lead(options, &config, log, store, &*election, leadership).await
 }
 
 fn url_of(config: &Config, address: std::net::SocketAddr) -> String {
@@ -172,6 +177,7 @@ fn url_of(config: &Config, address: std::net::SocketAddr) -> String {
 async fn lead(
     options: &ServerOptions,
     config: &Config,
+    log: &LogGuard,
     store: Arc<dyn Store>,
     election: &dyn Election,
     leadership: Leadership,
@@ -199,7 +205,7 @@ async fn lead(
         };
         deposed(&reason)
     };
-    let outcome = serve_on(&host, end).await;
+    let outcome = serve_on(&host, log, end).await;
     if outcome.is_ok()
         && let Err(error) = election.resign(leadership).await
     {

@@ -54,6 +54,7 @@ struct ProcStateLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SinkLabels {
     sink: String,
+    node: String,
     kind: String,
 }
 
@@ -61,6 +62,7 @@ impl SinkLabels {
     fn of(sink: &SinkView) -> Self {
         Self {
             sink: sink.name.clone(),
+            node: sink.node.clone(),
             kind: sink.kind.clone(),
         }
     }

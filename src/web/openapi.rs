@@ -12,7 +12,7 @@ use crate::domain::crash::CrashReport;
 use crate::domain::view::{
     ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, DriftBody, EventView, Finding,
     InstanceView, JoinTokenView, LogLineView, MovesView, NodeChange, NodeView, OperationView, Page,
-    ProcView, ScaleRequest, SinkView, VersionView, WhyView,
+    ProcView, ScaleRequest, SinkView, SinksReloaded, VersionView, WhyView,
 };
 use crate::ports::log_index::{
     Bar, FieldView, Histogram, Hit, IndexStatus, QueryLanguage, SavedSearch, SearchPage, Stats,
@@ -35,6 +35,7 @@ use utoipa::openapi::{
 #[openapi(components(schemas(
     Page<AppView>, Page<ProcView>, Page<InstanceView>, Page<CrashReport>, Page<NodeView>,
     Page<OperationView>, Page<EventView>, Page<LogLineView>, Page<AuditView>, Page<Finding>, Page<SinkView>,
+    SinksReloaded,
     AppView, ProcView, InstanceView, CrashReport, NodeView, OperationView, EventView, LogLineView,
     ActorView, SinkView, ChangeAnswer, DeployRequest, ScaleRequest, VersionView, ProblemView, Level, StreamEvent,
     JoinTokenView, TokenBody, NodeChange, DriftBody, MovesView, WhyView,

@@ -213,6 +213,7 @@ pub fn table() -> Vec<Row> {
         get::<log_export::__path_log_export, _, _>("/api/v1/logs/export", Own, log_export::log_export),
         get::<log_search::__path_log_index, _, _>("/api/v1/logs/index", Read, log_search::log_index),
         get::<sinks::__path_list_sinks, _, _>("/api/v1/sinks", Read, sinks::list_sinks),
+        post::<sinks::__path_reload_sinks, _, _>("/api/v1/sinks/reload", Change, sinks::reload_sinks),
         get::<sinks::__path_get_sink, _, _>("/api/v1/sinks/{sink}", Read, sinks::get_sink),
         post::<sinks::__path_test_sink, _, _>("/api/v1/sinks/{sink}/test", Change, sinks::test_sink),
         post::<sinks::__path_pause_sink, _, _>("/api/v1/sinks/{sink}/pause", Change, sinks::pause_sink),

@@ -35,7 +35,8 @@ fn run(folder: &Path) {
         host: "n1.example".to_owned(),
         node: "n1".to_owned(),
     };
-    let pipeline = setup::pipeline(&config, host, Arc::new(SystemClock::new()), None)
+    let plan = setup::plan(&config.lists, &setup::secrets(&config), None);
+    let pipeline = setup::pipeline(&config, host, Arc::new(SystemClock::new()), plan)
         .unwrap()
         .unwrap();
     for sink in pipeline.sinks() {

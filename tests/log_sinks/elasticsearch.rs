@@ -1,4 +1,4 @@
-//! Elasticsearch.
+//! Elasticsearch, and OpenSearch.
 
 use super::servers::{Running, cache, need, port, script};
 use super::world::{Seen, World, parse};
@@ -7,43 +7,77 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-struct Elastic {
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// 7.17, without what is not free software: no data streams, no flattened fields.
+    Elasticsearch,
+    /// 2, with data streams.
+    OpenSearch,
+}
+
+impl Kind {
+    fn script(self) -> &'static str {
+        match self {
+            Kind::Elasticsearch => "elasticsearch.sh",
+            Kind::OpenSearch => "opensearch.sh",
+        }
+    }
+}
+
+/// A server.
+pub struct Elastic {
     dir: PathBuf,
     port: u16,
-    running: Running,
+    kind: Kind,
+    /// Its process.
+    pub running: Running,
 }
 
 impl Elastic {
-    fn start(dir: &Path) -> Self {
+    /// Starts one in `dir`, which everybody must be able to read.
+    pub fn start(dir: &Path, kind: Kind) -> Self {
+        open_to_all(dir);
         let mut found = std::fs::read_dir(cache()).into_iter().flatten().flatten();
+        let name = format!("{}-", kind.script().trim_end_matches(".sh"));
         need(
-            found.any(|e| e.path().display().to_string().contains("elasticsearch-")),
-            "elasticsearch.sh",
+            found.any(|e| e.path().display().to_string().contains(&name)),
+            kind.script(),
         );
         let dir = dir.join("es");
         std::fs::create_dir_all(&dir).unwrap();
         let port = port();
-        let running = Self::run(&dir, port);
-        Self { dir, port, running }
+        let running = Self::run(&dir, port, kind);
+        let server = Self {
+            dir,
+            port,
+            kind,
+            running,
+        };
+        server.ready();
+        server
     }
 
-    fn run(dir: &Path, port: u16) -> Running {
-        let mut command = Command::new(script("elasticsearch.sh"));
+    fn run(dir: &Path, port: u16, kind: Kind) -> Running {
+        let mut command = Command::new(script(kind.script()));
         command.arg("run").arg(dir).arg(port.to_string());
         let mut running = Running::start(&mut command, &dir.join("out.log"));
         running.wait_for_port(port);
         running
     }
 
-    fn again(&mut self) {
-        self.running = Self::run(&self.dir, self.port);
+    /// Starts it again.
+    pub fn again(&mut self) {
+        self.running = Self::run(&self.dir, self.port, self.kind);
     }
 
-    fn url(&self) -> String {
+    /// Where it answers.
+    pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    fn call(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Value {
+    /// Asks it; null without an answer.
+    pub fn call(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Value {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -79,9 +113,9 @@ impl Elastic {
         }
     }
 
-    /// All documents of daily indices, in the order of their numbers.
-    fn documents(&self) -> Vec<Value> {
-        self.call(reqwest::Method::POST, "/lain-*/_refresh", None);
+    /// All documents of an index, in the order of their numbers.
+    pub fn documents(&self, index: &str) -> Vec<Value> {
+        self.call(reqwest::Method::POST, &format!("/{index}/_refresh"), None);
         let mut all = Vec::new();
         let mut after = Value::Null;
         loop {
@@ -89,7 +123,11 @@ impl Elastic {
             if !after.is_null() {
                 body["search_after"] = after;
             }
-            let page = self.call(reqwest::Method::POST, "/lain-*/_search", Some(body));
+            let page = self.call(
+                reqwest::Method::POST,
+                &format!("/{index}/_search"),
+                Some(body),
+            );
             let hits = page["hits"]["hits"].as_array().cloned().unwrap_or_default();
             let Some(last) = hits.last() else { return all };
             after = last["sort"].clone();
@@ -98,7 +136,8 @@ impl Elastic {
     }
 }
 
-fn seen(documents: &[Value]) -> Vec<Seen> {
+/// Instance and number of each.
+pub fn seen(documents: &[Value]) -> Vec<Seen> {
     documents
         .iter()
         .map(|d| parse(d["_source"]["message"].as_str().unwrap()))
@@ -108,9 +147,7 @@ fn seen(documents: &[Value]) -> Vec<Seen> {
 #[test]
 fn every_line_is_there_once_while_elasticsearch_and_the_pipeline_are_killed() {
     let dir = tempfile::tempdir().unwrap();
-    open_to_all(dir.path());
-    let mut elastic = Elastic::start(dir.path());
-    elastic.ready();
+    let mut elastic = Elastic::start(dir.path(), Kind::Elasticsearch);
     let url = elastic.url();
     let sink = format!(
         "[[logging.sink]]\nname = \"es\"\ntype = \"elasticsearch\"\nurls = [\"{url}\"]\nretry_max = \"1s\"\nbatch_events = 400\n"
@@ -131,9 +168,9 @@ fn every_line_is_there_once_while_elasticsearch_and_the_pipeline_are_killed() {
         }
         std::thread::sleep(Duration::from_millis(700));
     }
-    let twice = world.all_arrive(|| seen(&elastic.documents()));
+    let twice = world.all_arrive(|| seen(&elastic.documents("lain-*")));
     assert_eq!(twice, 0, "each event has one document");
-    let documents = elastic.documents();
+    let documents = elastic.documents("lain-*");
     for document in documents.iter().take(50) {
         let source = &document["_source"];
         assert_eq!(document["_id"], source["event_id"]);
@@ -161,9 +198,7 @@ fn every_line_is_there_once_while_elasticsearch_and_the_pipeline_are_killed() {
 #[test]
 fn what_elasticsearch_never_takes_is_a_dead_letter_and_the_rest_arrives() {
     let dir = tempfile::tempdir().unwrap();
-    open_to_all(dir.path());
-    let elastic = Elastic::start(dir.path());
-    elastic.ready();
+    let elastic = Elastic::start(dir.path(), Kind::Elasticsearch);
     // An index in which the number of an instance must be a date from this century.
     let mapping = json!({"mappings": {"dynamic": false, "properties": {
         "level": {"type": "long"}, "instance": {"type": "long"}, "seq": {"type": "long"}, "event_id": {"type": "keyword"},
@@ -206,4 +241,123 @@ fn what_elasticsearch_never_takes_is_a_dead_letter_and_the_rest_arrives() {
 fn open_to_all(dir: &Path) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Events go to the data stream of their app, each once, while the server and the pipeline are killed; ECS names and
+/// the keys of labels are found; what a server takes in part only is sorted into the rest, again, and dead letters.
+#[test]
+fn data_streams_of_opensearch() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut elastic = Elastic::start(dir.path(), Kind::OpenSearch);
+    let url = elastic.url();
+    let sink = format!(
+        "[[logging.sink]]\nname = \"es\"\ntype = \"elasticsearch\"\nurls = [\"{url}\"]\nretry_max = \"1s\"\nbatch_events = 400\ndata_stream = \"lain\"\nkeep_days = 3\n"
+    );
+    let mut world = World::new(3, &sink);
+    world.start();
+    for round in 0..4 {
+        world.write(500);
+        match round {
+            1 => world.kill(),
+            2 => {
+                elastic.running.kill();
+                world.write(500);
+                world.kill();
+                elastic.again();
+            }
+            _ => {}
+        }
+        std::thread::sleep(Duration::from_millis(700));
+    }
+    let stream = "logs-lain.shop-default";
+    assert_eq!(world.all_arrive(|| seen(&elastic.documents(stream))), 0);
+    let told = elastic.call(
+        reqwest::Method::GET,
+        &format!("/_data_stream/{stream}"),
+        None,
+    );
+    assert_eq!(told["data_streams"][0]["template"], "lain-logs", "{told}");
+    let count = |field: &str, value: Value| {
+        let query = json!({"query": {"term": {field: value}}, "track_total_hits": true});
+        let path = format!("/{stream}/_search");
+        elastic.call(reqwest::Method::POST, &path, Some(query))["hits"]["total"]["value"].as_u64()
+    };
+    let all = elastic.documents(stream).len() as u64;
+    assert_eq!(count("service.name", json!("shop")), Some(all));
+    assert_eq!(count("label.team", json!("a")), Some(all));
+    assert_eq!(
+        count("log.level", json!("info")),
+        count("level", json!("info"))
+    );
+}
+
+/// A server that is overloaded (429) is asked again until it takes everything.
+#[test]
+fn what_a_server_is_too_busy_for_is_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let elastic = Elastic::start(dir.path(), Kind::OpenSearch);
+    // Requests in flight may have so few bytes: each bulk request is refused with 429.
+    let limit = |bytes: Value| {
+        let settings = json!({"transient": {"network.breaker.inflight_requests.limit": bytes}});
+        let answer = elastic.call(reqwest::Method::PUT, "/_cluster/settings", Some(settings));
+        assert_eq!(answer["acknowledged"], true, "{answer}");
+    };
+    limit(json!("20kb"));
+    let url = elastic.url();
+    let sink = format!(
+        "[[logging.sink]]\nname = \"es\"\ntype = \"elasticsearch\"\nurls = [\"{url}\"]\nretry_max = \"1s\"\n"
+    );
+    let mut world = World::new(1, &sink);
+    world.write(200);
+    world.start();
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let view = world.sinks()[0].clone();
+        if view["retries"].as_u64() > Some(1) {
+            let said = view["last_error"].as_str().unwrap_or_default();
+            assert!(said.contains("429"), "{view}");
+            assert_eq!(view["dead_letters"], 0);
+            break;
+        }
+        assert!(Instant::now() < until, "{view}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    limit(Value::Null);
+    assert_eq!(world.all_arrive(|| seen(&elastic.documents("lain-*"))), 0);
+}
+
+/// Of one batch, what goes to an index that takes it is sent, and what goes to one that does not is a dead letter.
+#[test]
+fn of_a_batch_only_what_is_refused_is_a_dead_letter() {
+    let dir = tempfile::tempdir().unwrap();
+    let elastic = Elastic::start(dir.path(), Kind::OpenSearch);
+    // Lines of JSON have fields; here such a line's `no` must be a date.
+    let mapping = json!({"mappings": {"dynamic": false, "properties": {
+        "fields": {"properties": {"level": {"type": "long"}}},
+        "instance": {"type": "long"}, "seq": {"type": "long"}, "event_id": {"type": "keyword"},
+    }}});
+    elastic.call(reqwest::Method::PUT, "/lain-2025.03.01", Some(mapping));
+    let url = elastic.url();
+    let sink = format!(
+        "[[logging.sink]]\nname = \"es\"\ntype = \"elasticsearch\"\nurls = [\"{url}\"]\nmanage_template = false\n"
+    );
+    let mut world = World::new(2, &sink);
+    world.write(100);
+    world.start();
+    let until = Instant::now() + Duration::from_secs(60);
+    // Two of a hundred lines are JSON with a level.
+    let view = loop {
+        let view = world.sinks()[0].clone();
+        if view["lag_events"] == 0 && view["sent"].as_u64() > Some(0) {
+            break view;
+        }
+        assert!(Instant::now() < until, "{view}");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert_eq!(view["sent"], 196);
+    assert_eq!(
+        (&view["dead_letters"], &view["discarded"]),
+        (&json!(4), &json!(4))
+    );
+    assert_eq!(elastic.documents("lain-*").len(), 196);
 }

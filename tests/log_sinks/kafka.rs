@@ -1,5 +1,6 @@
 //! Apache Kafka in KRaft mode.
 
+use super::rsyslog::certificates;
 use super::servers::{Running, cache, need, port, script};
 use super::world::{Seen, World, parse};
 use rdkafka::ClientConfig;
@@ -11,14 +12,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-struct Kafka {
+/// The password of user `lain`.
+const PASSWORD: &str = "correct-horse-battery";
+
+/// A broker, with its port, its controller's, and perhaps one with TLS and SASL.
+pub struct Kafka {
     dir: PathBuf,
-    ports: [u16; 2],
-    running: Running,
+    ports: Vec<u16>,
+    /// Its process.
+    pub running: Running,
 }
 
 /// A record as a consumer has it.
-struct Record {
+pub struct Record {
     partition: i32,
     key: String,
     value: serde_json::Value,
@@ -27,7 +33,12 @@ struct Record {
 }
 
 impl Kafka {
-    fn start(dir: &Path) -> Self {
+    /// A broker in a folder.
+    pub fn start(dir: &Path) -> Self {
+        Self::begin(dir, 2)
+    }
+
+    fn begin(dir: &Path, ports: usize) -> Self {
         let found = std::fs::read_dir(cache()).into_iter().flatten().flatten();
         let found = found
             .map(|e| e.path())
@@ -35,8 +46,15 @@ impl Kafka {
         need(found, "kafka.sh");
         let dir = dir.join("kafka");
         std::fs::create_dir_all(&dir).unwrap();
-        let ports = [port(), port()];
-        let running = Self::run(&dir, ports);
+        if ports > 2 {
+            certificates(&dir);
+            let pem = ["key.pem", "cert.pem", "ca.pem"]
+                .map(|file| std::fs::read(dir.join(file)).unwrap());
+            std::fs::write(dir.join("server.pem"), pem.concat()).unwrap();
+            std::fs::write(dir.join("password"), PASSWORD).unwrap();
+        }
+        let ports: Vec<u16> = (0..ports).map(|_| port()).collect();
+        let running = Self::run(&dir, &ports);
         Self {
             dir,
             ports,
@@ -44,23 +62,29 @@ impl Kafka {
         }
     }
 
-    fn run(dir: &Path, ports: [u16; 2]) -> Running {
+    fn run(dir: &Path, ports: &[u16]) -> Running {
         let mut command = Command::new(script("kafka.sh"));
         command
             .arg("run")
             .arg(dir)
-            .args(ports.map(|p| p.to_string()));
+            .args(ports.iter().map(u16::to_string));
         let mut running = Running::start(&mut command, &dir.join("out.log"));
         running.wait_for_port(ports[0]);
         running
     }
 
-    fn again(&mut self) {
-        self.running = Self::run(&self.dir, self.ports);
+    /// Starts it again.
+    pub fn again(&mut self) {
+        self.running = Self::run(&self.dir, &self.ports);
+    }
+
+    /// Where it is.
+    pub fn brokers(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[0])
     }
 
     /// All records of a topic, partition by partition.
-    fn records(&self, topic: &str) -> Vec<Record> {
+    pub fn records(&self, topic: &str) -> Vec<Record> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", format!("127.0.0.1:{}", self.ports[0]))
             .set("group.id", "test")
@@ -111,7 +135,8 @@ impl Kafka {
     }
 }
 
-fn seen(records: &[Record]) -> Vec<Seen> {
+/// Instance and number of each.
+pub fn seen(records: &[Record]) -> Vec<Seen> {
     records
         .iter()
         .map(|r| parse(r.value["message"].as_str().unwrap()))
@@ -163,4 +188,59 @@ fn every_line_arrives_in_order_while_kafka_and_the_pipeline_are_killed() {
             "the record has the event's time"
         );
     }
+}
+
+/// TLS, and both ways to log in; LAIN's topic for each proc, and one topic for all; and a wrong password, which holds
+/// up nobody else.
+#[test]
+fn tls_and_sasl() {
+    let dir = tempfile::tempdir().unwrap();
+    let kafka = Kafka::begin(dir.path(), 3);
+    let sink = |name: &str, mechanism: &str, password: &str, more: &str| {
+        format!(
+            "[[logging.sink]]\nname = \"{name}\"\ntype = \"kafka\"\nbrokers = \"localhost:{}\"\nretry_max = \"1s\"\ntls = true\nca_file = \"{}\"\nsasl_mechanism = \"{mechanism}\"\nusername = \"lain\"\npassword = \"{password}\"\n{more}\n",
+            kafka.ports[2],
+            dir.path().join("kafka/ca.pem").display(),
+        )
+    };
+    let sinks = [
+        sink("scram", "SCRAM-SHA-512", PASSWORD, ""),
+        sink(
+            "plain",
+            "PLAIN",
+            PASSWORD,
+            "topic = \"lain.single\"\ncompression = \"snappy\"",
+        ),
+        sink(
+            "wrong",
+            "SCRAM-SHA-512",
+            "wrong-password",
+            "topic = \"never\"",
+        ),
+    ];
+    let mut world = World::new(2, &sinks.concat());
+    world.write(300);
+    world.start();
+    for topic in ["shop.web.front", "lain.single"] {
+        assert_eq!(
+            world.all_arrive(|| seen(&kafka.records(topic))),
+            0,
+            "{topic}"
+        );
+    }
+    let until = Instant::now() + Duration::from_secs(60);
+    let view = loop {
+        let views = world.sinks();
+        let views = views.as_array().unwrap();
+        let view = views.iter().find(|v| v["name"] == "wrong").unwrap().clone();
+        if !view["last_error"].is_null() {
+            break view;
+        }
+        assert!(Instant::now() < until, "{view}");
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    let said = view["last_error"].as_str().unwrap();
+    assert!(said.to_lowercase().contains("authentication"), "{said}");
+    assert!(!view.to_string().contains("wrong-password"));
+    assert_eq!((&view["sent"], &view["discarded"]), (&0.into(), &0.into()));
 }

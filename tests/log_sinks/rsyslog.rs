@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// An rsyslog, and the ports of its inputs.
-struct Rsyslog {
+pub struct Rsyslog {
     dir: PathBuf,
     ports: [u16; 4],
     running: Running,
@@ -62,15 +62,33 @@ impl Rsyslog {
         running
     }
 
-    fn stop(&mut self) {
+    /// One with RELP alone.
+    pub fn with_relp(dir: &Path) -> Self {
+        Self::start(dir, &[RELP])
+    }
+
+    /// Where it takes RELP.
+    pub fn relp_port(&self) -> u16 {
+        self.ports[RELP]
+    }
+
+    /// What came by RELP.
+    pub fn relp_log(&self) -> PathBuf {
+        self.dir.join("relp.log")
+    }
+
+    /// SIGTERM.
+    pub fn stop(&mut self) {
         self.running.stop();
     }
 
-    fn kill(&mut self) {
+    /// SIGKILL.
+    pub fn kill(&mut self) {
         self.running.kill();
     }
 
-    fn again(&mut self) {
+    /// Starts it again.
+    pub fn again(&mut self) {
         self.running = Self::run(&self.dir, self.ports);
     }
 
@@ -92,8 +110,8 @@ impl Rsyslog {
     }
 }
 
-/// An authority, and a certificate of it for localhost.
-fn certificates(dir: &Path) {
+/// An authority, and a certificate of it for localhost: `ca.pem`, `cert.pem` and `key.pem`.
+pub fn certificates(dir: &Path) {
     let run = |args: &[&str]| {
         let done = Command::new("openssl")
             .args(args)

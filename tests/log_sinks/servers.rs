@@ -76,6 +76,11 @@ impl Running {
         self.child.wait().unwrap();
     }
 
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal(rustix::process::Signal::HUP);
+    }
+
     /// SIGTERM, then SIGKILL after ten seconds.
     pub fn stop(&mut self) {
         self.signal(rustix::process::Signal::TERM);

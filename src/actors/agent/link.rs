@@ -8,13 +8,13 @@ use crate::actors::agent::assignments::{Apply, Assignments, Fence, Unfence};
 use crate::actors::agent::far_index::FarIndex;
 use crate::actors::agent::outbox::Outbox;
 use crate::actors::agent::serve::Server;
-use crate::actors::agent::{facts, paths};
+use crate::actors::agent::{facts, logging, paths};
 use crate::actors::hub::{Event, Level};
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::link::frame::{Receiver, Sender, split};
 use crate::link::identity::Identity;
-use crate::link::message::{PROTOCOL, PROTOCOL_MIN, ToAgent, ToControl};
+use crate::link::message::{PROTOCOL, PROTOCOL_MIN, Routing, ToAgent, ToControl};
 use crate::link::tls;
 use crate::ports::agent::CellReport;
 use crate::ports::log_index::Appended;
@@ -335,6 +335,7 @@ async fn read(
                 };
                 args.index.answered(id, failed.map_or(Ok(appended), Err));
             }
+            ToAgent::Logging { routing } => take_routing(shared, routing),
             ToAgent::KeptUpTo(number) => outbox.kept_up_to(number.n),
             ToAgent::Ask { id, request } => server.asked(id, request),
             ToAgent::Input { id, input } => server.input(id, input),
@@ -348,6 +349,24 @@ async fn read(
         }
         server.renew_if_due(args, outgoing);
     }
+}
+
+/// Sends log events where the control host says, beside the link's other work: sinks settle in their own time.
+fn take_routing(shared: &Arc<Shared>, routing: Routing) {
+    let shared = Arc::clone(shared);
+    actix_rt::spawn(async move {
+        let Some(routes) = shared.routes() else {
+            return;
+        };
+        let changed = match routes.take(&routing.0) {
+            Ok(true) => logging::change(&shared).await.map(drop),
+            Ok(false) => Ok(()),
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = changed {
+            tracing::error!(reason, "log sinks are not as the control host says");
+        }
+    });
 }
 
 fn renewed(args: &Args, certificate: String) {
@@ -410,6 +429,7 @@ async fn tell_for_ever(args: &Args, outgoing: &mpsc::Sender<ToControl>) {
     let shared = &args.shared;
     let mut facts = None;
     let mut tree = None;
+    let mut sinks = Vec::new();
     let mut facts_due = tokio::time::interval(FACTS);
     let mut tree_due = tokio::time::interval(TREE);
     let mut engine = shared.engine.subscribe();
@@ -441,6 +461,17 @@ async fn tell_for_ever(args: &Args, outgoing: &mpsc::Sender<ToControl>) {
             && outgoing.send(message).await.is_err()
         {
             return;
+        }
+        let now = shared.pipeline().map(|p| p.views()).unwrap_or_default();
+        if now != sinks {
+            sinks.clone_from(&now);
+            if outgoing
+                .send(ToControl::Sinks { sinks: now })
+                .await
+                .is_err()
+            {
+                return;
+            }
         }
     }
 }

@@ -117,6 +117,10 @@ impl Server {
                 Request::Actor { path } => {
                     actor(&answer, handle::actor_of(&shared, &path)).await;
                 }
+                Request::Sink { sink, action } => {
+                    let outcome = handle::act_on_sink(&shared, &sink, action).await;
+                    last(&answer, outcome.map(|view| Reply::Sink(Box::new(view)))).await;
+                }
             }
         });
         self.open.insert(id, Open { work, input });
@@ -281,8 +285,12 @@ async fn act(shared: &Arc<Shared>, answer: &Answer, path: &str, restart: bool) {
 }
 
 async fn actor(answer: &Answer, outcome: Result<crate::domain::view::ActorView, ControlError>) {
+    last(answer, outcome.map(|view| Reply::Actor(Box::new(view)))).await;
+}
+
+async fn last(answer: &Answer, outcome: Result<Reply, ControlError>) {
     let reply = match outcome {
-        Ok(view) => Reply::Actor(Box::new(view)),
+        Ok(reply) => reply,
         Err(error) => Reply::Failed(Failure {
             kind: match error {
                 ControlError::NotFound { .. } => FailureKind::NotFound,

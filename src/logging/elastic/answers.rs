@@ -2,10 +2,54 @@
 
 use crate::ports::log_index::{LogIndexError, StatsRequest, StatsRow, ValueCount};
 use chrono::DateTime;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-pub(super) fn millis(at: i64) -> String {
-    at.div_euclid(1_000_000).to_string()
+fn millis(at: i64) -> i64 {
+    at.div_euclid(1_000_000)
+}
+
+/// What counts the events between each two edges: a histogram where all bars have one width, which servers are best
+/// at; else a filter for each. (Not ranges: OpenSearch takes nanoseconds for milliseconds in these.)
+pub(super) fn bars(field: &str, edges: &[i64]) -> Value {
+    let mut widths = edges
+        .windows(2)
+        .map(|pair| millis(pair[1]) - millis(pair[0]));
+    let width = widths.next().unwrap_or_default();
+    if width > 0 && widths.all(|other| other == width) {
+        let offset = millis(edges[0]).rem_euclid(width);
+        return json!({"date_histogram": {
+            "field": field, "fixed_interval": format!("{width}ms"), "offset": format!("{offset}ms"), "min_doc_count": 1,
+        }});
+    }
+    let filters: Vec<Value> = edges
+        .windows(2)
+        .map(|pair| {
+            let (from, to) = (millis(pair[0]), millis(pair[1]));
+            json!({"range": {field: {"gte": from, "lt": to, "format": "epoch_millis"}}})
+        })
+        .collect();
+    json!({"filters": {"filters": filters}})
+}
+
+/// The buckets of [`bars`], one for each two edges; none where nothing is.
+pub(super) fn buckets<'a>(bars: &'a Value, edges: &[i64]) -> Vec<Option<&'a Value>> {
+    let spans = edges.len().saturating_sub(1);
+    let all = bars["buckets"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    if all.iter().all(|bucket| bucket["key"].is_null()) {
+        return (0..spans).map(|n| all.get(n)).collect();
+    }
+    let mut found = vec![None; spans];
+    for bucket in all {
+        let key = bucket["key"].as_i64().unwrap_or_default();
+        let at = edges.partition_point(|edge| millis(*edge) <= key);
+        if let Some(place) = at.checked_sub(1).and_then(|n| found.get_mut(n)) {
+            *place = Some(bucket);
+        }
+    }
+    found
 }
 
 #[expect(
@@ -45,12 +89,8 @@ pub(super) fn add_rows(
     edges: &[i64],
     rows: &mut Vec<StatsRow>,
 ) {
-    for (bucket, span) in bars["buckets"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .zip(edges.windows(2))
-    {
+    for (bucket, span) in buckets(bars, edges).into_iter().zip(edges.windows(2)) {
+        let Some(bucket) = bucket else { continue };
         let count = bucket["doc_count"].as_u64().unwrap_or_default();
         if count == 0 {
             continue;
@@ -74,5 +114,35 @@ pub(super) fn add_rows(
             mean: stats["avg"].as_f64(),
             quantiles: quantiles.filter_map(|q| q["value"].as_f64()).collect(),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_found_again_at_their_edges() {
+        let ms = |n: i64| n * 1_000_000;
+        let even = [ms(105), ms(110), ms(115), ms(120)];
+        assert_eq!(bars("t", &even)["date_histogram"]["fixed_interval"], "5ms");
+        let answer =
+            json!({"buckets": [{"key": 105, "doc_count": 1}, {"key": 115, "doc_count": 2}]});
+        let counts = |answer: &Value, edges: &[i64]| -> Vec<u64> {
+            let found = buckets(answer, edges).into_iter();
+            found
+                .map(|b| b.map_or(0, |b| b["doc_count"].as_u64().unwrap()))
+                .collect()
+        };
+        assert_eq!(counts(&answer, &even), [1, 0, 2]);
+        // A day of 23 hours.
+        let uneven = [ms(0), ms(24), ms(47)];
+        assert_eq!(
+            bars("t", &uneven)["filters"]["filters"][1]["range"]["t"]["lt"],
+            47
+        );
+        let answer = json!({"buckets": [{"doc_count": 3}, {"doc_count": 0}]});
+        assert_eq!(counts(&answer, &uneven), [3, 0]);
+        assert_eq!(counts(&json!({}), &uneven), [0, 0]);
     }
 }

@@ -5,8 +5,9 @@
 
 mod answers;
 mod names;
+mod tail;
 
-use answers::{add_rows, from_millis, millis, sort_of, values};
+use answers::{add_rows, bars, buckets, from_millis, sort_of, values};
 pub use names::Target;
 
 use crate::logging::filter::{Read, read};
@@ -32,11 +33,12 @@ use std::time::{Duration, Instant};
 const FIELDS_FOR: Duration = Duration::from_secs(10);
 
 /// Searches an Elasticsearch-compatible server.
+#[derive(Clone)]
 pub struct ElasticSearch {
     client: Elasticsearch,
     target: Target,
     clock: Arc<dyn Clock>,
-    known: Mutex<Option<(Instant, Fields)>>,
+    known: Arc<Mutex<Option<(Instant, Fields)>>>,
 }
 
 impl ElasticSearch {
@@ -46,7 +48,7 @@ impl ElasticSearch {
             client,
             target,
             clock,
-            known: Mutex::new(None),
+            known: Arc::default(),
         }
     }
 
@@ -112,13 +114,13 @@ impl ElasticSearch {
             if name.starts_with('_') {
                 continue;
             }
-            for kind in types
-                .as_object()
-                .into_iter()
-                .flatten()
-                .filter_map(|(kind, _)| FieldType::of(kind))
-            {
-                fields.add(&self.target.ours(name), kind);
+            for (kind, _) in types.as_object().into_iter().flatten() {
+                let ours = self.target.ours(name);
+                if matches!(kind.as_str(), "flattened" | "flat_object") {
+                    fields.open(&ours);
+                } else if let Some(kind) = FieldType::of(kind) {
+                    fields.add(&ours, kind);
+                }
             }
         }
         Ok(fields)
@@ -184,13 +186,9 @@ impl ElasticSearch {
         Ok((width.text(), edges))
     }
 
-    /// One bucket for each bar: edges are ours, so that both indexes have the same bars.
+    /// The events of each bar: edges are ours, so that both indexes have the same bars.
     fn bars(&self, edges: &[i64]) -> Value {
-        let ranges: Vec<Value> = edges
-            .windows(2)
-            .map(|pair| json!({"from": millis(pair[0]), "to": millis(pair[1])}))
-            .collect();
-        json!({"date_range": {"field": self.target.theirs("timestamp"), "ranges": ranges, "keyed": false, "format": "epoch_millis"}})
+        bars(&self.target.theirs("timestamp"), edges)
     }
 }
 
@@ -204,7 +202,7 @@ impl LogSearch for ElasticSearch {
             "size": request.limit.saturating_add(1),
             "query": query,
             "sort": [
-                {self.target.theirs("timestamp"): {"order": order}},
+                {self.target.theirs("timestamp"): {"order": order, "unmapped_type": "date"}},
                 {self.target.tiebreak.clone(): {"order": order, "unmapped_type": "keyword"}},
             ],
             "track_total_hits": request.count,
@@ -255,16 +253,15 @@ impl LogSearch for ElasticSearch {
         let answer = self
             .query(json!({"size": 0, "query": query, "aggs": {"bars": bars}}))
             .await?;
-        let buckets = answer["aggregations"]["bars"]["buckets"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let bar = |(bucket, from): (&Value, &i64)| Bar {
+        let buckets = buckets(&answer["aggregations"]["bars"], &edges);
+        let bar = |(bucket, from): (Option<&Value>, &i64)| Bar {
             from: DateTime::from_timestamp_nanos(*from),
-            count: bucket["doc_count"].as_u64().unwrap_or_default(),
-            by: values(&bucket["by"]),
+            count: bucket
+                .and_then(|b| b["doc_count"].as_u64())
+                .unwrap_or_default(),
+            by: bucket.map(|b| values(&b["by"])).unwrap_or_default(),
         };
-        let bars: Vec<Bar> = buckets.iter().zip(&edges).map(bar).collect();
+        let bars: Vec<Bar> = buckets.into_iter().zip(&edges).map(bar).collect();
         Ok(Histogram {
             interval,
             total: bars.iter().map(|bar| bar.count).sum(),
@@ -309,7 +306,8 @@ impl LogSearch for ElasticSearch {
         counts: bool,
     ) -> Result<Vec<FieldView>, LogIndexError> {
         let (_, query, fields) = self.scope(&filter).await?;
-        let names: Vec<String> = fields.iter().map(|(name, _)| name.to_owned()).collect();
+        let names = fields.iter().map(|(name, _)| name.to_owned());
+        let names: Vec<String> = names.filter(|name| !self.target.is_alias(name)).collect();
         let mut found = Value::Null;
         if counts {
             let each = names.iter().enumerate().map(|(n, name)| {
@@ -452,11 +450,11 @@ impl LogSearch for ElasticSearch {
 
     async fn tail(
         &self,
-        _: LogFilter,
+        filter: LogFilter,
     ) -> Result<BoxStream<'static, Result<Map<String, Value>, u64>>, LogIndexError> {
-        let message =
-            "Elasticsearch tells nobody of new events; the live tail needs the embedded index";
-        Err(LogIndexError::Request(message.to_owned()))
+        // What is wrong with the query is said at once.
+        self.check(filter.clone()).await?;
+        Ok(tail::follow(self.clone(), filter))
     }
 
     async fn check(&self, filter: LogFilter) -> Result<(), LogIndexError> {

@@ -12,6 +12,8 @@ pub struct Target {
     pub names: Vec<(String, String)>,
     /// A keyword field of the index that differs in every event, to order those of the same time.
     pub tiebreak: String,
+    /// Fields of the index that are others by another name: asked for, but not listed and not shown.
+    pub aliases: Vec<String>,
 }
 
 impl Target {
@@ -21,7 +23,32 @@ impl Target {
             index: index.to_owned(),
             names: Vec::new(),
             tiebreak: "event_id".to_owned(),
+            aliases: Vec::new(),
         }
+    }
+
+    /// What lain's own sink makes: our names, and those of the Elastic Common Schema as aliases of them.
+    pub fn lain(index: &str) -> Self {
+        let aliases = [
+            "@timestamp",
+            "log.level",
+            "host.name",
+            "service.name",
+            "container.id",
+            "container.name",
+            "container.image.name",
+            "event.id",
+            "event.sequence",
+        ];
+        Self {
+            aliases: aliases.map(str::to_owned).to_vec(),
+            ..Self::plain(index)
+        }
+    }
+
+    /// Whether a field of the index is another one by another name.
+    pub(super) fn is_alias(&self, name: &str) -> bool {
+        self.aliases.iter().any(|alias| alias == name)
     }
 
     /// Indices with the names of the Elastic Common Schema.
@@ -43,6 +70,7 @@ impl Target {
                 .map(|(ours, theirs)| (ours.to_owned(), theirs.to_owned()))
                 .to_vec(),
             tiebreak: "event.id".to_owned(),
+            aliases: Vec::new(),
         }
     }
 
@@ -85,6 +113,9 @@ impl Target {
             if let Some(value) = take(&mut event, theirs) {
                 event.insert(ours.clone(), value);
             }
+        }
+        for alias in &self.aliases {
+            event.remove(alias);
         }
         event
     }

@@ -16,6 +16,7 @@ pub mod partition;
 #[cfg(test)]
 mod property_tests;
 pub mod queries;
+mod rebuild;
 pub mod scan;
 pub mod search;
 #[cfg(test)]
@@ -27,11 +28,14 @@ pub mod writer;
 use crate::logging::query::evaluate::Event;
 use crate::logging::query::{Fields, fields};
 use crate::ports::clock::Clock;
-use crate::ports::log_index::{Appended, IndexEvent, IndexStatus, LogIndex, LogIndexError};
+use crate::ports::log_index::{
+    Appended, IndexEvent, IndexStatus, LogIndex, LogIndexError, MissingDay,
+};
 use async_trait::async_trait;
 use chrono::{Days, NaiveDate};
 use layout::Layout;
 use partition::{Partition, PartitionError};
+use rebuild::Rebuild;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -93,6 +97,7 @@ pub struct Shared {
     clock: Arc<dyn Clock>,
     days: RwLock<BTreeMap<NaiveDate, Arc<Partition>>>,
     damaged: Mutex<Vec<String>>,
+    rebuild: Mutex<Rebuild>,
     appended: AtomicU64,
     duplicates: AtomicU64,
 }
@@ -117,6 +122,7 @@ impl Index {
             layout: Arc::new(Layout::new()),
             days: RwLock::default(),
             damaged: Mutex::default(),
+            rebuild: Mutex::default(),
             appended: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
             options,
@@ -284,6 +290,25 @@ impl LogIndex for Index {
             duplicates: self.shared.duplicates.load(Ordering::Relaxed),
         }
     }
+
+    fn missing(&self) -> Vec<MissingDay> {
+        self.shared.rebuild().days()
+    }
+
+    fn sent_again(&self, day: NaiveDate, node: &str) -> Result<(), LogIndexError> {
+        self.shared.rebuild().done(day, node).map_err(unnoted)
+    }
+
+    fn rebuilt(&self, day: NaiveDate) -> Result<(), LogIndexError> {
+        self.shared.rebuild().remove(day).map_err(unnoted)
+    }
+}
+
+fn unnoted(error: std::io::Error) -> LogIndexError {
+    LogIndexError::Failed {
+        action: "note which days are built again".to_owned(),
+        reason: error.to_string(),
+    }
 }
 
 impl Shared {
@@ -297,6 +322,7 @@ impl Shared {
             reason: reason.to_string(),
         };
         std::fs::create_dir_all(folder).map_err(failed)?;
+        *self.rebuild() = Rebuild::open(folder);
         for entry in std::fs::read_dir(folder).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
             let Some(name) = name.to_str() else { continue };
@@ -316,6 +342,10 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    fn rebuild(&self) -> MutexGuard<'_, Rebuild> {
+        self.rebuild.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn damaged(&self) -> MutexGuard<'_, Vec<String>> {
@@ -342,8 +372,11 @@ impl Shared {
                 aside.display()
             ),
         };
-        tracing::error!(%day, report, "a day of the log index is damaged and was set aside; index its events again from the spool");
+        tracing::error!(%day, report, "a day of the log index is damaged and was set aside; what nodes still have of it is indexed again");
         self.damaged().push(report);
+        if let Err(error) = self.rebuild().add(day) {
+            tracing::error!(%error, %day, "it cannot be noted that this day is to be indexed again");
+        }
     }
 
     /// The partition of a day, made if there is none.

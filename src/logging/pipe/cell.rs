@@ -45,10 +45,11 @@ impl SinkCell {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is shown now; `spool` tells how far the sink is behind.
-    pub fn view(&self, spool: &Figures) -> SinkView {
+    /// What is shown now on `node`; `spool` tells how far the sink is behind.
+    pub fn view(&self, spool: &Figures, node: &str) -> SinkView {
         let inner = self.lock();
         let mut view = inner.view.clone();
+        node.clone_into(&mut view.node);
         if let Some(progress) = inner.progress {
             view.lag_events = spool.events.saturating_sub(progress.index);
             view.lag_bytes = spool.end.saturating_sub(progress.position);

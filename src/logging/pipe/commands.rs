@@ -54,7 +54,12 @@ impl Pump {
             To::Oldest => self.parts.spool.bound(From::Oldest),
             To::Now => self.parts.spool.bound(From::Now),
             To::At(at) => self.find(at)?,
+            To::BackTo(at) => {
+                let progress = self.cursor.progress();
+                self.find(at)?.min((progress.position, progress.index))
+            }
         };
+        self.tell_oldest()?;
         let progress = Progress {
             position,
             index,
@@ -63,6 +68,15 @@ impl Pump {
         self.unsettled.clear();
         self.commit(progress)?;
         self.reader.seek(position, index);
+        Ok(())
+    }
+
+    /// Shows how far back the spool reaches.
+    pub(super) fn tell_oldest(&mut self) -> Result<(), SpoolError> {
+        let (position, index) = self.parts.spool.bound(From::Oldest);
+        let read = self.parts.spool.reader(position, index).next(1, 4096)?;
+        let oldest = read.events.first().map(|event| event.at.into());
+        self.parts.cell.change(|view| view.oldest_at = oldest);
         Ok(())
     }
 

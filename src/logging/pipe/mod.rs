@@ -5,6 +5,7 @@
 //! breaker.rs  the circuit breaker                (pure)
 //! route.rs    filters, sampling, redaction       (pure)
 //! dead.rs     dead letters on disk
+//! pause.rs    which sinks are paused, on disk
 //! cell.rs     what is shown of a sink
 //! pump.rs     the loop that drives one sink
 //! commands.rs what an operator asks of it
@@ -16,6 +17,7 @@ pub mod breaker;
 pub mod cell;
 mod commands;
 pub mod dead;
+mod pause;
 pub mod pipeline;
 pub mod pump;
 #[cfg(test)]
@@ -23,5 +25,5 @@ mod pump_tests;
 pub mod route;
 
 pub use cell::SinkCell;
-pub use pipeline::{Host, Pipeline, SinkSpec};
+pub use pipeline::{Changes, Host, Pipeline, SinkSpec};
 pub use pump::{Command, Pump, To};

@@ -4,6 +4,7 @@
 //! drives its pump, each container's `logs` reads.
 
 use super::cell::SinkCell;
+use super::pause;
 use super::pump::{Command, Parts, Pump, Settings};
 use super::route::{Filter, Redaction};
 use crate::domain::log::{LogEvent, Stamp};
@@ -34,6 +35,8 @@ pub struct Host {
 pub struct SinkSpec {
     /// Its name.
     pub name: String,
+    /// The same for the same settings: a sink with another one has changed.
+    pub mark: String,
     /// Makes it.
     pub factory: Arc<dyn SinkFactory>,
     /// Which events it gets.
@@ -65,6 +68,19 @@ pub struct SinkEntry {
     receiver: tokio::sync::Mutex<mpsc::UnboundedReceiver<Command>>,
 }
 
+/// What another configuration changes of the sinks.
+#[derive(Default)]
+pub struct Changes {
+    /// New ones.
+    pub added: Vec<Arc<SinkEntry>>,
+    /// Those with other settings.
+    pub changed: Vec<Arc<SinkEntry>>,
+    /// The names of those that are gone.
+    pub removed: Vec<String>,
+    /// The names of those that go on untouched.
+    pub kept: Vec<String>,
+}
+
 /// The reader of one container, as others see it.
 #[derive(Debug, Default)]
 pub struct ReaderHandle {
@@ -94,7 +110,9 @@ pub struct Pipeline {
     pub host: Host,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
-    multiline: Vec<Multiline>,
+    multiline: RwLock<Vec<Multiline>>,
+    /// Held from a change of the sinks to the end of carrying it out.
+    pub changing: tokio::sync::Mutex<()>,
     sinks: RwLock<Vec<Arc<SinkEntry>>>,
     readers: Mutex<HashMap<String, Arc<ReaderHandle>>>,
     watcher: OnceLock<Option<Watcher>>,
@@ -118,7 +136,8 @@ impl Pipeline {
             spool,
             host,
             clock,
-            multiline,
+            multiline: RwLock::new(multiline),
+            changing: tokio::sync::Mutex::default(),
             sinks: RwLock::new(sinks.into_iter().map(entry).collect()),
             readers: Mutex::default(),
             watcher: OnceLock::new(),
@@ -153,13 +172,54 @@ impl Pipeline {
         matches!(watched, Some(Ok(())))
     }
 
+    /// Puts other sinks and rules in place of these. Nothing is removed from the spool until the new ones have
+    /// opened their cursors; whoever drives sinks carries out what this returns. Rules hold for containers that
+    /// start from now on.
+    pub fn change(&self, sinks: Vec<SinkSpec>, multiline: Vec<Multiline>) -> Changes {
+        let mut changes = Changes::default();
+        let mut present = self.sinks.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next = Vec::with_capacity(sinks.len());
+        for spec in sinks {
+            let before = present.iter().find(|entry| entry.spec.name == spec.name);
+            let entry = match before {
+                Some(before) if before.spec.mark == spec.mark => {
+                    changes.kept.push(spec.name);
+                    next.push(Arc::clone(before));
+                    continue;
+                }
+                Some(_) => {
+                    let entry = entry(spec);
+                    changes.changed.push(Arc::clone(&entry));
+                    entry
+                }
+                None => {
+                    let entry = entry(spec);
+                    changes.added.push(Arc::clone(&entry));
+                    entry
+                }
+            };
+            next.push(entry);
+        }
+        let names = present.iter().map(|entry| entry.spec.name.clone());
+        changes.removed = names
+            .filter(|name| !next.iter().any(|entry| entry.spec.name == *name))
+            .collect();
+        *present = next;
+        drop(present);
+        *self
+            .multiline
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = multiline;
+        changes
+    }
+
     /// What is shown of the sinks, by name.
     pub fn views(&self) -> Vec<SinkView> {
         let figures = self.spool.figures();
         let mut views: Vec<_> = self
             .sinks()
             .iter()
-            .map(|sink| sink.cell.view(&figures))
+            .map(|sink| sink.cell.view(&figures, &self.host.node))
             .collect();
         views.sort_by(|a, b| a.name.cmp(&b.name));
         views
@@ -179,7 +239,11 @@ impl Pipeline {
             ordinal: 0,
             body: crate::domain::log::LogBody::Object(bytes::Bytes::new()),
         };
-        let found = self.multiline.iter().find(|m| m.filter.takes(&probe));
+        let rules = self
+            .multiline
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let found = rules.iter().find(|m| m.filter.takes(&probe));
         found.map(|m| m.rule.clone())
     }
 
@@ -327,6 +391,33 @@ impl SinkEntry {
         let pump = Pump::open(parts).map_err(|e| e.to_string())?;
         let mut commands = self.receiver.lock().await;
         pump.run(&mut commands).await.map_err(|e| e.to_string())
+    }
+
+    /// Sends nothing until it is resumed, also over restarts of lain and while the sink cannot be driven.
+    ///
+    /// # Errors
+    /// That this cannot be noted on disk.
+    pub fn pause(&self, pipeline: &Pipeline) -> Result<(), SpoolError> {
+        pause::set(&pipeline.spool, &self.spec.name, true)?;
+        self.command(Command::Pause);
+        self.cell
+            .change(|view| "paused".clone_into(&mut view.state));
+        Ok(())
+    }
+
+    /// Goes on, at once, also after a refusal or while the breaker is open.
+    ///
+    /// # Errors
+    /// That this cannot be noted on disk.
+    pub fn resume(&self, pipeline: &Pipeline) -> Result<(), SpoolError> {
+        pause::set(&pipeline.spool, &self.spec.name, false)?;
+        self.command(Command::Resume);
+        Ok(())
+    }
+
+    /// What is shown of it.
+    pub fn view(&self, pipeline: &Pipeline) -> SinkView {
+        self.cell.view(&pipeline.figures(), &pipeline.host.node)
     }
 
     /// Gives a command. It waits while the sink is not driven.

@@ -8,6 +8,7 @@ use super::backoff;
 use super::breaker::{self, Breaker, Permit};
 use super::cell::SinkCell;
 use super::dead::DeadLetters;
+use super::pause;
 use super::route::{Filter, Redaction};
 use crate::domain::log::{LogEvent, Stamp};
 use crate::logging::spool::{Cursor, From, Progress, Read, Reader, Spool, SpoolError};
@@ -64,6 +65,8 @@ pub enum To {
     Now,
     /// The first event at or after an instant.
     At(Stamp),
+    /// The same, but never forward.
+    BackTo(Stamp),
 }
 
 /// What an operator asks of a sink.
@@ -136,8 +139,9 @@ impl Pump {
         let progress = cursor.progress();
         parts.cell.progress(progress);
         let path = dead.path().display().to_string();
+        let paused = pause::is(&parts.spool, &parts.name);
         parts.cell.change(|view| {
-            view.state = "idle".to_owned();
+            view.state = if paused { "paused" } else { "idle" }.to_owned();
             view.dead_letter_file = Some(path);
         });
         Ok(Self {
@@ -148,7 +152,7 @@ impl Pump {
             reader,
             dead,
             attempt: 0,
-            paused: false,
+            paused,
             unsettled: VecDeque::new(),
             synced: Duration::ZERO,
             parts,
@@ -163,6 +167,7 @@ impl Pump {
         mut self,
         commands: &mut mpsc::UnboundedReceiver<Command>,
     ) -> Result<(), SpoolError> {
+        self.tell_oldest()?;
         loop {
             while let Ok(command) = commands.try_recv() {
                 if let Next::Stop = self.obey(command).await? {

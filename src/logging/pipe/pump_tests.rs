@@ -44,6 +44,7 @@ fn pipeline(dir: &Path, memory: &Memory, filter: Filter, redaction: Redaction) -
     });
     let spec = SinkSpec {
         name: "m".to_owned(),
+        mark: "1".to_owned(),
         factory: Arc::new(memory.clone()),
         filter,
         redaction: Arc::new(redaction),
@@ -330,4 +331,136 @@ async fn segments_go_once_every_sink_has_them() {
     rig.pipeline.trim().unwrap();
     assert!(rig.pipeline.figures().size < full / 2, "{full}");
     rig.even();
+}
+
+fn spec(memory: &Memory, name: &str, mark: &str) -> SinkSpec {
+    SinkSpec {
+        name: name.to_owned(),
+        mark: mark.to_owned(),
+        factory: Arc::new(memory.clone()),
+        filter: Filter::default(),
+        redaction: Arc::default(),
+        settings: settings(),
+        from: From::Oldest,
+    }
+}
+
+#[actix_rt::test]
+async fn a_pause_outlives_the_pump_and_ends_when_it_is_told_to() {
+    let mut rig = Rig::new(Filter::default());
+    rig.add(3);
+    let sink = rig.pipeline.sink("m").unwrap();
+    // Before anybody drives it, as where its settings are wrong.
+    sink.pause(&rig.pipeline).unwrap();
+    for _ in 0..2 {
+        let task = rig.drive();
+        rig.until(|v| v.state == "paused" && v.oldest_at.is_some())
+            .await;
+        assert!(rig.got().is_empty());
+        sink.stop().await;
+        task.await.unwrap().unwrap();
+    }
+    let again = pipeline_of(&rig, vec![spec(&rig.memory, "m", "2")]);
+    rig.pipeline = again;
+    let _task = rig.drive();
+    rig.until(|v| v.state == "paused").await;
+    let sink = rig.pipeline.sink("m").unwrap();
+    sink.resume(&rig.pipeline).unwrap();
+    sink.resume(&rig.pipeline).unwrap();
+    rig.until(|v| v.sent == 3).await;
+}
+
+/// Another pipeline over the same folder, as after a restart.
+fn pipeline_of(rig: &Rig, sinks: Vec<SinkSpec>) -> Arc<Pipeline> {
+    let (spool, _) = Spool::open(Options::new(rig._dir.path())).unwrap();
+    let clock = Arc::new(SystemClock::new());
+    Arc::new(Pipeline::new(
+        spool,
+        Host::default(),
+        clock,
+        sinks,
+        Vec::new(),
+    ))
+}
+
+#[actix_rt::test]
+async fn sending_again_never_skips() {
+    let mut rig = Rig::new(Filter::default());
+    rig.add(10);
+    let task = rig.drive();
+    rig.until(|v| v.sent == 10).await;
+    let sink = rig.pipeline.sink("m").unwrap();
+    let most = Duration::from_secs(5);
+    let back = |at| {
+        sink.ask(
+            move |answer| Command::Rewind(To::BackTo(Stamp(at)), answer),
+            most,
+        )
+    };
+    back(9_000_000_000).await.unwrap();
+    let view = rig.until(|v| v.sent == 12).await;
+    assert_eq!(view.oldest_at, Some(Stamp(1_000_000_000).into()));
+    sink.command(Command::Pause);
+    rig.add(5);
+    // Later than what is sent next: nothing changes.
+    back(14_000_000_000).await.unwrap();
+    sink.command(Command::Resume);
+    rig.until(|v| v.sent == 17).await;
+    assert_eq!(rig.got()[10..], [9, 10, 11, 12, 13, 14, 15]);
+    sink.stop().await;
+    task.await.unwrap().unwrap();
+}
+
+#[actix_rt::test]
+async fn other_sinks_take_the_place_of_those_that_changed_and_lose_nothing() {
+    let mut rig = Rig::new(Filter::default());
+    rig.add(10);
+    let task = rig.drive();
+    rig.until(|v| v.sent == 10).await;
+    let (second, third) = (Memory::default(), Memory::default());
+    let before = rig.pipeline.sink("m").unwrap();
+    let changes = rig.pipeline.change(
+        vec![spec(&second, "m", "2"), spec(&third, "n", "1")],
+        Vec::new(),
+    );
+    let names = |entries: &[Arc<super::pipeline::SinkEntry>]| {
+        entries
+            .iter()
+            .map(|e| e.spec.name.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (names(&changes.added), names(&changes.changed)),
+        (vec!["n".to_owned()], vec!["m".to_owned()])
+    );
+    // Nothing goes while the new ones have not opened their cursors.
+    let size = rig.pipeline.figures().size;
+    rig.add(10);
+    rig.pipeline.trim().unwrap();
+    assert!(rig.pipeline.figures().size > size);
+    before.stop().await;
+    task.await.unwrap().unwrap();
+    let _one = rig.drive();
+    let pipeline = Arc::clone(&rig.pipeline);
+    let _two = actix_rt::spawn(async move { pipeline.sink("n").unwrap().run(&pipeline).await });
+    let views = rig.until(|v| v.sent == 20).await;
+    assert_eq!(views.lag_events, 0);
+    let seqs = |memory: &Memory| memory.events().iter().map(|e| e.seq).collect::<Vec<_>>();
+    // What the first one had not got yet, the second one gets.
+    let all = [rig.got(), seqs(&second)].concat();
+    assert_eq!(all, (1..=20).collect::<Vec<_>>());
+    let kept = rig
+        .pipeline
+        .change(vec![spec(&third, "n", "1")], Vec::new());
+    assert_eq!(
+        (kept.kept, kept.removed),
+        (vec!["n".to_owned()], vec!["m".to_owned()])
+    );
+    for _ in 0..2000 {
+        if seqs(&third).len() == 20 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(seqs(&third), (1..=20).collect::<Vec<_>>());
 }

@@ -1,7 +1,7 @@
 //! The fields that there are, and what each holds.
 
 use super::pattern::Wild;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a field holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,7 +27,9 @@ impl FieldType {
     pub fn of(name: &str) -> Option<Self> {
         Some(match name {
             "text" | "match_only_text" => Self::Text,
-            "keyword" | "constant_keyword" | "wildcard" | "flattened" | "ip" => Self::Keyword,
+            "keyword" | "constant_keyword" | "wildcard" | "flattened" | "flat_object" | "ip" => {
+                Self::Keyword
+            }
             "long" | "integer" | "short" | "byte" | "unsigned_long" => Self::Long,
             "double" | "float" | "half_float" | "scaled_float" => Self::Double,
             "boolean" => Self::Boolean,
@@ -55,6 +57,7 @@ impl FieldType {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields {
     all: BTreeMap<String, Vec<FieldType>>,
+    open: BTreeSet<String>,
 }
 
 impl Fields {
@@ -71,9 +74,22 @@ impl Fields {
         }
     }
 
+    /// Notes an object any key of which is a field, found as a whole text.
+    pub fn open(&mut self, name: &str) {
+        self.add(name, FieldType::Keyword);
+        self.open.insert(name.to_owned());
+    }
+
     /// What a field can hold; nothing if there is none of this name.
     pub fn types(&self, name: &str) -> &[FieldType] {
-        self.all.get(name).map_or(&[], Vec::as_slice)
+        if let Some(types) = self.all.get(name) {
+            return types;
+        }
+        let ends = name.match_indices('.').map(|(at, _)| at);
+        match ends.into_iter().any(|end| self.open.contains(&name[..end])) {
+            true => &[FieldType::Keyword],
+            false => &[],
+        }
     }
 
     /// Every field, by name.
@@ -88,6 +104,7 @@ impl Fields {
         for (name, types) in other.iter() {
             types.iter().for_each(|kind| self.add(name, *kind));
         }
+        self.open.extend(other.open.iter().cloned());
     }
 
     /// The nested field in which `name` lies, or which it is; the outermost.

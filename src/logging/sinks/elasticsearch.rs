@@ -53,8 +53,10 @@ pub struct Options {
     pub ca_file: Option<PathBuf>,
     /// Whether the index template is ours to make.
     pub manage_template: bool,
-    /// Whole daily indices older than so many days are deleted; `None`: never.
+    /// Whole days older than so many days are deleted; `None`: never.
     pub keep_days: Option<u32>,
+    /// Whether the fields of JSON lines get types of their own, so that numbers can be compared and counted.
+    pub typed_fields: bool,
 }
 
 impl Options {
@@ -69,10 +71,15 @@ impl Options {
             ca_file: None,
             manage_template: true,
             keep_days: None,
+            typed_fields: false,
         }
     }
 
-    fn transport(&self) -> Result<Transport, SinkError> {
+    /// Connections to these nodes.
+    ///
+    /// # Errors
+    /// [`SinkError::Refused`] for options that cannot be meant.
+    pub fn transport(&self) -> Result<Transport, SinkError> {
         let refused = |error: String| SinkError::Refused {
             reason: format!("Elasticsearch: {error}; see the sink's settings"),
         };
@@ -188,7 +195,12 @@ impl Elasticsearch {
         let forms = [Unknown::Flattened, Unknown::FlatObject, Unknown::Stored];
         let mut last = None;
         for form in forms {
-            let body = template::template(std::slice::from_ref(&pattern), stream, form);
+            let body = template::template(
+                std::slice::from_ref(&pattern),
+                stream,
+                form,
+                self.options.typed_fields,
+            );
             let path = format!("/_index_template/{TEMPLATE}");
             let response = self.call(Method::Put, &path, Some(body)).await?;
             if response.status_code().is_success() {
@@ -210,10 +222,10 @@ impl Elasticsearch {
         })
     }
 
-    /// Deletes daily indices whose days are over. A failure is said and tried again: events are not held up.
+    /// Deletes what is older than `keep_days`, now and then. A failure is said and tried again: events are not
+    /// held up.
     async fn retain(&mut self, now: Stamp) {
-        let (Some(days), Target::Daily { prefix }) = (self.options.keep_days, &self.options.target)
-        else {
+        let Some(days) = self.options.keep_days else {
             return;
         };
         if self
@@ -222,44 +234,117 @@ impl Elasticsearch {
         {
             return;
         }
-        let prefix = prefix.clone();
         self.retained = Some(Instant::now());
-        let oldest = chrono::DateTime::<chrono::Utc>::from(now).date_naive()
-            - chrono::Days::new(u64::from(days));
-        let listed = self
-            .call(
-                Method::Get,
-                &format!("/_cat/indices/{prefix}-*?h=index&format=json"),
-                None,
-            )
-            .await;
-        let rows: Vec<Value> = match listed {
-            Ok(response) => response.json().await.unwrap_or_default(),
-            Err(_) => return,
+        let now = chrono::DateTime::<chrono::Utc>::from(now);
+        let oldest = now - chrono::Days::new(u64::from(days));
+        let old = match self.options.target.clone() {
+            Target::Daily { prefix } => self.old_days(&prefix, oldest).await,
+            Target::DataStream { dataset, namespace } => {
+                self.old_parts(&dataset, &namespace, now, oldest).await
+            }
         };
-        let names = rows.iter().filter_map(|row| row["index"].as_str());
-        let old: Vec<String> = names
-            .filter(|n| day_of(&prefix, n).is_some_and(|day| day < oldest))
-            .map(str::to_owned)
-            .collect();
+        let old = old.unwrap_or_else(|error| {
+            tracing::warn!(%error, "old indices could not be looked for");
+            Vec::new()
+        });
         for index in old {
             match self.call(Method::Delete, &format!("/{index}"), None).await {
-                Ok(_) => tracing::info!(index, "a daily index was deleted: its days are over"),
+                Ok(answer) if answer.status_code().is_success() => {
+                    tracing::info!(index, "an index was deleted: its days are over");
+                }
+                Ok(answer) => {
+                    tracing::warn!(index, status = %answer.status_code(), "an old index could not be deleted");
+                }
                 Err(error) => {
-                    tracing::warn!(index, %error, "an old daily index could not be deleted")
+                    tracing::warn!(index, %error, "an old index could not be deleted");
                 }
             }
         }
     }
+
+    async fn rows(&self, path: &str) -> Result<Value, SinkError> {
+        let answer = self.call(Method::Get, path, None).await?;
+        match answer.status_code() {
+            status if status.is_success() => answer.json().await.map_err(|e| self.away(e)),
+            // There is nothing yet.
+            StatusCode::NOT_FOUND => Ok(Value::Null),
+            _ => Err(self.refusal(answer).await),
+        }
+    }
+
+    /// The daily indices of days before `oldest`.
+    async fn old_days(
+        &self,
+        prefix: &str,
+        oldest: chrono::DateTime<chrono::Utc>,
+    ) -> Result<Vec<String>, SinkError> {
+        let path = format!("/_cat/indices/{prefix}-*?h=index&format=json");
+        let rows = self.rows(&path).await?;
+        let names = rows.as_array().into_iter().flatten();
+        let names = names.filter_map(|row| row["index"].as_str());
+        Ok(names
+            .filter(|n| day_of(prefix, n).is_some_and(|day| day < oldest.date_naive()))
+            .map(str::to_owned)
+            .collect())
+    }
+
+    /// The backing indices of our data streams that were rolled over before `oldest`. Those that are written to
+    /// roll over once they are a day old, or large.
+    async fn old_parts(
+        &self,
+        dataset: &str,
+        namespace: &str,
+        now: chrono::DateTime<chrono::Utc>,
+        oldest: chrono::DateTime<chrono::Utc>,
+    ) -> Result<Vec<String>, SinkError> {
+        let streams = format!("logs-{dataset}.*-{namespace}");
+        let streams = self.rows(&format!("/_data_stream/{streams}")).await?;
+        let mut old = Vec::new();
+        for stream in streams["data_streams"].as_array().into_iter().flatten() {
+            let name = stream["name"].as_str().unwrap_or_default();
+            let conditions =
+                serde_json::json!({"conditions": {"max_age": "1d", "max_size": "50gb"}});
+            self.call(
+                Method::Post,
+                &format!("/{name}/_rollover"),
+                Some(conditions),
+            )
+            .await?;
+            let settings = self
+                .rows(&format!("/{name}/_settings/index.creation_date"))
+                .await?;
+            let parts = settings.as_object().into_iter().flatten();
+            let made = parts.filter_map(|(index, settings)| {
+                let made = settings["settings"]["index"]["creation_date"].as_str()?;
+                Some((index.clone(), made.parse().ok()?))
+            });
+            old.extend(over_before(made.collect(), oldest, now));
+        }
+        Ok(old)
+    }
+}
+
+/// The backing indices whose next one was made before `oldest`: nothing in them is newer. Pure.
+fn over_before(
+    mut made: Vec<(String, i64)>,
+    oldest: chrono::DateTime<chrono::Utc>,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Vec<String> {
+    // A clock that is wrong must not delete everything.
+    made.retain(|(_, at)| *at <= now.timestamp_millis());
+    made.sort_by_key(|(name, at)| (*at, name.clone()));
+    let ends = made.iter().skip(1).map(|(_, at)| *at);
+    let old = made.iter().zip(ends);
+    old.filter(|(_, end)| *end < oldest.timestamp_millis())
+        .map(|((name, _), _)| name.clone())
+        .collect()
 }
 
 #[async_trait]
 impl Sink for Elasticsearch {
     async fn send(&mut self, events: &[LogEvent]) -> Result<Delivery, SinkError> {
         self.prepare().await?;
-        if let Some(event) = events.last() {
-            self.retain(event.at).await;
-        }
+        self.retain(chrono::Utc::now().into()).await;
         let mut body = Vec::with_capacity(events.len() * 800);
         let mut text = Vec::new();
         for (n, event) in events.iter().enumerate() {
@@ -311,5 +396,31 @@ impl SinkFactory for Options {
 
     fn make(&self) -> Result<Box<dyn Sink>, SinkError> {
         Ok(Box::new(Elasticsearch::new(self.clone())?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_stream_are_over_when_the_next_one_was_made() {
+        let day = |n: i64| n * 86_400_000;
+        let at = |n: i64| chrono::DateTime::from_timestamp_millis(day(n)).unwrap();
+        let made = |names: &[(&str, i64)]| {
+            names
+                .iter()
+                .map(|(n, d)| ((*n).to_owned(), day(*d)))
+                .collect()
+        };
+        let all = made(&[("c", 8), ("a", 1), ("b", 4)]);
+        assert_eq!(over_before(all, at(5), at(9)), ["a"]);
+        let one = made(&[("a", 1)]);
+        assert!(
+            over_before(one, at(5), at(9)).is_empty(),
+            "the one that is written to stays"
+        );
+        let wrong = made(&[("a", 1), ("b", 40)]);
+        assert!(over_before(wrong, at(50), at(9)).is_empty());
     }
 }

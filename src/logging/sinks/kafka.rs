@@ -46,7 +46,7 @@ pub struct Options {
     pub brokers: String,
     /// The topic; `{{proc_full}}`, `{{app}}`, `{{proc}}`, `{{proc_type}}`, `{{node}}` stand for what they say.
     pub topic: String,
-    /// `lz4`, `gzip`, `snappy` or `none`.
+    /// `lz4`, `snappy` or `none`.
     pub compression: String,
     /// How long librdkafka gathers a batch.
     pub linger: Duration,
@@ -187,7 +187,12 @@ impl ClientContext for Shared {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "librdkafka");
-        self.0.reports().trouble = Some(format!("{error}: {reason}"));
+        let mut reports = self.0.reports();
+        // That no broker is left says less than why they went.
+        let vague = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
+        if !(vague && reports.trouble.is_some()) {
+            reports.trouble = Some(format!("{error}: {reason}"));
+        }
     }
 }
 

@@ -32,11 +32,19 @@ fn unknown(kind: Unknown) -> Value {
     }
 }
 
-/// The fields of an event.
-pub fn mappings(kind: Unknown) -> Value {
+/// The fields of JSON lines as they come: numbers can be compared, texts are keywords, and what does not fit the
+/// type that a key had first is kept and not found.
+fn typed() -> Value {
+    json!({"type": "object", "dynamic": true})
+}
+
+/// The fields of an event; those of JSON lines with types of their own where `typed_fields` says so.
+pub fn mappings(kind: Unknown, typed_fields: bool) -> Value {
     json!({
         // High-cardinality keys of apps must not grow the mapping.
         "dynamic": false,
+        "date_detection": false,
+        "dynamic_templates": [{"texts": {"match_mapping_type": "string", "mapping": keyword()}}],
         "properties": {
             "@timestamp": {"type": "date_nanos"},
             "timestamp": {"type": "date_nanos"},
@@ -51,7 +59,7 @@ pub fn mappings(kind: Unknown) -> Value {
             "instance": {"type": "long"}, "revision": {"type": "long"}, "seq": {"type": "long"},
             "truncated": {"type": "boolean"},
             "label": unknown(kind),
-            "fields": unknown(kind),
+            "fields": if typed_fields { typed() } else { unknown(kind) },
             "log": {"properties": {"level": alias("level")}},
             "container": {"properties": {
                 "id": alias("container_id"),
@@ -65,7 +73,12 @@ pub fn mappings(kind: Unknown) -> Value {
 }
 
 /// The whole template.
-pub fn template(patterns: &[String], data_stream: bool, kind: Unknown) -> Value {
+pub fn template(
+    patterns: &[String],
+    data_stream: bool,
+    kind: Unknown,
+    typed_fields: bool,
+) -> Value {
     let mut template = json!({
         "index_patterns": patterns,
         // Above Elasticsearch's own template for logs-*-*.
@@ -75,8 +88,10 @@ pub fn template(patterns: &[String], data_stream: bool, kind: Unknown) -> Value 
                 "index.codec": "best_compression",
                 "index.refresh_interval": "5s",
                 "index.query.default_field": ["message"],
+                "index.mapping.ignore_malformed": true,
+                "index.mapping.total_fields.limit": 2000,
             },
-            "mappings": mappings(kind),
+            "mappings": mappings(kind, typed_fields),
         },
         "_meta": {"managed_by": "lain"},
     });
@@ -92,7 +107,7 @@ mod tests {
 
     #[test]
     fn ecs_names_lead_to_our_fields() {
-        let template = template(&["lain-*".to_owned()], false, Unknown::FlatObject);
+        let template = template(&["lain-*".to_owned()], false, Unknown::FlatObject, false);
         let properties = &template["template"]["mappings"]["properties"];
         for (pointer, field) in [
             ("/log/properties/level", "level"),

@@ -40,6 +40,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Why the spool cannot do something.
@@ -87,6 +88,8 @@ pub struct Options {
     pub max_bytes: u64,
     /// What happens then.
     pub when_full: WhenFull,
+    /// How long what every sink has read stays, as far as there is room: to be sent again.
+    pub keep: Duration,
 }
 
 impl Options {
@@ -97,6 +100,7 @@ impl Options {
             segment_bytes: 32 << 20,
             max_bytes: 2 << 30,
             when_full: WhenFull::DropOldest,
+            keep: Duration::ZERO,
         }
     }
 }
@@ -376,10 +380,21 @@ impl Spool {
     pub fn trim(&self, needed: u64) -> Result<(), SpoolError> {
         let mut state = self.lock();
         state.needed = needed;
-        while state.spans.len() > 1 && state.spans.front().is_some_and(|span| span.end <= needed) {
+        while state.spans.len() > 1
+            && let Some(span) = state.spans.front()
+            && span.end <= needed
+            && self.is_old(span.base)
+        {
             self.remove_oldest(&mut state)?;
         }
         Ok(())
+    }
+
+    /// Whether a segment was last written to longer ago than it is to be kept. One that cannot be asked is.
+    fn is_old(&self, base: u64) -> bool {
+        let keep = self.inner.options.keep;
+        let written = std::fs::metadata(files::path(self.dir(), base)).and_then(|m| m.modified());
+        keep.is_zero() || !written.is_ok_and(|at| at.elapsed().is_ok_and(|passed| passed < keep))
     }
 
     /// The segment that holds `position`, or the first one after it.

@@ -322,3 +322,32 @@ proptest! {
         prop_assert!(found.ends_with(&[count, count + 1, count + 2]));
     }
 }
+
+#[test]
+fn what_every_sink_has_stays_for_a_while_but_never_beyond_the_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        keep: Duration::from_secs(3600),
+        max_bytes: 20_000,
+        ..options(dir.path())
+    };
+    let (spool, _) = Spool::open(options).unwrap();
+    let shop = source("shop");
+    fill(&spool, &shop, 0, 60);
+    let size = spool.figures().size;
+    spool.trim(spool.end()).unwrap();
+    assert_eq!(spool.figures().size, size, "it is young");
+    let old = std::time::SystemTime::now() - Duration::from_secs(7200);
+    for (base, _) in files::list(dir.path()).unwrap().iter().take(2) {
+        let file = std::fs::File::options()
+            .write(true)
+            .open(files::path(dir.path(), *base))
+            .unwrap();
+        file.set_modified(old).unwrap();
+    }
+    spool.trim(spool.end()).unwrap();
+    assert!(spool.figures().size < size, "two segments were old");
+    fill(&spool, &shop, 60, 600);
+    let figures = spool.figures();
+    assert!(figures.size <= 20_000, "{figures:?}");
+}

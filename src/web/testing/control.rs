@@ -6,10 +6,11 @@ use super::world::not_found;
 use super::{MemoryControl, commands, tree, views};
 use crate::domain::census::Census;
 use crate::domain::crash::CrashReport;
-use crate::domain::id::{AppName, CrashId, InstanceId, OperationId, ProcName};
+use crate::domain::id::{AppName, CrashId, InstanceId, NodeName, OperationId, ProcName};
 use crate::domain::view::{
     ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, LogLineView,
-    NodeView, OperationState, OperationView, Page, PlanAction, ScaleRequest, SinkView, VersionView,
+    NodeView, OperationState, OperationView, Page, PlanAction, ScaleRequest, SinkView,
+    SinksReloaded, VersionView,
 };
 use crate::ports::control::{
     Caller, ChildAction, Control, ControlError, CrashFilter, EventStream, LogsQuery, Precondition,
@@ -29,6 +30,7 @@ type Answer = Result<ChangeAnswer, ControlError>;
 fn sink(name: &str) -> SinkView {
     SinkView {
         name: name.to_owned(),
+        node: "n1".to_owned(),
         kind: "syslog".to_owned(),
         state: "idle".to_owned(),
         breaker: "closed".to_owned(),
@@ -360,12 +362,14 @@ impl Control for MemoryControl {
     async fn act_on_sink(
         &self,
         name: &str,
+        node: Option<NodeName>,
         action: SinkAction,
         caller: Caller,
-    ) -> Result<SinkView, ControlError> {
+    ) -> Result<Vec<SinkView>, ControlError> {
         self.fault().await?;
         let mut sink = sink("central");
-        let outcome = match (name == sink.name, action) {
+        let there = node.is_none_or(|node| node.as_str() == sink.node);
+        let outcome = match (name == sink.name && there, action) {
             (false, _) => Err(not_found("sink", name, std::iter::once("central"))),
             (true, SinkAction::Pause) => {
                 "paused".clone_into(&mut sink.state);
@@ -380,7 +384,16 @@ impl Control for MemoryControl {
             .as_ref()
             .map_or_else(ToString::to_string, |_| "ok".to_owned());
         self.world().note(&caller, "act_on_sink", name, &said);
-        outcome
+        outcome.map(|sink| vec![sink])
+    }
+
+    async fn reload_sinks(&self, caller: Caller) -> Result<SinksReloaded, ControlError> {
+        self.fault().await?;
+        self.world().note(&caller, "reload_sinks", "sinks", "ok");
+        Ok(SinksReloaded {
+            changed: vec!["central".to_owned()],
+            ..SinksReloaded::default()
+        })
     }
 
     async fn doctor(&self) -> Result<Vec<Finding>, ControlError> {

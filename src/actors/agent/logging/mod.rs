@@ -11,11 +11,14 @@ pub mod events;
 pub mod sink;
 pub mod spool;
 
+use crate::actors::agent::paths;
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{
-    Backoff, ChildSpec, Flags, Placement, Shutdown, Strategy, SupervisorSpec,
+    Backoff, CallError, ChildSpec, Flags, Placement, Shutdown, Strategy, SupervisorInit,
+    SupervisorSpec,
 };
-use crate::logging::pipe::Pipeline;
+use crate::logging::pipe::pipeline::SinkEntry;
+use crate::logging::pipe::{Changes, Pipeline};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +31,14 @@ const SETTLE: Duration = Duration::from_secs(5);
 
 /// The supervisor of a node's logging.
 pub fn spec(shared: &Arc<Shared>, pipeline: &Arc<Pipeline>) -> ChildSpec {
+    let (shared, pipeline) = (Arc::clone(shared), Arc::clone(pipeline));
+    // The sinks are those of the moment: they change while lain runs.
+    ChildSpec::supervisor_with("logging", move || {
+        std::future::ready(Ok(SupervisorInit::Run(children(&shared, &pipeline))))
+    })
+}
+
+fn children(shared: &Arc<Shared>, pipeline: &Arc<Pipeline>) -> SupervisorSpec {
     let flags = Flags::new(Strategy::OneForOne).intensity(BROAD, PERIOD);
     let mut supervisor = SupervisorSpec::new(flags)
         .child(ChildSpec::worker::<spool::SpoolKeeper>(
@@ -42,23 +53,81 @@ pub fn spec(shared: &Arc<Shared>, pipeline: &Arc<Pipeline>) -> ChildSpec {
             },
         ));
     for entry in pipeline.sinks() {
-        let id = format!("sink/{}", entry.spec.name);
-        let args = sink::Args {
-            pipeline: Arc::clone(pipeline),
-            entry,
-        };
-        let backoff = Backoff {
-            min: Duration::from_secs(1),
-            max: Duration::from_secs(30),
-            factor: 2.0,
-            jitter: 0.2,
-            reset_after: PERIOD,
-        };
-        let child = ChildSpec::worker::<sink::SinkWorker>(id, args)
-            .placement(Placement::Dedicated)
-            .backoff(backoff)
-            .shutdown(Shutdown::Timeout(SETTLE));
-        supervisor = supervisor.child(child);
+        supervisor = supervisor.child(sink(pipeline, entry));
     }
-    ChildSpec::supervisor("logging", supervisor)
+    supervisor
+}
+
+fn sink(pipeline: &Arc<Pipeline>, entry: Arc<SinkEntry>) -> ChildSpec {
+    let id = sink_id(&entry.spec.name);
+    let args = sink::Args {
+        pipeline: Arc::clone(pipeline),
+        entry,
+    };
+    let backoff = Backoff {
+        min: Duration::from_secs(1),
+        max: Duration::from_secs(30),
+        factor: 2.0,
+        jitter: 0.2,
+        reset_after: PERIOD,
+    };
+    ChildSpec::worker::<sink::SinkWorker>(id, args)
+        .placement(Placement::Dedicated)
+        .backoff(backoff)
+        .shutdown(Shutdown::Timeout(SETTLE))
+}
+
+fn sink_id(name: &str) -> String {
+    format!("sink/{name}")
+}
+
+/// Makes the sinks of this node those of its routes as they are now. A sink whose settings are the same is not
+/// touched; one that changed settles what it has sent and goes on at its cursor.
+///
+/// # Errors
+/// Which sink's actor could not be changed, and why.
+pub async fn change(shared: &Shared) -> Result<Changes, String> {
+    let (Some(pipeline), Some(routes)) = (shared.pipeline(), shared.routes()) else {
+        return Ok(Changes::default());
+    };
+    let _one_at_a_time = pipeline.changing.lock().await;
+    let plan = routes.plan();
+    let changes = pipeline.change(plan.sinks, plan.multiline);
+    let path = format!("{}/logging", paths::node(&shared.settings.node));
+    let supervisor = shared.tree().supervisor(path);
+    let gone = changes.changed.iter().map(|entry| &entry.spec.name);
+    for name in gone.chain(&changes.removed) {
+        for outcome in [
+            supervisor.terminate_child(sink_id(name)).await,
+            supervisor.delete_child(sink_id(name)).await,
+        ] {
+            match outcome {
+                // One that is not there need not go. No supervisor: it begins anew, with the sinks of now.
+                Ok(()) | Err(CallError::NotFound | CallError::NoProc) => {}
+                Err(error) => return Err(format!("sink {name}: {error}")),
+            }
+        }
+    }
+    for entry in changes.changed.iter().chain(&changes.added) {
+        let started = supervisor
+            .start_child(sink(&pipeline, Arc::clone(entry)))
+            .await;
+        match started {
+            Ok(_) | Err(CallError::AlreadyStarted(_) | CallError::NoProc) => {}
+            Err(error) => return Err(format!("sink {}: {error}", entry.spec.name)),
+        }
+    }
+    let names = |entries: &[Arc<SinkEntry>]| {
+        let names: Vec<&str> = entries.iter().map(|e| e.spec.name.as_str()).collect();
+        names.join(", ")
+    };
+    if !(changes.added.is_empty() && changes.changed.is_empty() && changes.removed.is_empty()) {
+        tracing::info!(
+            added = names(&changes.added),
+            changed = names(&changes.changed),
+            removed = changes.removed.join(", "),
+            "the log sinks have changed"
+        );
+    }
+    Ok(changes)
 }

@@ -8,6 +8,7 @@ use crate::logging::pipe::Pipeline;
 use crate::logging::pipe::pipeline::SinkEntry;
 use actix::prelude::*;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a [`SinkWorker`] is made from.
 #[derive(Clone)]
@@ -22,7 +23,11 @@ pub struct Args {
 pub struct SinkWorker {
     args: Args,
     pump: Option<tokio::task::JoinHandle<Result<(), String>>>,
+    abort: Option<tokio::task::AbortHandle>,
 }
+
+/// How long a pump may take to settle before it is ended where it stands: two on one cursor must never be.
+const SETTLE: Duration = Duration::from_secs(4);
 
 impl Actor for SinkWorker {
     type Context = Context<Self>;
@@ -31,6 +36,7 @@ impl Actor for SinkWorker {
         let Args { pipeline, entry } = self.args.clone();
         // A task of its own: it still runs while `terminate` waits for it to settle.
         let pump = actix_rt::spawn(async move { entry.run(&pipeline).await });
+        self.abort = Some(pump.abort_handle());
         let (sender, ended) = tokio::sync::oneshot::channel();
         self.pump = Some(actix_rt::spawn(async move {
             let outcome = pump.await.unwrap_or_else(|e| Err(e.to_string()));
@@ -59,14 +65,26 @@ impl Child for SinkWorker {
     type Args = Args;
 
     async fn init(args: Args, _: Birth<Self>) -> Result<Init<Self>, ExitReason> {
-        Ok(Init::Ready(Self { args, pump: None }))
+        Ok(Init::Ready(Self {
+            args,
+            pump: None,
+            abort: None,
+        }))
     }
 
     fn terminate(&mut self, _: &ExitReason, _: &mut Context<Self>) -> Cleanup {
         let (entry, pump) = (Arc::clone(&self.args.entry), self.pump.take());
+        let abort = self.abort.take();
         let running = pump.is_some_and(|pump| !pump.is_finished());
         running.then(|| -> std::pin::Pin<Box<dyn Future<Output = ()>>> {
-            Box::pin(async move { entry.stop().await })
+            Box::pin(async move {
+                // A receiver that hangs: what it has not acknowledged is sent again.
+                if tokio::time::timeout(SETTLE, entry.stop()).await.is_err()
+                    && let Some(abort) = abort
+                {
+                    abort.abort();
+                }
+            })
         })
     }
 }

@@ -12,6 +12,7 @@ mod nodes;
 mod sinks;
 mod tree;
 
+pub use sinks::{act_on_sink, ask_for_sink, reload};
 pub use tree::{act_on, actor_of, tree_of};
 
 use crate::actors::control::{census, views, world};
@@ -24,7 +25,7 @@ use crate::domain::record::keys;
 use crate::domain::view::{
     ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, JoinTokenView,
     LogLineView, MovesView, NodeChange, NodeView, OperationView, Page, PlanAction, ScaleRequest,
-    SinkView, VersionView, WhyView,
+    SinkView, SinksReloaded, VersionView, WhyView,
 };
 use crate::ports::control::{
     Caller, ChildAction, Control, ControlError, CrashFilter, DriftRequest, EventStream, LogsQuery,
@@ -441,10 +442,15 @@ impl Control for Handle {
     async fn act_on_sink(
         &self,
         sink: &str,
+        node: Option<NodeName>,
         action: SinkAction,
         caller: Caller,
-    ) -> Result<SinkView, ControlError> {
-        self.act_on(sink, action, &caller).await
+    ) -> Result<Vec<SinkView>, ControlError> {
+        self.act_on(sink, node, action, &caller).await
+    }
+
+    async fn reload_sinks(&self, caller: Caller) -> Result<SinksReloaded, ControlError> {
+        self.reload(&caller).await
     }
 
     async fn doctor(&self) -> Result<Vec<Finding>, ControlError> {

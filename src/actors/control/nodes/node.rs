@@ -13,14 +13,15 @@ use crate::actors::recorder::Record;
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::domain::id::NodeName;
+use crate::domain::secret::Secret;
 use crate::link::frame::{Receiver, Sender};
-use crate::link::message::{FarEvent, Kept, Number, ToAgent, ToControl};
+use crate::link::message::{FarEvent, Kept, Number, Routing, ToAgent, ToControl};
 use crate::ports::agent::NodeFacts;
 use crate::ports::log_index::{Appended, IndexEvent, LogIndexError};
 use actix::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// How often the lease is looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -255,6 +256,10 @@ async fn write(
     let mut revisions = node.revisions();
     let mut settled = shared.settled_signal();
     let mut sent: Option<u64> = None;
+    let mut routes = shared.routes().map(|routes| routes.told());
+    if let Some(routes) = &mut routes {
+        routes.mark_changed();
+    }
     loop {
         let due = *settled.borrow() && sent != Some(*revisions.borrow_and_update());
         if due {
@@ -272,8 +277,19 @@ async fn write(
             },
             changed = revisions.changed() => if changed.is_err() { return Ok(()) },
             changed = settled.changed() => if changed.is_err() { return Ok(()) },
+            routing = told(&mut routes) => sender.send(&ToAgent::Logging { routing }).await?,
         }
     }
+}
+
+/// Where log events go, at first and whenever that changes.
+async fn told(routes: &mut Option<watch::Receiver<Arc<Secret>>>) -> Routing {
+    if let Some(routes) = routes
+        && routes.changed().await.is_ok()
+    {
+        return Routing(routes.borrow_and_update().expose().to_owned());
+    }
+    std::future::pending().await
 }
 
 /// All assignments at first, then what changed.
@@ -344,6 +360,7 @@ async fn read(
                 }
             }
             ToControl::Tree(tree) => node.set_tree(*tree),
+            ToControl::Sinks { sinks } => node.set_sinks(sinks),
             ToControl::Append { id, events } => {
                 let (shared, link) = (Arc::clone(shared), Arc::clone(link));
                 // Beside the link's other work: durability takes its time.
@@ -382,8 +399,8 @@ async fn append(shared: &Shared, id: u64, events: Vec<FarEvent>) -> ToAgent {
         at: event.at,
         json: event.json.into_bytes(),
     });
-    let outcome = match shared.logs() {
-        Some(logs) => logs.index.append(events.collect()).await,
+    let outcome = match shared.logs().and_then(|logs| logs.index.as_ref()) {
+        Some(index) => index.append(events.collect()).await,
         None => Err(LogIndexError::Unavailable(
             "the control host has none".to_owned(),
         )),

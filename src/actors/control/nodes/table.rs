@@ -5,7 +5,7 @@
 //! anew after a restart.
 
 use crate::domain::id::NodeName;
-use crate::domain::view::ActorView;
+use crate::domain::view::{ActorView, SinkView};
 use crate::link::message::{Input, Reply, Request, ToAgent};
 use crate::ports::agent::{Desired, NodeFacts, NodeRecord};
 use std::collections::{BTreeMap, HashMap};
@@ -50,6 +50,7 @@ struct State {
     since: Duration,
     facts: Option<NodeFacts>,
     tree: Option<Arc<ActorView>>,
+    sinks: Vec<SinkView>,
     desired: BTreeMap<String, Desired>,
     /// The revision at which each container's desired state last changed, also of those that are gone.
     touched: BTreeMap<String, u64>,
@@ -163,6 +164,7 @@ impl Node {
                 reason: (!local).then(|| "it has not been heard of since lain started".to_owned()),
                 since: now,
                 tree: None,
+                sinks: Vec::new(),
                 desired: BTreeMap::new(),
                 touched: BTreeMap::new(),
                 link: None,
@@ -252,6 +254,16 @@ impl Node {
     /// Its supervision tree, as it says now.
     pub fn set_tree(&self, tree: ActorView) {
         self.lock().tree = Some(Arc::new(tree));
+    }
+
+    /// Its sinks of log events, as it last said.
+    pub fn sinks(&self) -> Vec<SinkView> {
+        self.lock().sinks.clone()
+    }
+
+    /// Its sinks of log events, as it says now.
+    pub fn set_sinks(&self, sinks: Vec<SinkView>) {
+        self.lock().sinks = sinks;
     }
 
     /// A beat arrived.
