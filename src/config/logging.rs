@@ -1,8 +1,10 @@
-//! `[[logging.sink]]`, `[[logging.multiline]]` and `logging.redact`: the parts of a configuration that are lists.
+//! `[[logging.sink]]`, `[[logging.multiline]]` and `logging.redact`: the parts of a configuration that are lists,
+//! with `[[logging.input]]` of `inputs`.
 //!
 //! Read strictly: an unknown key, a key of another kind of sink, a pattern that is none are errors with
 //! their places. A later file's sink replaces an earlier one of its name.
 
+use crate::config::inputs::InputConfig;
 use crate::config::value::{ByteSize, FromValue, Value};
 use crate::domain::log::Level;
 use crate::domain::secret::Secret;
@@ -186,6 +188,8 @@ pub struct MultilineConfig {
 pub struct Lists {
     /// The sinks.
     pub sinks: Vec<SinkConfig>,
+    /// The inputs.
+    pub inputs: Vec<InputConfig>,
     /// The rules of lines that belong together; the first that fits an app is taken.
     pub multiline: Vec<MultilineConfig>,
     /// Patterns that are blotted out.
@@ -200,7 +204,7 @@ impl Lists {
     pub fn is_list(name: &str) -> bool {
         matches!(
             name,
-            "logging.sink" | "logging.multiline" | "logging.redact"
+            "logging.sink" | "logging.input" | "logging.multiline" | "logging.redact"
         )
     }
 
@@ -223,6 +227,13 @@ impl Lists {
                         .map_err(|(key, problem)| (key_place(item, &key), problem))?;
                     self.sinks.retain(|s| s.name != sink.name);
                     self.sinks.push(sink);
+                    Ok(())
+                }),
+                "logging.input" => typed::<InputConfig>(item).and_then(|input| {
+                    input
+                        .check(&keys(item))
+                        .map_err(|(key, problem)| (key_place(item, &key), problem))?;
+                    self.put_input(input);
                     Ok(())
                 }),
                 "logging.multiline" => typed::<MultilineConfig>(item).and_then(|rule| {
@@ -248,9 +259,27 @@ impl Lists {
             self.sinks.retain(|s| s.name != sink.name);
             self.sinks.push(sink);
         }
+        for input in later.inputs {
+            self.put_input(input);
+        }
         self.multiline.extend(later.multiline);
         self.redact.extend(later.redact);
     }
+
+    fn put_input(&mut self, input: InputConfig) {
+        self.inputs.retain(|i| i.name != input.name);
+        self.inputs.push(input);
+    }
+}
+
+/// What is wrong with a text that is to be a duration.
+pub(super) fn duration_fault(text: &str) -> Result<(), String> {
+    duration(text).map(drop)
+}
+
+/// What is wrong with a text that is to be a size.
+pub(super) fn size_fault(text: &str) -> Result<(), String> {
+    size(text).map(drop)
 }
 
 fn typed<T: for<'de> Deserialize<'de>>(item: &Spanned<DeValue<'_>>) -> Result<T, Fault> {

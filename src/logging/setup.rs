@@ -3,6 +3,7 @@
 use crate::config::{Config, MultilineConfig, SinkConfig, WhenFull};
 use crate::domain::log::Level;
 use crate::logging::event::multiline::{Mode, Rule};
+use crate::logging::inputs::setup as setup_inputs;
 use crate::logging::pipe::pipeline::Multiline;
 use crate::logging::pipe::pump::Settings;
 use crate::logging::pipe::route::{Filter, Redaction};
@@ -62,9 +63,14 @@ pub fn pipeline(
         .iter()
         .filter_map(multiline)
         .collect();
-    Ok(Some(Arc::new(Pipeline::new(
-        spool, host, clock, sinks, rules,
-    ))))
+    let pipeline = Arc::new(Pipeline::new(spool, host, clock, sinks, rules));
+    let inputs = config.lists.inputs.iter();
+    pipeline.set_inputs(
+        inputs
+            .filter_map(|i| setup_inputs::spec(i, &pipeline))
+            .collect(),
+    );
+    Ok(Some(pipeline))
 }
 
 /// The sink into the log index: everything, as it is shown to all others.

@@ -154,10 +154,9 @@ pub async fn start_on(
     if let Some(logs) = logs(config, store, Arc::clone(&clock)) {
         shared.set_logs(logs);
     }
-    if kind == Kind::Dev {
-        let index = shared.logs().map(|l| Arc::clone(&l.index));
-        collect_logs(&shared, config, &clock, index)?;
-    }
+    // A control host without containers has something to say, too, and takes events in by the API.
+    let index = shared.logs().map(|l| Arc::clone(&l.index));
+    collect_logs(&shared, config, &clock, index)?;
     let listener = match kind {
         Kind::Dev => None,
         Kind::Server => Some(listener(&shared, config).await?),
@@ -206,7 +205,8 @@ pub async fn start_on(
     })
 }
 
-/// Where a node runs containers, their output goes to the sinks that the configuration names.
+/// Gives this host its log pipeline: what its containers print, what happens in lain, and what its inputs take goes
+/// to the sinks that the configuration names.
 ///
 /// # Errors
 /// What is in the way of the spool.

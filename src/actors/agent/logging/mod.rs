@@ -1,13 +1,16 @@
-//! `nodes/node/<name>/logging`: the spool and the sinks of a node. one_for_one: a sink that fails delays no other.
+//! `nodes/node/<name>/logging`: the spool, the sinks and the inputs of a node. one_for_one: a sink that fails delays
+//! no other. On a control host without a node of its own these are children of `logging`, with the index.
 //!
 //! ```text
 //! logging                 one_for_one
 //! ├── spool               worker   spool.rs   syncs and trims the spool
 //! ├── events              worker   events.rs  lain's own events, as log events
-//! └── sink/<name>         worker   sink.rs    drives one sink, on a thread of its own
+//! ├── sink/<name>         worker   sink.rs    drives one sink, on a thread of its own
+//! └── input/<name>        worker   input.rs   drives one input, on a thread of its own
 //! ```
 
 pub mod events;
+pub mod input;
 pub mod sink;
 pub mod spool;
 
@@ -29,36 +32,47 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// The supervisor of a node's logging.
 pub fn spec(shared: &Arc<Shared>, pipeline: &Arc<Pipeline>) -> ChildSpec {
     let flags = Flags::new(Strategy::OneForOne).intensity(BROAD, PERIOD);
-    let mut supervisor = SupervisorSpec::new(flags)
-        .child(ChildSpec::worker::<spool::SpoolKeeper>(
-            "spool",
-            Arc::clone(pipeline),
-        ))
-        .child(ChildSpec::worker::<events::Events>(
+    let children = children(shared, pipeline);
+    ChildSpec::supervisor("logging", SupervisorSpec { flags, children })
+}
+
+/// What drives a pipeline.
+pub fn children(shared: &Arc<Shared>, pipeline: &Arc<Pipeline>) -> Vec<ChildSpec> {
+    let backoff = Backoff {
+        min: Duration::from_secs(1),
+        max: Duration::from_secs(30),
+        factor: 2.0,
+        jitter: 0.2,
+        reset_after: PERIOD,
+    };
+    let mut children = vec![
+        ChildSpec::worker::<spool::SpoolKeeper>("spool", Arc::clone(pipeline)),
+        ChildSpec::worker::<events::Events>(
             "events",
             events::Args {
                 shared: Arc::clone(shared),
                 pipeline: Arc::clone(pipeline),
             },
-        ));
+        ),
+    ];
     for entry in pipeline.sinks() {
         let id = format!("sink/{}", entry.spec.name);
         let args = sink::Args {
             pipeline: Arc::clone(pipeline),
             entry,
         };
-        let backoff = Backoff {
-            min: Duration::from_secs(1),
-            max: Duration::from_secs(30),
-            factor: 2.0,
-            jitter: 0.2,
-            reset_after: PERIOD,
-        };
         let child = ChildSpec::worker::<sink::SinkWorker>(id, args)
             .placement(Placement::Dedicated)
             .backoff(backoff)
             .shutdown(Shutdown::Timeout(SETTLE));
-        supervisor = supervisor.child(child);
+        children.push(child);
     }
-    ChildSpec::supervisor("logging", supervisor)
+    for entry in pipeline.inputs() {
+        let id = format!("input/{}", entry.spec.name);
+        let child = ChildSpec::worker::<input::InputWorker>(id, entry)
+            .placement(Placement::Dedicated)
+            .backoff(backoff);
+        children.push(child);
+    }
+    children
 }

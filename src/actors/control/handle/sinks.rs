@@ -1,8 +1,8 @@
-//! The sinks of this node's log pipeline, as the API sees them.
+//! The sinks and inputs of this host's log pipeline, as the API sees them.
 
 use super::{Handle, not_found};
 use crate::domain::log::Stamp;
-use crate::domain::view::SinkView;
+use crate::domain::view::{InputView, SinkView};
 use crate::logging::pipe::{Command, To};
 use crate::ports::control::{Caller, ControlError, SinkAction};
 use std::time::Duration;
@@ -16,6 +16,14 @@ impl Handle {
         self.shared
             .pipeline()
             .map(|p| p.views())
+            .unwrap_or_default()
+    }
+
+    /// All inputs; none where logging is switched off.
+    pub(super) fn list_inputs(&self) -> Vec<InputView> {
+        self.shared
+            .pipeline()
+            .map(|p| p.input_views())
             .unwrap_or_default()
     }
 
