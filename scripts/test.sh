@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh [ARGUMENT…]
 #       Installs what the tests need on this Debian machine (compilers, protoc, curl, Docker Engine, etcd,
-#       busybox-static, iproute2, nftables, rsyslog, Maven with a JDK for Kafka, Elasticsearch and OpenSearch), makes sure
+#       busybox-static, iproute2, nftables, rsyslog, nginx, Maven with a JDK for Kafka, Elasticsearch and OpenSearch), makes sure
 #       that an engine answers, loads the sample image, and runs
 #       `cargo test` over everything, or with the ARGUMENTs given (`--test host`). An engine that it
 #       started is stopped again at the end; one that ran before is left running.
@@ -50,7 +50,7 @@ for version in 1 2; do
 done
 
 # The real servers that tests run against: pinned, fetched once, started by the tests themselves.
-for server in etcd rsyslog kafka elasticsearch opensearch; do
+for server in etcd rsyslog nginx kafka elasticsearch opensearch; do
   "scripts/$server.sh" install > /dev/null
 done
 

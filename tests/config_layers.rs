@@ -389,3 +389,39 @@ fn sinks_are_read_strictly_and_replaced_by_name() {
         );
     }
 }
+
+#[test]
+fn inputs_are_read_strictly_and_replaced_by_name() {
+    let good = "[[logging.input]]\nname = \"net\"\ntype = \"syslog\"\n";
+    let fixture = Fixture::new(&[
+        &format!("{good}[[logging.input]]\nname = \"edge\"\ntype = \"file\"\npaths = [\"/x\"]\n"),
+        &format!("{good}address = \"0.0.0.0:514\"\ntransport = \"udp\"\n"),
+    ]);
+    let inputs = fixture.load().lists.inputs;
+    let shown: Vec<_> = inputs
+        .iter()
+        .map(|i| (i.name.as_str(), i.address.as_deref()))
+        .collect();
+    assert_eq!(shown, [("edge", None), ("net", Some("0.0.0.0:514"))]);
+    for (text, wanted) in [
+        (
+            format!("{good}paths = [\"/x\"]\n"),
+            "0.toml:4:1: logging.input: paths: not a key of an input of type syslog",
+        ),
+        (
+            format!("{good}transport = \"quic\"\n"),
+            "0.toml:4:1: logging.input: transport: expected one of tcp, udp, tls, tcp+udp",
+        ),
+        (format!("{good}colour = 1\n"), "unknown field `colour`"),
+        (
+            "[logging]\ninput = 3\n".to_owned(),
+            "write [[logging.input]]",
+        ),
+    ] {
+        let errors = Fixture::new(&[&text]).errors();
+        assert!(
+            errors.iter().any(|e| e.contains(wanted)),
+            "{text}\n{errors:?}"
+        );
+    }
+}

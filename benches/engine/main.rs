@@ -85,12 +85,7 @@ fn restart(docker: &Docker, runs: usize) {
 ///
 /// While the container has no network nothing is sent to it: the kernel would ask for its address in vain, and
 /// ask again only a second later, which would be taken for the container's own time.
-pub fn measure(
-    docker: &Docker,
-    container: &str,
-    port: u16,
-    act: impl FnOnce() + Send,
-) -> Duration {
+pub fn measure(docker: &Docker, container: &str, port: u16, act: impl FnOnce() + Send) -> Duration {
     until(|| http_ok(port));
     let begun = kill_container(docker, container);
     std::thread::scope(|scope| {

@@ -111,13 +111,20 @@ impl Event {
 #[derive(Clone)]
 pub struct EventHub {
     ring: Arc<Mutex<Ring>>,
-    sender: broadcast::Sender<EventView>,
+    sender: broadcast::Sender<Kept>,
     clock: Arc<dyn Clock>,
 }
 
 struct Ring {
     next: u64,
-    events: VecDeque<EventView>,
+    events: VecDeque<Kept>,
+}
+
+/// An event, and whether it happened in this process.
+#[derive(Clone)]
+struct Kept {
+    event: EventView,
+    own: bool,
 }
 
 impl EventHub {
@@ -140,11 +147,15 @@ impl EventHub {
     pub fn emit(&self, event: Event) {
         let Event(mut event) = event;
         event.at = self.clock.now_utc();
-        self.pass_on(event);
+        self.keep(event, true);
     }
 
     /// Takes in an event of another host: numbered here, dated there.
-    pub fn pass_on(&self, mut event: EventView) {
+    pub fn pass_on(&self, event: EventView) {
+        self.keep(event, false);
+    }
+
+    fn keep(&self, mut event: EventView, own: bool) {
         log(&event);
         // The send happens under the lock, so that listeners see events in the order of their numbers.
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
@@ -153,9 +164,10 @@ impl EventHub {
         if ring.events.len() == KEPT {
             ring.events.pop_front();
         }
-        ring.events.push_back(event.clone());
+        let kept = Kept { event, own };
+        ring.events.push_back(kept.clone());
         // No listener is no error.
-        let _ = self.sender.send(event);
+        let _ = self.sender.send(kept);
     }
 
     /// The last events, oldest first.
@@ -164,24 +176,33 @@ impl EventHub {
         ring.events
             .iter()
             .skip(ring.events.len().saturating_sub(limit))
-            .cloned()
+            .map(|kept| kept.event.clone())
             .collect()
     }
 
     /// Events after `after`, or only new ones. A listener that lags too far behind is cut off.
     pub fn subscribe(&self, after: Option<u64>) -> EventStream {
+        self.listen(after, |_| true)
+    }
+
+    /// As [`EventHub::subscribe`], without those of other hosts: these are in their own hosts' logs.
+    pub fn subscribe_own(&self, after: Option<u64>) -> EventStream {
+        self.listen(after, |kept| kept.own)
+    }
+
+    fn listen(&self, after: Option<u64>, wanted: fn(&Kept) -> bool) -> EventStream {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let receiver = self.sender.subscribe();
-        let missed: Vec<EventView> = match after {
+        let missed: Vec<Kept> = match after {
             None => Vec::new(),
             Some(seq) => {
-                let oldest = ring.events.front().map_or(ring.next, |e| e.seq);
+                let oldest = ring.events.front().map_or(ring.next, |k| k.event.seq);
                 if seq + 1 < oldest || seq >= ring.next {
                     return EventStream::TooOld;
                 }
                 ring.events
                     .iter()
-                    .filter(|e| e.seq > seq)
+                    .filter(|k| k.event.seq > seq)
                     .cloned()
                     .collect()
             }
@@ -189,7 +210,11 @@ impl EventHub {
         let live = BroadcastStream::new(receiver)
             .take_while(|e| std::future::ready(e.is_ok()))
             .filter_map(|e| async { e.ok() });
-        EventStream::Events(stream::iter(missed).chain(live).boxed())
+        let events = stream::iter(missed).chain(live);
+        let events = events
+            .filter(move |kept| std::future::ready(wanted(kept)))
+            .map(|kept| kept.event);
+        EventStream::Events(events.boxed())
     }
 }
 

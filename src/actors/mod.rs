@@ -14,7 +14,8 @@
 //! │       └── logging                    one_for_one   agent/logging/
 //! │           ├── spool                  worker        agent/logging/spool.rs
 //! │           ├── events                 worker        agent/logging/events.rs
-//! │           └── sink/<name>            worker        agent/logging/sink.rs
+//! │           ├── sink/<name>            worker        agent/logging/sink.rs
+//! │           └── input/<name>           worker        agent/logging/input.rs
 //! ├── apps                               one_for_one   dynamic
 //! │   └── app/<name>                     one_for_one   control/app.rs
 //! │       ├── rollout                    worker        control/rollout.rs

@@ -89,7 +89,7 @@ fn children(shared: &Arc<Shared>, hosts: &Hosts, web: ChildSpec) -> SupervisorSp
         ))
         .child(nodes(shared, hosts))
         .child(apps(shared));
-    spec.children.extend(logging::spec(shared));
+    spec.children.extend(logging::spec(shared, hosts.local));
     spec.child(ChildSpec::worker::<Schedule>("time", Arc::clone(shared)))
         .child(web)
 }
@@ -169,14 +169,41 @@ impl Observer for Watcher {
             _ => {}
         }
         if let Some((kind, level, text)) = describe(event) {
-            self.shared
-                .hub
-                .emit(Event::new(kind, level, text).path(path));
+            let told = Event::new(kind, level, text).path(path);
+            self.shared.hub.emit(self.belongs(told, path));
         }
     }
 }
 
 impl Watcher {
+    /// Says of which instance, proc or app the actor at a path is, so that what happens to it is found among its
+    /// lines.
+    fn belongs(&self, told: Event, path: &str) -> Event {
+        if let Some(name) = agent_paths::within_container(&self.shared, path)
+            && let Some(cell) = self.shared.node.get(name)
+        {
+            let node = &self.shared.settings.node;
+            return told.instance(cell.instance()).node(node);
+        }
+        let Some(below) = path.strip_prefix("apps/app/") else {
+            return told;
+        };
+        let mut parts = below.split('/');
+        let app = parts.next().unwrap_or_default();
+        let (proc, no) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some("proc"), Some(proc), Some("instance"), no) => (Some(proc), no),
+            (Some("proc"), Some(proc), ..) => (Some(proc), None),
+            _ => (None, None),
+        };
+        let Some(proc) = proc else {
+            return told.app(app);
+        };
+        match no.and_then(|no| format!("{app}.{proc}.i{no}").parse().ok()) {
+            Some(instance) => told.instance(&instance),
+            None => told.app(app).proc(proc),
+        }
+    }
+
     /// The supervisor of a container has spent its budget: the node has given up on it.
     fn gave_up(&self, supervisor: &str, intensity: u32, period: Duration) {
         let Some(name) = agent_paths::container_of(&self.shared, supervisor) else {

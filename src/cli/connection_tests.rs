@@ -182,7 +182,7 @@ fn what_cannot_be_used_is_said() {
     assert_eq!(context.exit, Exit::Usage);
     assert_eq!(context.hint.as_deref(), Some("known contexts: lab, prod"));
     for (url, says) in [
-        ("https://x", "http only"),
+        ("ftp://x", "https://"),
         ("127.0.0.1:7419", "not a server's address"),
         ("http://u:p@x", "credentials"),
     ] {

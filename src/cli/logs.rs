@@ -4,6 +4,7 @@ use crate::cli::args::Selection;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::cli::lainfile;
 use crate::cli::logs_query::{self, QueryArgs};
+use crate::cli::logs_stats::{self, RoutesArgs, StatsArgs};
 use crate::cli::output::document::Document;
 use crate::cli::output::time;
 use crate::cli::request::Target;
@@ -30,7 +31,8 @@ const MOST: usize = 10_000;
   lain logs web -i 2 --since 10m
   lain logs --since 2026-01-31T08:00:00Z --until 2026-01-31T08:05:00Z
   lain logs --tail all -o json
-  lain logs query 'level: error' --from now-1h")]
+  lain logs query 'level: error' --from now-1h
+  lain logs routes --from now-1h")]
 pub struct LogsArgs {
     /// What else to do with logs.
     #[command(subcommand)]
@@ -63,6 +65,10 @@ pub struct LogsArgs {
 pub enum LogsVerb {
     /// Search the log events of all apps
     Query(Box<QueryArgs>),
+    /// Count log events, and compute statistics of a number in them
+    Stats(Box<StatsArgs>),
+    /// Show access logs by route: requests, how they were answered, how long they took
+    Routes(Box<RoutesArgs>),
 }
 
 /// How many last lines.
@@ -89,8 +95,11 @@ fn tail(text: &str) -> std::result::Result<Tail, String> {
 /// # Errors
 /// Where the app does not exist or the server does not answer.
 pub async fn run(args: LogsArgs, session: &Session) -> Result<Exit> {
-    if let Some(LogsVerb::Query(args)) = args.verb {
-        return logs_query::run(*args, session).await;
+    match args.verb {
+        Some(LogsVerb::Query(args)) => return logs_query::run(*args, session).await,
+        Some(LogsVerb::Stats(args)) => return logs_stats::stats(*args, session).await,
+        Some(LogsVerb::Routes(args)) => return logs_stats::routes(*args, session).await,
+        None => {}
     }
     let target = target(&args, session.screen.now())?;
     let mut printer = Printer {

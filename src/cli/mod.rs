@@ -27,10 +27,12 @@ pub mod event_filter;
 pub mod events;
 pub mod exec;
 pub mod find;
+pub mod input;
 pub mod lainfile;
 pub mod lifecycle;
 pub mod logs;
 pub mod logs_query;
+pub mod logs_stats;
 pub mod man;
 pub mod node;
 pub mod operation;
@@ -115,6 +117,8 @@ pub enum Command {
     Why(why::WhyArgs),
     #[command(visible_alias = "sinks")]
     Sink(sink::SinkArgs),
+    #[command(visible_alias = "inputs")]
+    Input(input::InputArgs),
     Audit(audit::AuditArgs),
     Doctor(doctor::DoctorArgs),
     Config(config::ConfigArgs),
@@ -243,6 +247,7 @@ async fn remote(verb: Command, global: &Global) -> Result<Exit> {
         Command::Drift(args) => drift::run(args, &session).await,
         Command::Why(args) => why::run(args, &session).await,
         Command::Sink(args) => sink::run(args, &session).await,
+        Command::Input(args) => input::run(args, &session).await,
         Command::Audit(args) => audit::run(args, &session).await,
         // Handled before a server was looked for.
         Command::Dev(_)

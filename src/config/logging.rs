@@ -1,8 +1,10 @@
-//! `[[logging.sink]]`, `[[logging.multiline]]` and `logging.redact`: the parts of a configuration that are lists.
+//! `[[logging.sink]]`, `[[logging.multiline]]` and `logging.redact`: the parts of a configuration that are lists,
+//! with `[[logging.input]]` of `inputs`.
 //!
 //! Read strictly: an unknown key, a key of another kind of sink, a pattern that is none are errors with
 //! their places. A later file's sink replaces an earlier one of its name.
 
+use crate::config::inputs::InputConfig;
 use crate::config::value::{ByteSize, FromValue, Value};
 use crate::domain::log::Level;
 use crate::domain::secret::Secret;
@@ -200,6 +202,8 @@ pub struct MultilineConfig {
 pub struct Lists {
     /// The sinks.
     pub sinks: Vec<SinkConfig>,
+    /// The inputs.
+    pub inputs: Vec<InputConfig>,
     /// The rules of lines that belong together; the first that fits an app is taken.
     pub multiline: Vec<MultilineConfig>,
     /// Patterns that are blotted out.
@@ -214,7 +218,7 @@ impl Lists {
     pub fn is_list(name: &str) -> bool {
         matches!(
             name,
-            "logging.sink" | "logging.multiline" | "logging.redact"
+            "logging.sink" | "logging.input" | "logging.multiline" | "logging.redact"
         )
     }
 
@@ -237,6 +241,13 @@ impl Lists {
                         .map_err(|(key, problem)| (key_place(item, &key), problem))?;
                     self.sinks.retain(|s| s.name != sink.name);
                     self.sinks.push(sink);
+                    Ok(())
+                }),
+                "logging.input" => typed::<InputConfig>(item).and_then(|input| {
+                    input
+                        .check(&keys(item))
+                        .map_err(|(key, problem)| (key_place(item, &key), problem))?;
+                    self.put_input(input);
                     Ok(())
                 }),
                 "logging.multiline" => typed::<MultilineConfig>(item).and_then(|rule| {
@@ -262,9 +273,27 @@ impl Lists {
             self.sinks.retain(|s| s.name != sink.name);
             self.sinks.push(sink);
         }
+        for input in later.inputs {
+            self.put_input(input);
+        }
         self.multiline.extend(later.multiline);
         self.redact.extend(later.redact);
     }
+
+    fn put_input(&mut self, input: InputConfig) {
+        self.inputs.retain(|i| i.name != input.name);
+        self.inputs.push(input);
+    }
+}
+
+/// What is wrong with a text that is to be a duration.
+pub(super) fn duration_fault(text: &str) -> Result<(), String> {
+    duration(text).map(drop)
+}
+
+/// What is wrong with a text that is to be a size.
+pub(super) fn size_fault(text: &str) -> Result<(), String> {
+    size(text).map(drop)
 }
 
 fn typed<T: for<'de> Deserialize<'de>>(item: &Spanned<DeValue<'_>>) -> Result<T, Fault> {
@@ -410,11 +439,8 @@ impl SinkConfig {
         one_of(self.framing.as_ref(), &["octet-counting", "newline"]).map_err(at("framing"))?;
         one_of(self.format.as_ref(), &["rfc5424", "rfc3164"]).map_err(at("format"))?;
         if self.kind == "kafka" {
-            one_of(
-                self.compression.as_ref(),
-                &["none", "lz4", "snappy"],
-            )
-            .map_err(at("compression"))?;
+            one_of(self.compression.as_ref(), &["none", "lz4", "snappy"])
+                .map_err(at("compression"))?;
         }
         if self.facility.is_some_and(|f| f > 23) {
             return Err(at("facility")("must be from 0 to 23".to_owned()));

@@ -7,6 +7,7 @@
 
 pub mod document;
 pub mod error;
+pub mod inputs;
 pub mod logging;
 pub mod resolve;
 pub mod schema;
@@ -15,6 +16,7 @@ pub mod sources;
 pub mod value;
 
 pub use error::{ConfigError, ConfigErrors};
+pub use inputs::InputConfig;
 pub use logging::{Lists, MultilineConfig, SinkConfig};
 pub use resolve::{Origin, Setting};
 pub use schema::{Config, KEYS};

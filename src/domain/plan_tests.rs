@@ -33,6 +33,7 @@ fn proc(name: &str, proc_type: ProcType, num_instances: u32, spares: u32) -> Pro
         secret_files: vec![],
         secret_files_bypass: false,
         logs: vec![],
+        log_formats: BTreeMap::new(),
         labels: BTreeMap::new(),
         filters: vec![],
         stateful: false,

@@ -728,6 +728,39 @@ pub struct SinksReloaded {
     pub nodes: Vec<String>,
 }
 
+/// An input of log events.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct InputView {
+    /// Its name in the configuration; `http` is the API's own.
+    pub name: String,
+    /// `syslog`, `file` or `http`.
+    pub kind: String,
+    /// Where it takes events in: an address, files.
+    pub at: String,
+    /// `starting`, `running`, `waiting` (the spool is full) or `failed`.
+    pub state: String,
+    /// Events that it put into the spool since lain started.
+    pub events: u64,
+    /// Bytes that came.
+    pub bytes: u64,
+    /// Messages that are of no known form; they are events all the same, as they came.
+    pub malformed: u64,
+    /// Messages that were longer than allowed, and cut.
+    pub truncated: u64,
+    /// Messages that were lost: UDP, while the spool was full.
+    pub dropped: u64,
+    /// Connections or requests that were refused.
+    pub refused: u64,
+    /// Connections that are open.
+    pub connections: u64,
+    /// When the last event was taken.
+    pub last_event_at: Option<DateTime<Utc>>,
+    /// The last failure.
+    pub last_error: Option<String>,
+    /// When that was.
+    pub last_error_at: Option<DateTime<Utc>>,
+}
+
 /// A record of a change made through the API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AuditView {

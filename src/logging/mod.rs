@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! sources/   files, engines and streams  → events
+//! inputs/    syslog, files of the host, events by HTTP → events
 //! spool/     events on disk, in order; a cursor for each sink
 //! pipe/      from the spool to one sink: routing, batches, retries, breaker, dead letters
 //! sinks/     one file a kind
@@ -14,6 +15,7 @@ pub mod elastic;
 pub mod event;
 pub mod filter;
 pub mod index;
+pub mod inputs;
 pub mod pipe;
 pub mod query;
 pub mod routes;

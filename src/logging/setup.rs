@@ -4,6 +4,7 @@ use crate::config::{Config, Lists, MultilineConfig, SinkConfig, WhenFull};
 use crate::domain::log::Level;
 use crate::logging::elastic::{ElasticSearch, Target};
 use crate::logging::event::multiline::{Mode, Rule};
+use crate::logging::inputs::setup as setup_inputs;
 use crate::logging::pipe::pipeline::Multiline;
 use crate::logging::pipe::pump::Settings;
 use crate::logging::pipe::route::{Filter, Redaction};
@@ -65,13 +66,20 @@ pub fn pipeline(
             "the log spool was not closed cleanly; what was torn is read again from its source"
         );
     }
-    Ok(Some(Arc::new(Pipeline::new(
+    let pipeline = Arc::new(Pipeline::new(
         spool,
         host,
         clock,
         plan.sinks,
         plan.multiline,
-    ))))
+    ));
+    let inputs = config.lists.inputs.iter();
+    pipeline.set_inputs(
+        inputs
+            .filter_map(|i| setup_inputs::spec(i, &pipeline))
+            .collect(),
+    );
+    Ok(Some(pipeline))
 }
 
 /// The lists of a configuration as sinks and rules. `secrets` are values that no sink may see besides their own

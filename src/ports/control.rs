@@ -8,16 +8,18 @@ use crate::domain::census::Census;
 use crate::domain::crash::CrashReport;
 use crate::domain::id::{AppName, CrashId, InstanceId, NodeName, OperationId, ProcName};
 use crate::domain::view::{
-    ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, JoinTokenView,
-    LogLineView, MovesView, NodeChange, NodeView, OperationView, Page, ScaleRequest, SinkView,
-    SinksReloaded, VersionView, WhyView,
+    ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, InputView,
+    JoinTokenView, LogLineView, MovesView, NodeChange, NodeView, OperationView, Page, ScaleRequest,
+    SinkView, SinksReloaded, VersionView, WhyView,
 };
 use crate::ports::log_index::LogsPort;
+use crate::ports::log_intake::LogIntake;
 use crate::ports::runtime::{ExecRequest, ExecSession, RuntimeError};
 use crate::ports::store::StoreError;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
+use std::sync::Arc;
 
 /// Why the control host refused or failed. `web` maps each to one HTTP status.
 #[derive(Debug, thiserror::Error)]
@@ -424,6 +426,16 @@ pub trait Control: Send + Sync + 'static {
 
     /// The sinks of log events on all nodes, by name and node.
     async fn sinks(&self) -> Result<Vec<SinkView>, ControlError>;
+
+    /// The inputs of log events, by name.
+    async fn inputs(&self) -> Result<Vec<InputView>, ControlError> {
+        Ok(Vec::new())
+    }
+
+    /// Takes log events in; `None` where there is no spool for them.
+    fn log_intake(&self) -> Option<Arc<dyn LogIntake>> {
+        None
+    }
 
     /// Acts on a sink, with audit; on all nodes that have it unless one is named. Returns it on each.
     async fn act_on_sink(

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod control;
 pub mod lease;
 pub mod log_index;
+pub mod log_intake;
 pub mod runtime;
 pub mod sink;
 pub mod store;

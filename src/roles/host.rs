@@ -162,13 +162,11 @@ pub async fn start_on(
     if let Some(logs) = logs(config, store, Arc::clone(&clock)) {
         shared.set_logs(logs);
     }
+    // A control host without containers has something to say, too, and takes events in by the API.
     let index = shared.logs().and_then(|l| l.index.clone());
     let indexes = index.is_some();
-    let routes = Routes::of_control(config, index.filter(|_| kind == Kind::Dev), indexes);
-    match kind {
-        Kind::Dev => collect_logs(&shared, config, &clock, routes)?,
-        Kind::Server => shared.set_routes(Arc::new(routes)),
-    }
+    let routes = Routes::of_control(config, index, indexes);
+    collect_logs(&shared, config, &clock, routes)?;
     let listener = match kind {
         Kind::Dev => None,
         Kind::Server => Some(listener(&shared, config).await?),
@@ -228,7 +226,8 @@ pub async fn start_on(
     })
 }
 
-/// Where a node runs containers, their output goes where `routes` say.
+/// Gives this host its log pipeline: what its containers print, what happens in lain, and what its inputs take goes
+/// where `routes` say.
 ///
 /// # Errors
 /// What is in the way of the spool.
@@ -250,8 +249,9 @@ pub fn collect_logs(
     let plan = routes.plan();
     if let Some(pipeline) = setup::pipeline(config, place, Arc::clone(clock), plan)? {
         shared.set_pipeline(pipeline);
-        shared.set_routes(Arc::new(routes));
     }
+    // Also where this host collects nothing: its nodes may.
+    shared.set_routes(Arc::new(routes));
     Ok(())
 }
 

@@ -200,6 +200,21 @@ filtered! {
 }
 
 filtered! {
+    /// Access logs by route.
+    RoutesQuery {
+        /// The field whose values are the routes; absent: `url.path`.
+        #[param(example = "nginx.route")]
+        by: Option<String>,
+        /// Quantiles of the durations from 0 to 1, separated by commas; absent: 0.5, 0.95 and 0.99.
+        #[param(example = "0.5,0.95,0.99")]
+        quantiles: Option<String>,
+        /// At most this many routes.
+        #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+        limit: Limit,
+    }
+}
+
+filtered! {
     /// Events as they come.
     TailQuery {}
 }

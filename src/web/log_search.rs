@@ -42,6 +42,18 @@ pub(super) fn list(text: Option<&str>) -> Vec<String> {
         .collect()
 }
 
+/// Quantiles between commas.
+pub(super) fn numbers(text: Option<&str>) -> Result<Vec<f64>, Problem> {
+    let read = |text: &String| {
+        let number: Option<f64> = text.parse().ok();
+        number.filter(|n| (0.0..=1.0).contains(n)).ok_or_else(|| {
+            let detail = format!("query parameter quantiles: {text:?} is no number from 0 to 1");
+            Problem::new(Kind::BadParameter, detail)
+        })
+    };
+    list(text).iter().map(read).collect()
+}
+
 impl From<LogIndexError> for Problem {
     fn from(error: LogIndexError) -> Self {
         let kind = match &error {
@@ -178,24 +190,13 @@ pub async fn log_stats(
     who: Who,
     query: InQuery<StatsQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let quantiles: Result<Vec<f64>, Problem> = list(query.quantiles.as_deref())
-        .iter()
-        .map(|text| {
-            let wrong = || {
-                Problem::new(
-                    Kind::BadParameter,
-                    format!("query parameter quantiles: {text:?} is no number from 0 to 1"),
-                )
-            };
-            text.parse().map_err(|_| wrong())
-        })
-        .collect();
+    let quantiles = numbers(query.quantiles.as_deref())?;
     let request = StatsRequest {
         filter: query.filter(&who)?,
         field: query.field.clone(),
         by: query.by.clone(),
         interval: query.interval.clone(),
-        quantiles: quantiles?,
+        quantiles,
         limit: query.limit.0,
     };
     Ok(HttpResponse::Ok().json(search(&api)?.stats(request).await?))

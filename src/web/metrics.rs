@@ -7,7 +7,7 @@ use super::error::Problem;
 use super::limits::lock;
 use super::state::Api;
 use crate::domain::census::{ActorCensus, Census, ProcCensus};
-use crate::domain::view::{AppState, InstanceState, SinkView};
+use crate::domain::view::{AppState, InputView, InstanceState, SinkView};
 use crate::ports::control::ControlError;
 use actix_web::http::{Method, StatusCode};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -64,6 +64,21 @@ impl SinkLabels {
             sink: sink.name.clone(),
             node: sink.node.clone(),
             kind: sink.kind.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InputLabels {
+    input: String,
+    kind: String,
+}
+
+impl InputLabels {
+    fn of(input: &InputView) -> Self {
+        Self {
+            input: input.name.clone(),
+            kind: input.kind.clone(),
         }
     }
 }
@@ -172,6 +187,7 @@ type OfSink = fn(&SinkView) -> u64;
 pub async fn scrape(api: &Api) -> Result<String, Problem> {
     let mut now = snapshot(&api.control.census()?, api.slots.in_use());
     add_sinks(&mut now, &api.control.sinks().await?);
+    add_inputs(&mut now, &api.control.inputs().await?);
     let mut text = String::new();
     encode_registry(&mut text, &lock(&api.metrics.registry))
         .and_then(|()| encode_registry(&mut text, &now))
@@ -354,6 +370,67 @@ fn add_sinks(registry: &mut Registry, sinks: &[SinkView]) {
             family
                 .get_or_create(&SinkLabels::of(sink))
                 .set(as_i64(value(sink)));
+        }
+        registry.register(name, help, family);
+    }
+}
+
+fn add_inputs(registry: &mut Registry, inputs: &[InputView]) {
+    let counters: [(&str, &str, fn(&InputView) -> u64); 6] = [
+        (
+            "lain_log_input_events",
+            "Log events that an input put into the spool",
+            |i| i.events,
+        ),
+        ("lain_log_input_bytes", "Bytes that came to an input", |i| {
+            i.bytes
+        }),
+        (
+            "lain_log_input_malformed_messages",
+            "Messages of an input that are of no known form",
+            |i| i.malformed,
+        ),
+        (
+            "lain_log_input_truncated_messages",
+            "Messages of an input that were too long, and cut",
+            |i| i.truncated,
+        ),
+        (
+            "lain_log_input_dropped_messages",
+            "Messages of an input that were lost while the spool was full",
+            |i| i.dropped,
+        ),
+        (
+            "lain_log_input_refusals",
+            "Connections or requests that an input refused",
+            |i| i.refused,
+        ),
+    ];
+    for (name, help, value) in counters {
+        let family = Family::<InputLabels, Counter>::default();
+        for input in inputs {
+            family
+                .get_or_create(&InputLabels::of(input))
+                .inc_by(value(input));
+        }
+        registry.register(name, help, family);
+    }
+    let gauges: [(&str, &str, fn(&InputView) -> u64); 2] = [
+        (
+            "lain_log_input_connections",
+            "Open connections of an input",
+            |i| i.connections,
+        ),
+        ("lain_log_input_up", "Whether an input takes events", |i| {
+            u64::from(i.state == "running")
+        }),
+    ];
+    for (name, help, value) in gauges {
+        let family = Family::<InputLabels, Gauge>::default();
+        for input in inputs {
+            family
+                .get_or_create(&InputLabels::of(input))
+                .set(as_i64(value(input)));
         }
         registry.register(name, help, family);
     }

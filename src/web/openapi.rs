@@ -5,14 +5,16 @@
 
 use super::error::{Kind, PROBLEM_JSON, ProblemView};
 use super::events::Level;
+use super::log_intake::TakenView;
+use super::log_routes::{RouteRow, RouteStats};
 use super::nodes::TokenBody;
 use super::router::{Access, Body, Row, table};
 use super::sse::StreamEvent;
 use crate::domain::crash::CrashReport;
 use crate::domain::view::{
     ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, DriftBody, EventView, Finding,
-    InstanceView, JoinTokenView, LogLineView, MovesView, NodeChange, NodeView, OperationView, Page,
-    ProcView, ScaleRequest, SinkView, SinksReloaded, VersionView, WhyView,
+    InputView, InstanceView, JoinTokenView, LogLineView, MovesView, NodeChange, NodeView,
+    OperationView, Page, ProcView, ScaleRequest, SinkView, SinksReloaded, VersionView, WhyView,
 };
 use crate::ports::log_index::{
     Bar, FieldView, Histogram, Hit, IndexStatus, QueryLanguage, SavedSearch, SearchPage, Stats,
@@ -40,6 +42,7 @@ use utoipa::openapi::{
     ActorView, SinkView, ChangeAnswer, DeployRequest, ScaleRequest, VersionView, ProblemView, Level, StreamEvent,
     JoinTokenView, TokenBody, NodeChange, DriftBody, MovesView, WhyView,
     SearchPage, Hit, Histogram, Bar, ValueCount, TopValues, FieldView, Page<FieldView>, Surrounding,
+    Page<InputView>, InputView, TakenView, RouteStats, RouteRow,
     Stats, StatsRow, IndexStatus, SavedSearch, Page<SavedSearch>, QueryLanguage,
 )))]
 struct Schemas;
@@ -56,7 +59,7 @@ lain keeps apps alive. This is all that can be asked of it; the CLI uses nothing
 - An `Idempotency-Key` makes a change safe to repeat for 24 hours.
 - Version 1 only grows. Ignore fields that you do not know.";
 
-const TAGS: [(&str, &str); 12] = [
+const TAGS: [(&str, &str); 13] = [
     ("apps", "Apps: deploy, undeploy, restart, stop, start"),
     (
         "procs",
@@ -76,6 +79,10 @@ const TAGS: [(&str, &str); 12] = [
     ("supervision", "The tree of actors"),
     ("nodes", "The machines that apps run on"),
     ("sinks", "Where log events go"),
+    (
+        "inputs",
+        "Where log events come from, besides what lain runs",
+    ),
     ("audit", "Who changed what"),
     ("system", "Health, version, metrics, this description"),
 ];

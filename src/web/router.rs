@@ -10,8 +10,8 @@ use super::openapi;
 use super::state::Api;
 use super::unread::Unread;
 use super::{
-    apps, audit, crashes, docs, doctor, events, exec, instances, log_export, log_search, logs,
-    nodes, operations, procs, sinks, supervision, system,
+    apps, audit, crashes, docs, doctor, events, exec, instances, log_export, log_intake,
+    log_routes, log_search, logs, nodes, operations, procs, sinks, supervision, system,
 };
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::guard::{Any, Get, Head, Method as Of};
@@ -48,6 +48,8 @@ pub enum Body {
     None,
     /// A JSON object.
     Json,
+    /// Log events: JSON, also compressed.
+    Events,
 }
 
 /// One row of the table.
@@ -209,6 +211,9 @@ pub fn table() -> Vec<Row> {
         get::<log_search::__path_log_fields, _, _>("/api/v1/logs/fields", Own, log_search::log_fields),
         get::<log_search::__path_log_surrounding, _, _>("/api/v1/logs/surrounding", Own, log_search::log_surrounding),
         get::<log_search::__path_log_stats, _, _>("/api/v1/logs/stats", Own, log_search::log_stats),
+        get::<log_routes::__path_log_routes, _, _>("/api/v1/logs/routes", Own, log_routes::log_routes),
+        row::<log_intake::__path_take_events, _, _>(Method::POST, "/api/v1/logs/events", Own, Body::Events, log_intake::take_events),
+        get::<log_intake::__path_list_inputs, _, _>("/api/v1/inputs", Read, log_intake::list_inputs),
         get::<log_search::__path_log_tail, _, _>("/api/v1/logs/tail", Own, log_search::log_tail),
         get::<log_export::__path_log_export, _, _>("/api/v1/logs/export", Own, log_export::log_export),
         get::<log_search::__path_log_index, _, _>("/api/v1/logs/index", Read, log_search::log_index),
@@ -331,7 +336,8 @@ mod tests {
         for row in table() {
             let changes = row.method != Method::GET || row.access == Access::WebSocket;
             let guarded = matches!(row.access, Access::Change | Access::WebSocket)
-                || row.path == "/api/v1/operations/{id}/cancel";
+                // Of their own: the handlers look at what it is about.
+                || ["/api/v1/operations/{id}/cancel", "/api/v1/logs/events"].contains(&row.path);
             assert_eq!(changes, guarded, "{} {}", row.method, row.path);
         }
     }

@@ -180,7 +180,19 @@ fn volumes_secrets_and_logs() {
         "web",
         "logs",
         "logs",
-        &[("[a.log, sub/b.log]", json!(["a.log", "sub/b.log"]))],
+        &[
+            ("[a.log, sub/b.log]", json!(["a.log", "sub/b.log"])),
+            ("[a.log: nginx, b.log]", json!(["a.log", "b.log"])),
+        ],
+    );
+    gives(
+        "web",
+        "logs",
+        "log_formats",
+        &[(
+            "[a.log: nginx, b.log, c.log: metrics]",
+            json!({ "a.log": "nginx", "c.log": "metrics" }),
+        )],
     );
     refuses(
         "web",
@@ -190,6 +202,9 @@ fn volumes_secrets_and_logs() {
             ("[../a.log]", "invalid_value"),
             ("['.']", "invalid_value"),
             ("[a, a]", "duplicate_value"),
+            ("[a, a: nginx]", "duplicate_value"),
+            ("[a: xml]", "invalid_value"),
+            ("[/a: nginx]", "invalid_value"),
         ],
     );
     gives(

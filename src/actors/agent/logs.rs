@@ -9,10 +9,10 @@ use crate::actors::agent::cell::{ContainerCell, LINES_KEPT, Phase};
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::domain::id::ContainerId;
-use crate::domain::log::{DOCKER, LogSource, PROCESS};
+use crate::domain::log::{DOCKER, LineFormat, LogSource, PROCESS};
 use crate::logging::pipe::Pipeline;
 use crate::logging::pipe::pipeline::ReaderHandle;
-use crate::logging::sources::container::{ContainerReader, Round};
+use crate::logging::sources::container::{ContainerReader, DeclaredFile, Round};
 use crate::logging::sources::file::Mark;
 use crate::logging::sources::stream::StreamSource;
 use crate::logging::spool::{Batch, SpoolError};
@@ -36,6 +36,8 @@ const FULL: Duration = Duration::from_millis(200);
 const DRAIN: Duration = Duration::from_secs(10);
 /// Where LAIN's log files are in a container.
 const LOG_DIR: &str = "/lain/logs";
+/// The log file whose lines are metrics, unless `lain.yaml` says otherwise.
+const METRICS_FILE: &str = "monitor.log";
 
 /// What a [`LogStream`] is made from.
 #[derive(Clone)]
@@ -117,7 +119,7 @@ fn source_of(
 }
 
 /// The log files that the proc declares, by the annotation on its container, with their paths on this host.
-fn declared(cell: &ContainerCell) -> Vec<(String, PathBuf)> {
+fn declared(cell: &ContainerCell) -> Vec<DeclaredFile> {
     let spec = &cell.assignment.container;
     let annotation = spec.labels.get(crate::domain::labels::ANNOTATION);
     let annotation: serde_json::Value = annotation
@@ -133,8 +135,21 @@ fn declared(cell: &ContainerCell) -> Vec<(String, PathBuf)> {
         .filter_map(|n| n.as_str());
     // `lain.yaml` refuses absolute names; one that climbs out is not ours to read.
     let inside = names.filter(|name| !name.split('/').any(|part| part == ".."));
+    let form = |name: &str| {
+        let told = annotation["log_formats"][name].as_str();
+        match told.and_then(LineFormat::from_word) {
+            Some(form) => form,
+            // LAIN's name for it.
+            None if name == METRICS_FILE => LineFormat::Metrics,
+            None => LineFormat::Plain,
+        }
+    };
     inside
-        .map(|name| (name.to_owned(), PathBuf::from(&mount.source).join(name)))
+        .map(|name| DeclaredFile {
+            name: name.to_owned(),
+            path: PathBuf::from(&mount.source).join(name),
+            form: form(name),
+        })
         .collect()
 }
 

@@ -36,6 +36,14 @@ pub fn process(shared: &Shared, name: &str) -> String {
     format!("{}/process", container(shared, name))
 }
 
+/// The container's name, where a path is that of its supervisor, or of an actor below it.
+pub fn within_container<'a>(shared: &Shared, path: &'a str) -> Option<&'a str> {
+    let rest = path
+        .strip_prefix(&containers(shared))?
+        .strip_prefix("/container/")?;
+    rest.split('/').next()
+}
+
 /// The container's name, where a path is that of its supervisor.
 pub fn container_of(shared: &Shared, path: &str) -> Option<String> {
     let rest = path

@@ -222,15 +222,19 @@ fn annotation(proc: &ProcSpec) -> String {
             )
         })
         .collect();
-    serde_json::json!({
+    let mut annotation = serde_json::json!({
         "mountpoint": proc.mountpoint,
         "https_only": proc.https_only,
         "healthcheck": healthcheck,
         "service_name": proc.service_name.clone().unwrap_or_default(),
         "logs": proc.logs,
         "ports": ports,
-    })
-    .to_string()
+    });
+    // Ours, and only where it says something: what LAIN wrote stays as it was.
+    if !proc.log_formats.is_empty() {
+        annotation["log_formats"] = serde_json::json!(proc.log_formats);
+    }
+    annotation.to_string()
 }
 
 /// LAIN's volume paths: `<volumes>/<app>/<group>/<instance>/<path>`; `/lain/logs` is always mounted.

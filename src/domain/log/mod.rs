@@ -23,6 +23,41 @@ pub const FILE: &str = "lain_file";
 /// `source_type` of what lain itself has to say: supervision, crash reports, gaps.
 pub const LAIN: &str = "lain";
 
+/// `source_type` of a log file of the host, as Vector names it.
+pub const HOST_FILE: &str = "file";
+
+/// What form the lines of a log file have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LineFormat {
+    /// None that is known.
+    #[default]
+    Plain,
+    /// nginx's access log (`combined`, or JSON of its variables) or error log.
+    Nginx,
+    /// Metrics, a JSON object a line, as Open-Falcon has them.
+    Metrics,
+}
+
+impl LineFormat {
+    /// Every form.
+    pub const ALL: [LineFormat; 3] = [Self::Plain, Self::Nginx, Self::Metrics];
+
+    /// Its word in `lain.yaml` and in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Nginx => "nginx",
+            Self::Metrics => "metrics",
+        }
+    }
+
+    /// The form of a word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|form| form.as_str() == word)
+    }
+}
+
 /// Where a line was written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

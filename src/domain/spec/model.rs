@@ -199,6 +199,9 @@ pub struct ProcSpec {
     pub secret_files_bypass: bool,
     /// Log file names under `/lain/logs`.
     pub logs: Vec<String>,
+    /// What form the lines of some of them have: `nginx`, `metrics`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub log_formats: BTreeMap<String, String>,
     /// Container labels.
     pub labels: BTreeMap<String, String>,
     /// Placement filters.

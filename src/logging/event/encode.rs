@@ -51,12 +51,18 @@ impl Encoder {
         }
     }
 
-    /// Appends the event's id. An event from outside, which has none of its own, gets one of its source,
+    /// Appends the event's id. An event from outside brings its own; one without gets one of its source,
     /// instant and ordinal too.
     pub fn id(&mut self, event: &LogEvent, out: &mut Vec<u8>) {
         let stream = match &event.body {
             LogBody::Line { stream, .. } => *stream,
-            LogBody::Object(_) => Stream::Stdout,
+            LogBody::Object(text) => {
+                if let Some(id) = own_id(text) {
+                    out.extend_from_slice(id.as_bytes());
+                    return;
+                }
+                Stream::Stdout
+            }
         };
         let fixed = self.fixed(&event.source);
         out.extend_from_slice(fixed.ids[usize::from(stream.code())].as_bytes());
@@ -83,6 +89,17 @@ impl Encoder {
         self.last = Some((Arc::clone(source), Arc::clone(&fixed)));
         fixed
     }
+}
+
+/// The id that an object brings along, if it has one without anything to escape.
+fn own_id(object: &[u8]) -> Option<&str> {
+    #[derive(serde::Deserialize)]
+    struct Own<'a> {
+        #[serde(borrow, default)]
+        event_id: Option<&'a str>,
+    }
+    let own: Own<'_> = serde_json::from_slice(object).ok()?;
+    own.event_id.filter(|id| !id.is_empty())
 }
 
 /// Writes `"key":` with a comma before it, unless it is the first.

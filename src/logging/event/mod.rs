@@ -11,6 +11,9 @@
 //! level.rs      the level that a line tells
 //! join.rs       pieces of one line → the line
 //! multiline.rs  lines that belong together → one event
+//! parsed.rs     lines of a known form → fields at the top of the event
+//! nginx.rs      access and error lines of nginx
+//! metrics.rs    lines of metrics
 //! own.rs        what lain itself has to say, as events
 //! ```
 
@@ -20,8 +23,11 @@ pub mod id;
 pub mod join;
 pub mod json;
 pub mod level;
+pub mod metrics;
 pub mod multiline;
+pub mod nginx;
 pub mod own;
+pub mod parsed;
 #[cfg(test)]
 mod rows_tests;
 

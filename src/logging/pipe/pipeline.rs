@@ -8,8 +8,11 @@ use super::pause;
 use super::pump::{Command, Parts, Pump, Settings};
 use super::route::{Filter, Redaction};
 use crate::domain::log::{LogEvent, Stamp};
-use crate::domain::view::SinkView;
+use crate::domain::view::{InputView, SinkView};
 use crate::logging::event::multiline::Rule;
+use crate::logging::inputs::gate::PLACES;
+use crate::logging::inputs::http::HttpIntake;
+use crate::logging::inputs::{InputEntry, InputSpec};
 use crate::logging::sources::watch::Watcher;
 use crate::logging::spool::{Batch, Figures, From, Spool, SpoolError};
 use crate::ports::clock::Clock;
@@ -114,6 +117,9 @@ pub struct Pipeline {
     /// Held from a change of the sinks to the end of carrying it out.
     pub changing: tokio::sync::Mutex<()>,
     sinks: RwLock<Vec<Arc<SinkEntry>>>,
+    inputs: RwLock<Vec<Arc<InputEntry>>>,
+    /// Events that the API takes.
+    pub http: Arc<HttpIntake>,
     readers: Mutex<HashMap<String, Arc<ReaderHandle>>>,
     watcher: OnceLock<Option<Watcher>>,
     own: AtomicU64,
@@ -132,12 +138,15 @@ impl Pipeline {
     ) -> Self {
         // Above what the process before reached, as the event hub's numbers are.
         let own = u64::try_from(clock.now_utc().timestamp_micros()).unwrap_or(1);
+        let http = HttpIntake::new(spool.clone(), host.clone(), Arc::clone(&clock));
         Self {
             spool,
             host,
             clock,
             multiline: RwLock::new(multiline),
             changing: tokio::sync::Mutex::default(),
+            inputs: RwLock::default(),
+            http: Arc::new(http),
             sinks: RwLock::new(sinks.into_iter().map(entry).collect()),
             readers: Mutex::default(),
             watcher: OnceLock::new(),
@@ -221,6 +230,28 @@ impl Pipeline {
             .iter()
             .map(|sink| sink.cell.view(&figures, &self.host.node))
             .collect();
+        views.sort_by(|a, b| a.name.cmp(&b.name));
+        views
+    }
+
+    /// Gives it inputs, in place of those that it has.
+    pub fn set_inputs(&self, specs: Vec<InputSpec>) {
+        let made = specs.into_iter().map(|spec| InputEntry::new(spec, self));
+        let entries = made.map(Arc::new).collect();
+        *self.inputs.write().unwrap_or_else(PoisonError::into_inner) = entries;
+    }
+
+    /// The inputs.
+    pub fn inputs(&self) -> Vec<Arc<InputEntry>> {
+        let inputs = self.inputs.read().unwrap_or_else(PoisonError::into_inner);
+        inputs.clone()
+    }
+
+    /// What is shown of the inputs, by name.
+    pub fn input_views(&self) -> Vec<InputView> {
+        let inputs = self.inputs();
+        let views = inputs.iter().map(|input| input.gate.cell.view());
+        let mut views: Vec<_> = views.chain([self.http.cell().view()]).collect();
         views.sort_by(|a, b| a.name.cmp(&b.name));
         views
     }
@@ -325,7 +356,8 @@ impl Pipeline {
     pub fn forget(&self, container: &str) {
         let mut batch = Batch::new();
         for key in self.spool.places() {
-            if container_of(&key) == container {
+            // What inputs note is of no container.
+            if !key.starts_with(PLACES) && container_of(&key) == container {
                 batch.forget(&key);
             }
         }
@@ -340,6 +372,7 @@ impl Pipeline {
             .spool
             .places()
             .iter()
+            .filter(|key| !key.starts_with(PLACES))
             .map(|key| container_of(key).to_owned())
             .collect();
         gone.dedup();

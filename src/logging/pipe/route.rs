@@ -130,7 +130,10 @@ impl Filter {
         }
         let (level, text) = match &event.body {
             LogBody::Line { level, message, .. } => (*level, message),
-            LogBody::Object(text) => (None, text),
+            LogBody::Object(text) => {
+                let asked = self.min_level.is_some() || self.sample.is_some();
+                (asked.then(|| level_of(text)).flatten(), text)
+            }
         };
         if let (Some(least), Some(level)) = (self.min_level, level)
             && level < least
@@ -160,6 +163,15 @@ impl Filter {
             && self.excluding.is_empty()
             && self.sample.is_none()
     }
+}
+
+/// The level that a whole event tells.
+fn level_of(object: &[u8]) -> Option<Level> {
+    #[derive(serde::Deserialize)]
+    struct Told {
+        level: Option<Level>,
+    }
+    serde_json::from_slice::<Told>(object).ok()?.level
 }
 
 /// A number from 0 to 1 that depends on what the event's id is made of.
@@ -281,6 +293,26 @@ mod tests {
             }
             .takes(&event("a", 0, Some(Level::Error), "x"))
         );
+    }
+
+    #[test]
+    fn whole_events_are_judged_by_the_level_that_they_tell() {
+        let least = Filter {
+            min_level: Some(Level::Warn),
+            ..Filter::default()
+        };
+        for (text, passes) in [
+            (r#"{"level":"info","message":"x"}"#, false),
+            (r#"{"level":"error"}"#, true),
+            (r#"{"level":"loud"}"#, true),
+            (r#"{"message":"x"}"#, true),
+        ] {
+            let object = LogEvent {
+                body: LogBody::Object(Bytes::from_static(text.as_bytes())),
+                ..event("a", 0, None, "")
+            };
+            assert_eq!(least.takes(&object), passes, "{text}");
+        }
     }
 
     #[test]

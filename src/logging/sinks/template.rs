@@ -40,7 +40,7 @@ fn typed() -> Value {
 
 /// The fields of an event; those of JSON lines with types of their own where `typed_fields` says so.
 pub fn mappings(kind: Unknown, typed_fields: bool) -> Value {
-    json!({
+    let mut mappings = json!({
         // High-cardinality keys of apps must not grow the mapping.
         "dynamic": false,
         "date_detection": false,
@@ -67,8 +67,53 @@ pub fn mappings(kind: Unknown, typed_fields: bool) -> Value {
                 "image": {"properties": {"name": alias("image")}},
             }},
             "service": {"properties": {"name": alias("app")}},
-            "event": {"properties": {"id": alias("event_id"), "sequence": alias("seq")}},
         },
+    });
+    if let (Some(all), Value::Object(more)) =
+        (mappings["properties"].as_object_mut(), of_known_forms(kind))
+    {
+        all.extend(more);
+    }
+    mappings
+}
+
+/// The fields of lines and messages of known forms.
+fn of_known_forms(kind: Unknown) -> Value {
+    json!({
+        "event": {"properties": {
+            "id": alias("event_id"), "sequence": alias("seq"),
+            "dataset": keyword(), "duration": {"type": "long"},
+        }},
+        // Of access logs, by ECS. Not `source`, `user` and the like, which others send as plain texts: what is
+        // an object here would be refused then.
+        "http": {"properties": {
+            "version": keyword(),
+            "request": {"properties": {
+                "method": keyword(), "referrer": keyword(), "id": keyword(), "bytes": {"type": "long"},
+            }},
+            "response": {"properties": {
+                "status_code": {"type": "long"}, "body": {"properties": {"bytes": {"type": "long"}}},
+            }},
+        }},
+        "url": {"properties": {
+            "original": keyword(), "path": keyword(), "query": keyword(), "domain": keyword(),
+            "scheme": keyword(),
+        }},
+        "nginx": {"properties": {
+            "status_class": keyword(), "route": keyword(), "server": keyword(),
+            "upstream": {"properties": {
+                "address": keyword(), "status_code": {"type": "long"}, "duration": {"type": "long"},
+            }},
+        }},
+        // Of metrics.
+        "metric": {"properties": {
+            "name": keyword(), "value": {"type": "double"}, "type": keyword(), "step": {"type": "double"},
+            "endpoint": keyword(), "tags": unknown(kind),
+        }},
+        // Of syslog.
+        "appname": keyword(), "hostname": keyword(), "procid": keyword(), "msgid": keyword(),
+        "facility": keyword(), "severity": keyword(), "source_ip": keyword(), "version": keyword(),
+        "input": keyword(),
     })
 }
 

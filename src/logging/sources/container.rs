@@ -2,7 +2,7 @@
 //! its proc declares. Made and driven by the container's `logs` actor; what blocks runs on a thread for that.
 
 use super::file::{FileSource, Format, Mark};
-use crate::domain::log::{FILE, LogSource};
+use crate::domain::log::{FILE, LineFormat, LogSource};
 use crate::logging::pipe::Pipeline;
 use crate::logging::spool::{Batch, SpoolError};
 use crate::ports::runtime::LogOrigin;
@@ -15,6 +15,17 @@ use tokio::sync::Notify;
 const TURN: usize = 256 << 10;
 /// Turns of a file before others have theirs.
 const TURNS: u32 = 8;
+
+/// A log file that a proc declares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredFile {
+    /// As `lain.yaml` names it.
+    pub name: String,
+    /// Where it is on this host.
+    pub path: PathBuf,
+    /// What form its lines have.
+    pub form: LineFormat,
+}
 
 /// What became of a round of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,13 +50,12 @@ pub struct ContainerReader {
 }
 
 impl ContainerReader {
-    /// Goes on where the spool says. `declared` are the log files of the proc: their names and their paths on
-    /// this host. `keep` is the number of last lines that [`ContainerReader::last_lines`] gives.
+    /// Goes on where the spool says. `declared` are the log files of the proc. `keep` is the number of last lines that [`ContainerReader::last_lines`] gives.
     pub fn open(
         pipeline: &Arc<Pipeline>,
         source: &Arc<LogSource>,
         origin: &LogOrigin,
-        declared: &[(String, PathBuf)],
+        declared: &[DeclaredFile],
         keep: usize,
     ) -> Self {
         let mark = |key: &str| {
@@ -68,7 +78,7 @@ impl ContainerReader {
                 rule.clone(),
             ));
         }
-        for (name, path) in declared {
+        for DeclaredFile { name, path, form } in declared {
             let of_file = Arc::new(LogSource {
                 source_type: FILE.to_owned(),
                 file: Some(name.clone()),
@@ -76,14 +86,9 @@ impl ContainerReader {
             });
             let key = format!("{}/{name}", source.container_id);
             let mark = mark(&key);
-            files.push(FileSource::open(
-                path,
-                Format::Plain,
-                of_file,
-                &key,
-                mark.as_ref(),
-                rule.clone(),
-            ));
+            let rule = rule.clone();
+            let file = FileSource::open(path, Format::Plain, of_file, &key, mark.as_ref(), rule);
+            files.push(file.of_form(*form));
         }
         Self {
             pipeline: Arc::clone(pipeline),

@@ -7,11 +7,13 @@
 use super::json_file;
 use super::ordinals::{Last, Replay};
 use super::tail::{At, Tail, Trouble};
-use crate::domain::log::{LogSource, Stamp, Stream};
+use crate::domain::log::{LineFormat, LogBody, LogEvent, LogSource, Stamp, Stream};
+use crate::logging::event::Encoder;
 use crate::logging::event::join::{Joiner, Piece, Whole};
 use crate::logging::event::level;
 use crate::logging::event::multiline::{Group, Grouper, Rule};
 use crate::logging::event::own::{self, Count, Gap};
+use crate::logging::event::parsed;
 use crate::logging::spool::{Batch, Line};
 use crate::ports::runtime::LogFormat;
 use serde::{Deserialize, Serialize};
@@ -103,6 +105,11 @@ pub struct FileSource {
 struct Lines {
     source: Arc<LogSource>,
     format: Format,
+    /// The form of what the lines say.
+    form: LineFormat,
+    encoder: Encoder,
+    /// Lines that are not of that form.
+    unparsed: u64,
     joiner: Joiner,
     grouper: Option<Grouper>,
     replay: Option<Replay>,
@@ -139,6 +146,9 @@ impl FileSource {
         let lines = Lines {
             source,
             format,
+            form: LineFormat::Plain,
+            encoder: Encoder::default(),
+            unparsed: 0,
             joiner: Joiner::new(MAX_LINE, same_instant),
             grouper: multiline.map(Grouper::new),
             replay: replays.then(|| Replay::new(mark.last)),
@@ -157,6 +167,17 @@ impl FileSource {
             lines,
             text: Vec::new(),
         }
+    }
+
+    /// Reads lines of this form: what they say becomes fields of the event.
+    pub fn of_form(mut self, form: LineFormat) -> Self {
+        self.lines.form = form;
+        self
+    }
+
+    /// Lines since the last call that were not of the form that they should have.
+    pub fn take_unparsed(&mut self) -> u64 {
+        std::mem::take(&mut self.lines.unparsed)
     }
 
     /// The key of its place in the spool.
@@ -378,6 +399,25 @@ impl Lines {
             return;
         }
         self.seq += 1;
+        if self.form != LineFormat::Plain {
+            if let Some(parsed) = parsed::parse(self.form, whole.message) {
+                let line = LogEvent {
+                    source: Arc::clone(&self.source),
+                    at: whole.at,
+                    seq: self.seq,
+                    ordinal,
+                    body: LogBody::Line {
+                        stream: whole.stream,
+                        level: None,
+                        truncated: whole.truncated,
+                        message: bytes::Bytes::copy_from_slice(whole.message),
+                    },
+                };
+                batch.push(&parsed::apply(line, parsed, &mut self.encoder));
+                return;
+            }
+            self.unparsed += 1;
+        }
         batch.line(
             &self.source,
             &Line {

@@ -1,6 +1,7 @@
 //! `…/logging/events`: what happens in lain, among the lines of the apps.
 //!
-//! Reads the event hub. Crash reports come from where they are completed (`agent/crash.rs`).
+//! Reads the event hub, but for what other hosts report, which they log themselves. Crash reports come from where
+//! they are completed (`agent/crash.rs`).
 
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
@@ -58,7 +59,7 @@ async fn follow_for_ever(shared: &Shared, pipeline: &Pipeline) {
     };
     let mut after = pipeline.last_event().or_else(oldest);
     loop {
-        let stream = match shared.hub.subscribe(after) {
+        let stream = match shared.hub.subscribe_own(after) {
             EventStream::Events(stream) => stream,
             // Too many at once: what the hub has let go of is gone here too.
             EventStream::TooOld => {

@@ -1,13 +1,16 @@
-//! `nodes/node/<name>/logging`: the spool and the sinks of a node. one_for_one: a sink that fails delays no other.
+//! `nodes/node/<name>/logging`: the spool, the sinks and the inputs of a node. one_for_one: a sink that fails delays
+//! no other. On a control host without a node of its own these are children of `logging`, with the index.
 //!
 //! ```text
 //! logging                 one_for_one
 //! ├── spool               worker   spool.rs   syncs and trims the spool
 //! ├── events              worker   events.rs  lain's own events, as log events
-//! └── sink/<name>         worker   sink.rs    drives one sink, on a thread of its own
+//! ├── sink/<name>         worker   sink.rs    drives one sink, on a thread of its own
+//! └── input/<name>        worker   input.rs   drives one input, on a thread of its own
 //! ```
 
 pub mod events;
+pub mod input;
 pub mod sink;
 pub mod spool;
 
@@ -26,6 +29,14 @@ use std::time::Duration;
 /// in between, for ever, and must not take the others along.
 const BROAD: u32 = 100;
 const PERIOD: Duration = Duration::from_secs(60);
+/// Between the restarts of one of them.
+const BACKOFF: Backoff = Backoff {
+    min: Duration::from_secs(1),
+    max: Duration::from_secs(30),
+    factor: 2.0,
+    jitter: 0.2,
+    reset_after: PERIOD,
+};
 /// How long a sink may take to settle what it has sent.
 const SETTLE: Duration = Duration::from_secs(5);
 
@@ -34,28 +45,35 @@ pub fn spec(shared: &Arc<Shared>, pipeline: &Arc<Pipeline>) -> ChildSpec {
     let (shared, pipeline) = (Arc::clone(shared), Arc::clone(pipeline));
     // The sinks are those of the moment: they change while lain runs.
     ChildSpec::supervisor_with("logging", move || {
-        std::future::ready(Ok(SupervisorInit::Run(children(&shared, &pipeline))))
+        let flags = Flags::new(Strategy::OneForOne).intensity(BROAD, PERIOD);
+        let children = children(&shared, &pipeline);
+        std::future::ready(Ok(SupervisorInit::Run(SupervisorSpec { flags, children })))
     })
 }
 
-fn children(shared: &Arc<Shared>, pipeline: &Arc<Pipeline>) -> SupervisorSpec {
-    let flags = Flags::new(Strategy::OneForOne).intensity(BROAD, PERIOD);
-    let mut supervisor = SupervisorSpec::new(flags)
-        .child(ChildSpec::worker::<spool::SpoolKeeper>(
-            "spool",
-            Arc::clone(pipeline),
-        ))
-        .child(ChildSpec::worker::<events::Events>(
+/// What drives a pipeline.
+pub fn children(shared: &Arc<Shared>, pipeline: &Arc<Pipeline>) -> Vec<ChildSpec> {
+    let mut children = vec![
+        ChildSpec::worker::<spool::SpoolKeeper>("spool", Arc::clone(pipeline)),
+        ChildSpec::worker::<events::Events>(
             "events",
             events::Args {
                 shared: Arc::clone(shared),
                 pipeline: Arc::clone(pipeline),
             },
-        ));
+        ),
+    ];
     for entry in pipeline.sinks() {
-        supervisor = supervisor.child(sink(pipeline, entry));
+        children.push(sink(pipeline, entry));
     }
-    supervisor
+    for entry in pipeline.inputs() {
+        let id = format!("input/{}", entry.spec.name);
+        let child = ChildSpec::worker::<input::InputWorker>(id, entry)
+            .placement(Placement::Dedicated)
+            .backoff(BACKOFF);
+        children.push(child);
+    }
+    children
 }
 
 fn sink(pipeline: &Arc<Pipeline>, entry: Arc<SinkEntry>) -> ChildSpec {
@@ -64,16 +82,9 @@ fn sink(pipeline: &Arc<Pipeline>, entry: Arc<SinkEntry>) -> ChildSpec {
         pipeline: Arc::clone(pipeline),
         entry,
     };
-    let backoff = Backoff {
-        min: Duration::from_secs(1),
-        max: Duration::from_secs(30),
-        factor: 2.0,
-        jitter: 0.2,
-        reset_after: PERIOD,
-    };
     ChildSpec::worker::<sink::SinkWorker>(id, args)
         .placement(Placement::Dedicated)
-        .backoff(backoff)
+        .backoff(BACKOFF)
         .shutdown(Shutdown::Timeout(SETTLE))
 }
 
@@ -93,7 +104,15 @@ pub async fn change(shared: &Shared) -> Result<Changes, String> {
     let _one_at_a_time = pipeline.changing.lock().await;
     let plan = routes.plan();
     let changes = pipeline.change(plan.sinks, plan.multiline);
-    let path = format!("{}/logging", paths::node(&shared.settings.node));
+    // On a control host without containers it is the root's.
+    let path = match shared
+        .nodes
+        .get(&shared.settings.node)
+        .is_some_and(|n| n.local)
+    {
+        true => format!("{}/logging", paths::node(&shared.settings.node)),
+        false => "logging".to_owned(),
+    };
     let supervisor = shared.tree().supervisor(path);
     let gone = changes.changed.iter().map(|entry| &entry.spec.name);
     for name in gone.chain(&changes.removed) {

@@ -23,15 +23,16 @@ use crate::domain::crash::CrashReport;
 use crate::domain::id::{AppName, CrashId, InstanceId, NodeName, OperationId, ProcName};
 use crate::domain::record::keys;
 use crate::domain::view::{
-    ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, JoinTokenView,
-    LogLineView, MovesView, NodeChange, NodeView, OperationView, Page, PlanAction, ScaleRequest,
-    SinkView, SinksReloaded, VersionView, WhyView,
+    ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, InputView,
+    JoinTokenView, LogLineView, MovesView, NodeChange, NodeView, OperationView, Page, PlanAction,
+    ScaleRequest, SinkView, SinksReloaded, VersionView, WhyView,
 };
 use crate::ports::control::{
     Caller, ChildAction, Control, ControlError, CrashFilter, DriftRequest, EventStream, LogsQuery,
     Precondition, Selector, SinkAction,
 };
 use crate::ports::log_index::LogsPort;
+use crate::ports::log_intake::LogIntake;
 use crate::ports::runtime::{ExecRequest, ExecSession};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -437,6 +438,17 @@ impl Control for Handle {
 
     async fn sinks(&self) -> Result<Vec<SinkView>, ControlError> {
         Ok(self.list_sinks())
+    }
+
+    async fn inputs(&self) -> Result<Vec<InputView>, ControlError> {
+        Ok(self.list_inputs())
+    }
+
+    fn log_intake(&self) -> Option<Arc<dyn LogIntake>> {
+        let pipeline = self.shared.pipeline()?;
+        Some(Arc::<crate::logging::inputs::http::HttpIntake>::clone(
+            &pipeline.http,
+        ))
     }
 
     async fn act_on_sink(

@@ -1,4 +1,4 @@
-//! The sinks of log events on all nodes, as the API sees them.
+//! The sinks of log events on all nodes, and the inputs of this host, as the API sees them.
 
 use super::{Handle, not_found};
 use crate::actors::agent::logging;
@@ -7,7 +7,7 @@ use crate::actors::hub::{Event, Level};
 use crate::actors::shared::Shared;
 use crate::domain::id::NodeName;
 use crate::domain::log::Stamp;
-use crate::domain::view::{SinkView, SinksReloaded};
+use crate::domain::view::{InputView, SinkView, SinksReloaded};
 use crate::link::message::{FailureKind, Reply, Request};
 use crate::logging::pipe::pipeline::SinkEntry;
 use crate::logging::pipe::{Command, To};
@@ -38,6 +38,14 @@ impl Handle {
 
     fn others(&self) -> impl Iterator<Item = Arc<Node>> {
         self.shared.nodes.all().into_iter().filter(|n| !n.local)
+    }
+
+    /// All inputs; none where logging is switched off.
+    pub(super) fn list_inputs(&self) -> Vec<InputView> {
+        self.shared
+            .pipeline()
+            .map(|p| p.input_views())
+            .unwrap_or_default()
     }
 
     /// Does what an operator asks, with audit.

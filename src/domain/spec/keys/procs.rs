@@ -85,6 +85,10 @@ static VOLUME_BODY: Kind = Kind::Keys(&VOLUME_POLICIES);
 static VOLUME_ITEM: Kind = Kind::OneOf(&[Kind::Text(&VOLUME), Kind::Single(&VOLUME, &VOLUME_BODY)]);
 static VOLUMES: Kind = Kind::List(&VOLUME_ITEM);
 
+static LOG_FORMAT: Kind = Kind::Words(&["plain", "nginx", "metrics"]);
+static LOG_ITEM: Kind = Kind::OneOf(&[Kind::Text(&LOG_NAME), Kind::Single(&LOG_NAME, &LOG_FORMAT)]);
+static LOGS: Kind = Kind::List(&LOG_ITEM);
+
 static CLOUD_VOLUMES: Section = Section::new(
     "cloud_volumes",
     "volumes on a network filesystem",
@@ -131,7 +135,7 @@ static PROC_KEYS: &[Key] = &[
     key("cloud_volumes", &Kind::Keys(&CLOUD_VOLUMES), "Directories on a network filesystem."),
     key("secret_files", &Kind::List(&Kind::Text(&SECRET_FILE)), "Files taken from the secret store; relative to `/lain/app`.").default("[]"),
     key("secret_files_bypass", &Kind::Bool, "Deploy even if a secret file is missing.").default("false"),
-    key("logs", &Kind::List(&Kind::Text(&LOG_NAME)), "Log files under `/lain/logs` to collect.").default("[]"),
+    key("logs", &LOGS, "Log files under `/lain/logs` to collect: a name, or `{name: format}` for lines of a known form, whose fields are read.").default("[]"),
     key("labels", &LABELS, "Container labels.").default("[]"),
     key("filters", &FILTERS, "Which nodes it may run on.").default("[]"),
     key("stateful", &Kind::Bool, "Never re-placed on another node by itself, and never run twice.").default("false"),

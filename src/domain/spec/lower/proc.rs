@@ -58,7 +58,10 @@ pub(super) fn lower(declared: &Declared<'_>, report: &mut Report<'_>) -> ProcSpe
         cloud_volumes: body.get("cloud_volumes").map(cloud_volumes),
         secret_files: strings(body, "secret_files", value::secret_file),
         secret_files_bypass: flag(body, "secret_files_bypass"),
-        logs: strings(body, "logs", value::log_name),
+        logs: logs(body).map(|(name, _)| name).collect(),
+        log_formats: logs(body)
+            .filter_map(|(name, format)| Some((name, format?.to_owned())))
+            .collect(),
         labels: meanings(items(body, "labels", value::label)),
         filters: meanings(items(body, "filters", value::filter)),
         stateful,
@@ -80,6 +83,18 @@ fn meanings<T, C: FromIterator<T>>(items: Vec<Item<'_, T>>) -> C {
 
 fn strings(body: &Node, key: &str, form: fn(&str) -> value::Read<String>) -> Vec<String> {
     meanings(items(body, key, form))
+}
+
+/// The log files with their formats: `name`, or `{name: format}`.
+pub(super) fn logs(body: &Node) -> impl Iterator<Item = (String, Option<&str>)> {
+    nodes(body, "logs").into_iter().filter_map(|(_, node)| {
+        let (name, format) = match (node.text(), node.entries()) {
+            (Some(name), _) => (name, None),
+            (None, Some([entry])) => (entry.key.as_str(), entry.node.text()),
+            _ => return None,
+        };
+        Some((value::log_name(name).ok()?, format))
+    })
 }
 
 fn mountpoint(body: &Node) -> Vec<String> {

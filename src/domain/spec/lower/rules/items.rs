@@ -43,7 +43,7 @@ impl<'n> Rules<'_, 'n, '_, '_> {
             "label",
             named(body, "labels", value::label, |(key, _)| key),
         );
-        self.once("logs", "log file", items(body, "logs", value::log_name));
+        self.once("logs", "log file", paths(body, "logs", value::log_name));
         self.once(
             "secret_files",
             "secret file",
@@ -82,7 +82,7 @@ impl<'n> Rules<'_, 'n, '_, '_> {
     fn volumes(&mut self) {
         let mut seen = HashMap::new();
         for key in ["volumes", "persistent_dirs"] {
-            let paths = volume_paths(self.declared.body, key);
+            let paths = paths(self.declared.body, key, value::volume);
             for (_, node, _) in paths.iter().filter(|(_, _, path)| path == "/lain/logs") {
                 self.warn(
                     SpecCode::Unused,
@@ -104,12 +104,13 @@ impl<'n> Rules<'_, 'n, '_, '_> {
     }
 }
 
-fn volume_paths<'n>(body: &'n Node, key: &str) -> Named<'n> {
+/// Paths, alone or with something said of them.
+fn paths<'n>(body: &'n Node, key: &str, form: fn(&str) -> Read<String>) -> Named<'n> {
     let path = |node: &'n Node| {
         let written = node
             .text()
             .or_else(|| node.entries()?.first().map(|entry| entry.key.as_str()))?;
-        value::volume(written).ok()
+        form(written).ok()
     };
     nodes(body, key)
         .into_iter()
