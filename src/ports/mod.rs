@@ -11,3 +11,4 @@ pub mod log_index;
 pub mod runtime;
 pub mod sink;
 pub mod store;
+pub mod watchdog;

@@ -1,13 +1,16 @@
 //! `lain agent`: a node. Joins once, then connects to the control host for ever.
 
+use crate::actors::agent::assigned::Leaving;
 use crate::actors::agent::far_index::FarIndex;
 use crate::actors::agent::{facts, link, root};
 use crate::actors::shared::Shared;
-use crate::cli::daemon::AgentOptions;
+use crate::actors::supervise::Tree;
+use crate::cli::daemon::{AgentOptions, WatchdogOptions};
 use crate::cli::error::{CliError, Result};
 use crate::config::{Config, schema};
 use crate::domain::id::NodeName;
 use crate::drivers::redb::RedbStore;
+use crate::drivers::watchdog::{FileWatchdog, dog};
 use crate::link::frame::split;
 use crate::link::identity::{self, Identity, certificate_of};
 use crate::link::message::{ToAgent, ToControl};
@@ -30,6 +33,8 @@ use tokio::net::TcpStream;
 const MEMBERSHIP: &str = "node.json";
 /// The store of an agent.
 const STORE: &str = "agent.redb";
+/// How long the farewell to the control host may take.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// How long joining may take.
 const JOIN_WITHIN: Duration = Duration::from_secs(15);
 
@@ -53,7 +58,7 @@ pub fn run(options: AgentOptions) -> Result<()> {
     actix_rt::System::new().block_on(async move {
         let membership = membership(&options, &config).await?;
         let node = membership.node.clone();
-        let tree = start(&config, membership).await?;
+        let (tree, shared) = start(&config, membership).await?;
         if let Some(path) = &options.common.ready_file {
             host::write_ready(path, node.as_str())?;
         }
@@ -61,9 +66,29 @@ pub fn run(options: AgentOptions) -> Result<()> {
         Notifier.ready(&format!("node {node}"));
         let outcome = serve::until_told(&tree).await;
         Notifier.stopping("stopping; containers run on");
+        farewell(&shared).await;
         tree.stop().await;
         outcome
     })
+}
+
+/// `lain agent-watchdog`: the process beside an agent that stops what may run only once when the agent cannot.
+///
+/// # Errors
+/// What the system said.
+pub fn watchdog(options: WatchdogOptions) -> Result<()> {
+    let guarded = dog::run(&options.note, &options.owner);
+    guarded.map_err(|e| CliError::failed(format!("the watchdog cannot guard: {e}")))
+}
+
+/// Says to the control host that this node will be back. Best effort: without it, the node is missed sooner.
+async fn farewell(shared: &Shared) {
+    let mut leaving = shared.assigned.leaving();
+    shared.assigned.leave(Leaving::Asked);
+    let said = leaving.wait_for(|l| *l == Leaving::Said);
+    if tokio::time::timeout(FAREWELL, said).await.is_err() {
+        tracing::info!("there is no link over which to say goodbye");
+    }
 }
 
 /// The membership of before, or a new one.
@@ -208,7 +233,7 @@ async fn join_at(
     }
 }
 
-async fn start(config: &Config, membership: Membership) -> Result<crate::actors::supervise::Tree> {
+async fn start(config: &Config, membership: Membership) -> Result<(Tree, Arc<Shared>)> {
     let failed = |e: &dyn std::fmt::Display| CliError::failed(e.to_string());
     let dir = config.server.data_dir.clone();
     let store: Arc<dyn Store> = Arc::new(RedbStore::open(dir.join(STORE)).map_err(|e| failed(&e))?);
@@ -234,6 +259,10 @@ async fn start(config: &Config, membership: Membership) -> Result<crate::actors:
         };
         keep(&path, &renewed)
     });
+    let watchdog = Arc::new(FileWatchdog::open(&dir).map_err(|e| failed(&e))?);
+    let guarding = Arc::clone(&watchdog);
+    // Lasts as long as this process.
+    actix_rt::spawn(async move { guarding.keep_alive().await });
     let args = link::Args {
         shared: Arc::clone(&shared),
         servers,
@@ -242,11 +271,13 @@ async fn start(config: &Config, membership: Membership) -> Result<crate::actors:
         keep_identity,
         index,
         facts: facts::Source::new(address, labels),
+        watchdog,
         issued_at,
     };
-    root::start(&shared, args)
+    let tree = root::start(&shared, args)
         .await
-        .map_err(|reason| CliError::failed(host::plain(&reason)))
+        .map_err(|reason| CliError::failed(host::plain(&reason)))?;
+    Ok((tree, shared))
 }
 
 /// Where clients reach what is published here.
