@@ -89,6 +89,7 @@ pub fn child() {
             freeze_spares: true,
             data_dir: std::env::temp_dir(),
             lease: Default::default(),
+            policy: lain::domain::placement::Policy::default(),
             rebalance_after: Duration::ZERO,
         };
         let runtime = Arc::new(Simulated::new(chrono::Utc::now()));

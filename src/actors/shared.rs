@@ -13,6 +13,9 @@ use crate::actors::recorder::Recorder;
 use crate::actors::supervise::{ActorRef, Child, SupervisorRef, Tree};
 use crate::domain::id::{ContainerId, InstanceId, NodeName};
 use crate::domain::labels;
+use crate::domain::node_state;
+use crate::domain::node_state::lease::Times;
+use crate::domain::placement::Policy;
 use crate::logging::pipe::Pipeline;
 use crate::logging::routes::Routes;
 use crate::ports::clock::Clock;
@@ -55,6 +58,8 @@ pub struct Settings {
     pub data_dir: std::path::PathBuf,
     /// How the presence of nodes on other hosts is judged.
     pub lease: Lease,
+    /// Which node of several.
+    pub policy: Policy,
     /// How long nodes must have been calm before instances are moved for the sake of an even load; zero: never.
     pub rebalance_after: Duration,
 }
@@ -62,24 +67,26 @@ pub struct Settings {
 /// How the presence of nodes on other hosts is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
-    /// How often an agent says that it is there.
-    pub beat: Duration,
-    /// How long after its last sign of life a node is down.
-    pub length: Duration,
-    /// How long after its last answered beat an agent has stopped what may run only once; shorter than
-    /// `length` by more than clocks differ in their rate and an engine needs to kill a container.
-    pub fence: Duration,
+    /// Beats, and what their absence means.
+    pub times: Times,
     /// How long a node is waited for that said it would be back, and all nodes after a start of lain.
     pub patience: Duration,
 }
 
+impl Lease {
+    /// The rules for one node.
+    pub fn monitor(&self) -> node_state::Settings {
+        node_state::Settings {
+            times: self.times,
+            ..node_state::Settings::default()
+        }
+    }
+}
+
 impl Default for Lease {
-    /// Eight beats may be lost. A machine whose cores are all busy delays a beat by tens of milliseconds.
     fn default() -> Self {
         Self {
-            beat: Duration::from_millis(200),
-            length: Duration::from_millis(1600),
-            fence: Duration::from_millis(1000),
+            times: Times::default(),
             patience: Duration::from_secs(10),
         }
     }
@@ -327,11 +334,7 @@ impl Shared {
         if self.settings.role != "agent" {
             return true;
         }
-        let silent = self
-            .clock
-            .monotonic()
-            .saturating_sub(self.assigned.last_heard());
-        !self.assigned.last_heard().is_zero() && silent <= self.assigned.fence()
+        self.assigned.lease().may_start(self.clock.monotonic())
     }
 
     /// Resolves once the engine answers.

@@ -173,6 +173,17 @@ impl AgentOptions {
     }
 }
 
+/// Stop what may run only once when the agent cannot; started by `lain agent` itself
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct WatchdogOptions {
+    /// Where the agent writes until when what may run
+    #[arg(long, value_name = "FILE")]
+    pub note: PathBuf,
+    /// Which start of the agent it belongs to
+    #[arg(long, value_name = "ID")]
+    pub owner: String,
+}
+
 /// Flags of every daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Common {
@@ -284,4 +295,6 @@ pub struct Roles {
     pub server: fn(ServerOptions) -> Result<()>,
     /// `lain agent`.
     pub agent: fn(AgentOptions) -> Result<()>,
+    /// `lain agent-watchdog`.
+    pub watchdog: fn(WatchdogOptions) -> Result<()>,
 }

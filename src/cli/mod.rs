@@ -92,6 +92,8 @@ pub enum Command {
     Dev(daemon::DevOptions),
     Server(daemon::ServerOptions),
     Agent(daemon::AgentOptions),
+    #[command(hide = true)]
+    AgentWatchdog(daemon::WatchdogOptions),
     Validate(validate::ValidateArgs),
     Schema(schema::SchemaArgs),
     Deploy(deploy::DeployArgs),
@@ -189,6 +191,7 @@ fn dispatch(cli: Cli, roles: Roles) -> Result<Exit> {
         Command::Dev(options) => (roles.dev)(options).map(|()| Exit::Ok),
         Command::Server(options) => (roles.server)(options).map(|()| Exit::Ok),
         Command::Agent(options) => (roles.agent)(options).map(|()| Exit::Ok),
+        Command::AgentWatchdog(options) => (roles.watchdog)(options).map(|()| Exit::Ok),
         Command::Validate(args) => validate::run(&args, &screen),
         Command::Schema(_) => schema::run(&screen).map(|()| Exit::Ok),
         Command::Config(args) => config::run(args, &screen).map(|()| Exit::Ok),
@@ -253,6 +256,7 @@ async fn remote(verb: Command, global: &Global) -> Result<Exit> {
         Command::Dev(_)
         | Command::Server(_)
         | Command::Agent(_)
+        | Command::AgentWatchdog(_)
         | Command::Validate(_)
         | Command::Schema(_)
         | Command::Config(_)

@@ -24,6 +24,8 @@ use sources::Kept;
 pub use sources::{Facts, FileSource, Flag, Sources};
 pub use value::{ByteSize, EngineKind, LogFormat, PortRange, TlsMode, WhenFull};
 
+use crate::domain::node_state::lease::Times;
+
 /// The built-in settings: `config/default.toml`.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
@@ -84,11 +86,8 @@ impl Config {
                 "must be at most a quarter of link.lease, so that a lost beat is no lost node",
             ));
         }
-        if self.link.fence * 5 > self.link.lease * 4 {
-            errors.push(self.error_at(
-                "link.fence",
-                "must be at most four fifths of link.lease, so that what may run only once is stopped in time",
-            ));
+        if let Err(problem) = self.lease_times().check() {
+            errors.push(self.error_at("link.takeover", &problem.to_string()));
         }
         if self.log_search.backend == "elasticsearch" && self.log_search.urls.trim().is_empty() {
             errors.push(self.error_at(
@@ -111,6 +110,18 @@ impl Config {
             TlsMode::Auto => !self.server.listen.ip().is_loopback(),
             TlsMode::On => true,
             TlsMode::Off => false,
+        }
+    }
+
+    /// The times of the lease between the control host and its agents.
+    pub fn lease_times(&self) -> Times {
+        Times {
+            heartbeat: self.link.beat,
+            suspect_after: self.link.lease / 2,
+            down_after: self.link.lease,
+            takeover_after: self.link.takeover,
+            stop_within: self.link.stop,
+            ..Times::default()
         }
     }
 

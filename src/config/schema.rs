@@ -11,6 +11,7 @@ use crate::config::value::{
     AUTO, ByteSize, EngineKind, FromValue, LogFormat, PortRange, TlsMode, Value, WhenFull,
 };
 use crate::domain::id::NodeName;
+use crate::domain::placement::Strategy;
 use crate::domain::secret::Secret;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -183,6 +184,10 @@ schema! {
     }
     /// Which instance runs on which node.
     placement: Placement {
+        /// Which of the nodes that can take an instance.
+        strategy: Strategy;
+        /// The node label across whose values the instances of a proc are spread.
+        spread_label: Option<String>;
         /// How long nodes must have been calm before instances are moved for an even load; zero: never.
         rebalance_after: Duration;
     }
@@ -198,8 +203,10 @@ schema! {
         beat: Duration, positive;
         /// How long after its last sign of life a node is down.
         lease: Duration, positive;
-        /// How long after its last answered beat an agent stops what may run only once.
-        fence: Duration, positive;
+        /// How long after its last sign of life what may run only once is started elsewhere.
+        takeover: Duration, positive;
+        /// How long a node may need to stop what may run only once.
+        stop: Duration, positive;
         /// How long nodes are waited for after a start of lain, and those that said they would be back.
         patience: Duration, positive;
     }

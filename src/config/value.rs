@@ -1,6 +1,7 @@
 //! The types of settings, and how each is read from a TOML value or from text.
 
 use crate::domain::id::NodeName;
+use crate::domain::placement::Strategy;
 use crate::domain::secret::Secret;
 use crate::domain::spec::model::duration_text;
 use std::fmt;
@@ -251,6 +252,17 @@ impl FromValue for PortRange {
     fn from_value(value: &Value) -> Option<Self> {
         let (first, last) = value.text()?.split_once('-')?;
         Self::new(first.trim().parse().ok()?, last.trim().parse().ok()?)
+    }
+}
+
+impl FromValue for Strategy {
+    const EXPECTED: &'static str = "spread or binpack";
+    fn from_value(value: &Value) -> Option<Self> {
+        match value.text()? {
+            "spread" => Some(Self::Spread),
+            "binpack" => Some(Self::BinPack),
+            _ => None,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Plain data, made by the agent, stored and served by the control host.
 
 use crate::domain::id::{CrashId, InstanceId, NodeName};
+use crate::domain::node_state::escalate::FailureKind;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -118,9 +119,22 @@ pub enum CrashCause {
     StartFailed {
         /// What the engine said.
         reason: String,
+        /// Whose fault that may be.
+        #[serde(default)]
+        fault: FailureKind,
     },
     /// Its container vanished.
     Vanished,
+}
+
+impl CrashCause {
+    /// Whose fault it may be.
+    pub fn fault(&self) -> FailureKind {
+        match self {
+            CrashCause::StartFailed { fault, .. } => *fault,
+            _ => FailureKind::Crashed,
+        }
+    }
 }
 
 impl fmt::Display for CrashCause {
@@ -139,7 +153,7 @@ impl fmt::Display for CrashCause {
                     "unhealthy after {failures} failed probes: {probe_output}"
                 )
             }
-            CrashCause::StartFailed { reason } => write!(f, "could not start: {reason}"),
+            CrashCause::StartFailed { reason, .. } => write!(f, "could not start: {reason}"),
             CrashCause::Vanished => f.write_str("its container vanished"),
         }
     }

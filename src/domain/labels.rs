@@ -24,5 +24,7 @@ pub const OWNER: &str = "lain.owner";
 pub const SPEC_HASH: &str = "lain.spec_hash";
 /// Ours: the proc type, since a group name with dotted app names is ambiguous.
 pub const PROC_TYPE: &str = "lain.proc_type";
+/// Ours: the generation of a container of an instance that may run only once.
+pub const GENERATION: &str = "lain.generation";
 /// Ours: the proc name.
 pub const PROC: &str = "lain.proc";

@@ -38,6 +38,8 @@ fn proc(name: &str, proc_type: ProcType, num_instances: u32, spares: u32) -> Pro
         filters: vec![],
         stateful: false,
         exclusive: false,
+        priority: 0,
+        anti_affinity: AntiAffinity::default(),
         setup_time: Duration::ZERO,
         kill_timeout: Duration::from_secs(10),
         dns_search: vec![],
@@ -102,6 +104,7 @@ fn placed(id: &str, version: u64, role: InstanceRole) -> Placement {
         failed_on: Vec::new(),
         unplaced: None,
         waits: false,
+        generation: 0,
     }
 }
 

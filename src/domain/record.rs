@@ -328,6 +328,10 @@ pub struct Placement {
     /// Its turn in a change has not come: nothing was begun for it yet.
     #[serde(default)]
     pub waits: bool,
+    /// Higher for each container of it than for all before: what an instance that may run only once is known by
+    /// where it writes.
+    #[serde(default)]
+    pub generation: u64,
 }
 
 impl Placement {

@@ -16,3 +16,4 @@ pub mod redb;
 mod signal;
 pub mod simulated;
 pub mod transaction;
+pub mod watchdog;

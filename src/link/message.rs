@@ -6,6 +6,7 @@
 
 use crate::domain::crash::CrashReport;
 use crate::domain::id::{ContainerId, InstanceId, NodeName};
+use crate::domain::node_state::probe::Report;
 use crate::domain::view::{ActorView, EventView, InstanceRole, SinkView};
 use crate::ports::agent::{CellReport, Desired, NodeFacts};
 use crate::ports::control::SinkAction;
@@ -86,6 +87,8 @@ pub enum ToControl {
     },
     /// What it is has changed.
     Facts(Box<NodeFacts>),
+    /// How it is has changed.
+    Health(Report),
     /// What it sees of containers.
     Report {
         /// The revision of the assignments that it has taken up.
@@ -172,7 +175,7 @@ pub enum ToAgent {
         owner: String,
         /// How often the agent says that it is there, in milliseconds.
         beat_ms: u64,
-        /// How long after its last answered beat it must have stopped what may run only once, in milliseconds.
+        /// How long after its last answered beat it begins to stop what may run only once, in milliseconds.
         fence_ms: u64,
     },
     /// The caller who is handed on may speak.
@@ -181,6 +184,9 @@ pub enum ToAgent {
     BeatHeard {
         /// Which beat.
         seq: u64,
+        /// The control host's time of day, in milliseconds since 1970.
+        #[serde(default)]
+        utc_ms: Option<i64>,
     },
     /// All that is to be on this node.
     Assign {

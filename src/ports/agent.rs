@@ -37,9 +37,6 @@ pub struct NodeFacts {
     /// Labels from its own configuration; those that operators give win.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// What its own probes found wrong, such as a full disk.
-    #[serde(default)]
-    pub findings: Vec<String>,
 }
 
 /// What the store keeps of a node.

@@ -4,29 +4,37 @@
 //! timeout or a restart budget: an administrator or NTP may set it back or forward at any moment.
 
 use chrono::{DateTime, Utc};
-use std::time::{Duration, Instant};
+use rustix::time::{ClockId, clock_gettime};
+use std::time::Duration;
 
 /// Tells the time of day and measures intervals.
 pub trait Clock: Send + Sync + 'static {
     /// The time of day. It may jump either way between two calls.
     fn now_utc(&self) -> DateTime<Utc>;
 
-    /// Time since a fixed instant of this process. It never goes back and never jumps; the time
-    /// for which the machine was suspended does not count.
+    /// Time since a fixed instant of this process. It never goes back and is never set; time for which the
+    /// machine was suspended counts, since a lease ends then, too (`CLOCK_BOOTTIME`).
     fn monotonic(&self) -> Duration;
+}
+
+/// Time since the machine was started, suspended or not: the same for all its processes.
+pub fn since_boot() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    let nanos = u32::try_from(now.tv_nsec).unwrap_or(0);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), nanos)
 }
 
 /// The clocks of the operating system.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock {
-    origin: Instant,
+    origin: Duration,
 }
 
 impl SystemClock {
     /// A clock whose monotonic side counts from now.
     pub fn new() -> Self {
         Self {
-            origin: Instant::now(),
+            origin: since_boot(),
         }
     }
 }
@@ -43,7 +51,7 @@ impl Clock for SystemClock {
     }
 
     fn monotonic(&self) -> Duration {
-        self.origin.elapsed()
+        since_boot().saturating_sub(self.origin)
     }
 }
 

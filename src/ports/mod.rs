@@ -12,3 +12,4 @@ pub mod log_intake;
 pub mod runtime;
 pub mod sink;
 pub mod store;
+pub mod watchdog;

@@ -1,14 +1,16 @@
 //! `lain agent`: a node. Joins once, then connects to the control host for ever.
 
+use crate::actors::agent::assigned::Leaving;
 use crate::actors::agent::far_index::FarIndex;
 use crate::actors::agent::{facts, link, root};
 use crate::actors::shared::Shared;
 use crate::actors::supervise::Tree;
-use crate::cli::daemon::AgentOptions;
+use crate::cli::daemon::{AgentOptions, WatchdogOptions};
 use crate::cli::error::{CliError, Result};
 use crate::config::{Config, schema};
 use crate::domain::id::NodeName;
 use crate::drivers::redb::RedbStore;
+use crate::drivers::watchdog::{FileWatchdog, dog};
 use crate::link::frame::split;
 use crate::link::identity::{self, Identity, certificate_of};
 use crate::link::message::{ToAgent, ToControl};
@@ -34,6 +36,8 @@ const MEMBERSHIP: &str = "node.json";
 const ROUTES: &str = "log-routes.json";
 /// The store of an agent.
 const STORE: &str = "agent.redb";
+/// How long the farewell to the control host may take.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// How long joining may take.
 const JOIN_WITHIN: Duration = Duration::from_secs(15);
 
@@ -65,9 +69,29 @@ pub fn run(options: AgentOptions) -> Result<()> {
         Notifier.ready(&format!("node {node}"));
         let outcome = serve::until_told(&shared, &tree, &log).await;
         Notifier.stopping("stopping; containers run on");
+        farewell(&shared).await;
         tree.stop().await;
         outcome
     })
+}
+
+/// `lain agent-watchdog`: the process beside an agent that stops what may run only once when the agent cannot.
+///
+/// # Errors
+/// What the system said.
+pub fn watchdog(options: WatchdogOptions) -> Result<()> {
+    let guarded = dog::run(&options.note, &options.owner);
+    guarded.map_err(|e| CliError::failed(format!("the watchdog cannot guard: {e}")))
+}
+
+/// Says to the control host that this node will be back. Best effort: without it, the node is missed sooner.
+async fn farewell(shared: &Shared) {
+    let mut leaving = shared.assigned.leaving();
+    shared.assigned.leave(Leaving::Asked);
+    let said = leaving.wait_for(|l| *l == Leaving::Said);
+    if tokio::time::timeout(FAREWELL, said).await.is_err() {
+        tracing::info!("there is no link over which to say goodbye");
+    }
 }
 
 /// The membership of before, or a new one.
@@ -239,6 +263,10 @@ async fn start(config: &Config, membership: Membership) -> Result<(Arc<Shared>, 
         };
         keep(&path, &renewed)
     });
+    let watchdog = Arc::new(FileWatchdog::open(&dir).map_err(|e| failed(&e))?);
+    let guarding = Arc::clone(&watchdog);
+    // Lasts as long as this process.
+    actix_rt::spawn(async move { guarding.keep_alive().await });
     let args = link::Args {
         shared: Arc::clone(&shared),
         servers,
@@ -247,6 +275,7 @@ async fn start(config: &Config, membership: Membership) -> Result<(Arc<Shared>, 
         keep_identity,
         index,
         facts: facts::Source::new(address, labels),
+        watchdog,
         issued_at,
     };
     let tree = root::start(&shared, args).await;

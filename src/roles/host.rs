@@ -10,6 +10,7 @@ use crate::auth::endpoint::{Announced, Endpoint, runtime_dirs};
 use crate::auth::{AuthError, Authenticator};
 use crate::config::value::AUTO;
 use crate::config::{Config, EngineKind};
+use crate::domain::placement::Policy;
 use crate::domain::record::keys;
 use crate::drivers::docker::{Docker, Options};
 use crate::drivers::none::NoRuntime;
@@ -449,11 +450,14 @@ pub fn settings(role: &'static str, config: &Config, owner: String) -> Settings 
         concurrent_starts: usize::try_from(config.engine.parallel_starts).unwrap_or(1),
         freeze_spares: config.engine.freeze_spares,
         data_dir: config.server.data_dir.clone(),
+        policy: Policy {
+            strategy: config.placement.strategy,
+            spread_label: config.placement.spread_label.clone(),
+            ..Policy::default()
+        },
         rebalance_after: config.placement.rebalance_after,
         lease: Lease {
-            beat: config.link.beat,
-            length: config.link.lease,
-            fence: config.link.fence,
+            times: config.lease_times(),
             patience: config.link.patience,
         },
     }

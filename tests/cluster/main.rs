@@ -11,6 +11,7 @@
 #[path = "../etcd_support/mod.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod etcd_support;
+mod faults;
 mod support;
 
 use std::collections::BTreeMap;
@@ -64,17 +65,21 @@ fn after_a_partition_heals_no_instance_runs_twice() {
 }
 
 #[test]
-fn a_node_that_was_frozen_puts_away_what_was_moved_meanwhile() {
+fn a_node_that_was_frozen_for_a_minute_puts_away_what_was_moved_meanwhile() {
     let cluster = Cluster::start(2);
     cluster.deploy(&web("ice", 4, ""));
+    let load = Load::on_live(&cluster, "ice");
+    let frozen = Instant::now();
     cluster.rig(&["freeze", "1"]);
     cluster.until("all run on node2", || cluster.spread("ice") == [0, 4]);
     cluster.all_answer("ice", 4);
+    std::thread::sleep(Duration::from_secs(60).saturating_sub(frozen.elapsed()));
     cluster.rig(&["thaw", "1"]);
     cluster.until("node1 is ready", || cluster.node_state("node1") == "ready");
     cluster.until("nothing is left there", || {
         cluster.containers(1, "ice").is_empty()
     });
+    assert_eq!(load.stop().gaps, 0);
 }
 
 #[test]

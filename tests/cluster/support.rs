@@ -130,6 +130,11 @@ impl Cluster {
         drop(ran.unwrap());
     }
 
+    /// Where a node's agent keeps its data.
+    pub fn agent_data(&self, node: u32) -> PathBuf {
+        self.data(&format!("node{node}"))
+    }
+
     fn data(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -195,6 +200,33 @@ impl Cluster {
     /// SIGKILL.
     pub fn kill_server(&self) {
         end(&self.server);
+    }
+
+    /// Sends the first control host a signal.
+    pub fn signal_server(&self, signal: &str) {
+        let server = self.server.lock().unwrap();
+        send(signal, server.as_ref().unwrap().id());
+    }
+
+    /// Sends a node's agent a signal, and none of its containers.
+    pub fn signal_agent(&self, node: u32, signal: &str) {
+        let pid = self.rig(&["pid", &node.to_string(), "agent"]);
+        send(signal, pid.trim().parse().unwrap());
+    }
+
+    /// Starts the control hosts anew that have ended by themselves.
+    pub fn restart_what_ended(&self, store: &str) {
+        for (number, slot) in [&self.server, &self.standby].into_iter().enumerate() {
+            let ended = {
+                let mut child = slot.lock().unwrap();
+                child
+                    .as_mut()
+                    .is_none_or(|c| c.try_wait().unwrap().is_some())
+            };
+            if ended {
+                self.start_control(number, Some(store));
+            }
+        }
     }
 
     fn url(&self) -> String {
@@ -479,6 +511,13 @@ fn pods(mark: &str) -> usize {
         );
     }
     found.len()
+}
+
+/// Sends one process a signal.
+pub fn send(signal: &str, pid: u32) {
+    let mut kill = Command::new("kill");
+    let sent = kill.args(["-s", signal, &pid.to_string()]).status();
+    assert!(sent.unwrap().success(), "{signal} to {pid}");
 }
 
 /// SIGKILL.

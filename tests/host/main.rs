@@ -7,6 +7,7 @@
 
 mod chaos;
 mod clocks;
+mod fence;
 mod jobs;
 mod support;
 

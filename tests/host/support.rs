@@ -90,8 +90,8 @@ impl Machine {
         }
     }
 
-    /// Starts a lain on this machine.
-    pub async fn boot(&self) -> Host {
+    /// The environment of a lain on this machine.
+    pub fn shared(&self, role: &'static str) -> Arc<Shared> {
         let site = Site {
             owner: "test".to_owned(),
             domain: "lain.local".to_owned(),
@@ -101,7 +101,7 @@ impl Machine {
             registry: String::new(),
         };
         let settings = Settings {
-            role: "dev",
+            role,
             node: "n1".parse().unwrap(),
             site,
             port_range: (42_000, 42_999),
@@ -114,15 +114,21 @@ impl Machine {
             freeze_spares: true,
             data_dir: std::env::temp_dir(),
             lease: Default::default(),
+            policy: lain::domain::placement::Policy::default(),
             rebalance_after: Duration::ZERO,
         };
         let store: Arc<dyn Store> = self.store.clone();
-        let shared = Shared::new(
+        Shared::new(
             store,
             self.runtime.clone(),
             Arc::new(self.clock.clone()),
             settings,
-        );
+        )
+    }
+
+    /// Starts a lain on this machine.
+    pub async fn boot(&self) -> Host {
+        let shared = self.shared("dev");
         let hosts = root::Hosts {
             local: true,
             listener: None,

@@ -4,12 +4,11 @@
 //! Written by the `assignments` and `link` actors and by cells; empty where control host and node are one
 //! process.
 
+use crate::domain::node_state::lease::AgentLease;
 use crate::ports::agent::Desired;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// See the module.
 #[derive(Default)]
@@ -17,10 +16,22 @@ pub struct Assigned {
     state: Mutex<State>,
     /// Wakes the link: there is something to report.
     pub to_report: Notify,
-    /// When the last beat that was answered had been sent, in microseconds of the monotonic clock.
-    heard: AtomicU64,
-    /// How long after that the fence falls, in microseconds; 0: not told yet.
-    fence: AtomicU64,
+    /// Until when what may run only once may run here.
+    lease: watch::Sender<AgentLease>,
+    /// The agent stops in good order, and has said so to the control host.
+    leaving: watch::Sender<Leaving>,
+}
+
+/// How far the farewell of an agent that stops in good order is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Leaving {
+    /// It stays.
+    #[default]
+    No,
+    /// It is to be said.
+    Asked,
+    /// It was said.
+    Said,
 }
 
 #[derive(Default)]
@@ -164,26 +175,33 @@ impl Assigned {
         }
     }
 
-    /// A beat that was sent at `sent` was answered.
-    pub fn heard(&self, sent: Duration) {
-        let micros = u64::try_from(sent.as_micros()).unwrap_or(u64::MAX);
-        self.heard.fetch_max(micros, Ordering::AcqRel);
+    /// Until when what may run only once may run here.
+    pub fn lease(&self) -> AgentLease {
+        *self.lease.borrow()
     }
 
-    /// How long after the last answered beat what may run only once has to stop.
-    pub fn set_fence(&self, fence: Duration) {
-        let micros = u64::try_from(fence.as_micros()).unwrap_or(u64::MAX);
-        self.fence.store(micros.max(1), Ordering::Release);
+    /// Changes the lease.
+    pub fn change_lease(&self, change: impl FnOnce(&mut AgentLease)) {
+        self.lease.send_if_modified(|lease| {
+            let before = *lease;
+            change(lease);
+            *lease != before
+        });
     }
 
-    /// As [`Assigned::set_fence`] was told. Before that nothing may run that may run only once.
-    pub fn fence(&self) -> Duration {
-        Duration::from_micros(self.fence.load(Ordering::Acquire))
+    /// Wakes when the lease has changed.
+    pub fn leases(&self) -> watch::Receiver<AgentLease> {
+        self.lease.subscribe()
     }
 
-    /// When the last answered beat was sent, by the monotonic clock; zero: none was.
-    pub fn last_heard(&self) -> Duration {
-        Duration::from_micros(self.heard.load(Ordering::Acquire))
+    /// Asks for the farewell to the control host, or notes that it was said.
+    pub fn leave(&self, how_far: Leaving) {
+        self.leaving.send_replace(how_far);
+    }
+
+    /// How far the farewell is.
+    pub fn leaving(&self) -> watch::Receiver<Leaving> {
+        self.leaving.subscribe()
     }
 }
 

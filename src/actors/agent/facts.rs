@@ -1,16 +1,16 @@
-//! What a node tells of itself: its size, its engine, and what its own probes find wrong.
+//! What a node tells of itself: its size, its engine, and how it is.
 
 use crate::actors::shared::{EngineState, Shared};
+use crate::domain::node_state::probe::Report;
 use crate::ports::agent::NodeFacts;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-/// Free space below which a node takes nothing new, in bytes.
-const NO_DISK: u64 = 200 << 20;
-/// Free memory below which a node takes nothing new, in bytes.
-const NO_MEMORY: u64 = 64 << 20;
+/// Changes of less than this part of the whole are not told: a fifth of what the limits are.
+const STEPS: u64 = 100;
 
 /// What a node's configuration says of it.
 #[derive(Clone)]
@@ -65,34 +65,60 @@ impl Source {
             ports: shared.settings.port_range,
             volumes: site.volumes.clone(),
             labels: self.labels.clone(),
-            findings: findings(shared),
         }
     }
 }
 
-/// What speaks against placing anything new here. Thresholds only, so that the answer does not change with
-/// every byte.
-fn findings(shared: &Shared) -> Vec<String> {
-    let mut findings = Vec::new();
-    let path = &shared.settings.data_dir;
-    match free_space(path) {
-        Ok(free) if free < NO_DISK => {
-            findings.push(format!(
-                "less than {} MiB free at {}",
-                NO_DISK >> 20,
-                path.display()
-            ));
+/// How a node is: what `domain::node_state::probe` judges it by.
+pub struct Probes {
+    engine_lost: Option<Duration>,
+}
+
+impl Probes {
+    /// Nothing is known yet.
+    pub fn new() -> Self {
+        Self { engine_lost: None }
+    }
+
+    /// How the node is at `now`, rounded so that the answer does not change with every byte. `skew` is how far
+    /// its time of day is from the control host's.
+    pub fn take(&mut self, shared: &Shared, skew: Duration) -> Report {
+        let now = shared.clock.monotonic();
+        let up = matches!(*shared.engine.borrow(), EngineState::Up(_));
+        self.engine_lost = match (up, self.engine_lost) {
+            (true, _) => None,
+            (false, since) => since.or(Some(now)),
+        };
+        let path = &shared.settings.data_dir;
+        let (disk_free, disk_total) = space(path).unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "free space is not known");
+            (0, 0)
+        });
+        let (memory_available, memory_total) = (available_memory().unwrap_or(0), total_memory());
+        let silent = self
+            .engine_lost
+            .map_or(Duration::ZERO, |at| now.saturating_sub(at));
+        Report {
+            disk_free: rounded(disk_free, disk_total),
+            disk_total,
+            memory_available: rounded(memory_available, memory_total),
+            memory_total,
+            engine_silent: Duration::from_secs(silent.as_secs()),
+            clock_skew: Duration::from_secs(skew.as_secs()),
         }
-        Ok(_) => {}
-        Err(error) => findings.push(format!("{} cannot be looked at: {error}", path.display())),
     }
-    if available_memory().is_some_and(|free| free < NO_MEMORY) {
-        findings.push(format!(
-            "less than {} MiB of memory available",
-            NO_MEMORY >> 20
-        ));
+}
+
+impl Default for Probes {
+    fn default() -> Self {
+        Self::new()
     }
-    findings
+}
+
+/// Down to a whole part of [`STEPS`] of the total.
+fn rounded(part: u64, total: u64) -> u64 {
+    let step = (total / STEPS).max(1);
+    part / step * step
 }
 
 /// Bytes that may still be written where a path is.
@@ -100,8 +126,14 @@ fn findings(shared: &Shared) -> Vec<String> {
 /// # Errors
 /// What the system said.
 pub fn free_space(path: &Path) -> std::io::Result<u64> {
+    space(path).map(|(free, _)| free)
+}
+
+/// Bytes that may still be written where a path is, and bytes in all.
+fn space(path: &Path) -> std::io::Result<(u64, u64)> {
     let stat = rustix::fs::statvfs(path)?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+    Ok((bytes(stat.f_bavail), bytes(stat.f_blocks)))
 }
 
 fn meminfo(field: &str) -> Option<u64> {
@@ -127,6 +159,14 @@ fn total_memory() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_told_changes_by_whole_steps_only() {
+        assert_eq!(rounded(1234, 10_000), 1200);
+        assert_eq!(rounded(1299, 10_000), 1200);
+        assert_eq!(rounded(7, 50), 7, "less than the steps");
+        assert_eq!(rounded(0, 0), 0);
+    }
 
     #[test]
     fn the_kernel_says_how_much_memory_there_is() {

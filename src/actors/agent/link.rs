@@ -1,13 +1,14 @@
 //! `link` (agent only): the connection to the control host; it connects for ever.
 //!
-//! Last child of an agent's root. Takes assignments up, tells what this node sees, answers requests, and
-//! watches the fence: when beats have not been answered for too long, what may run only once is stopped here
-//! before the control host may start it elsewhere. A crash costs the connection; no container notices.
+//! Last child of an agent's root. Takes assignments up, tells what this node sees, and answers requests. Beats
+//! that are answered prolong the lease that `fence` watches. A crash costs the connection; no container notices.
 
-use crate::actors::agent::assignments::{Apply, Assignments, Fence, Unfence};
+use crate::actors::agent::assigned::Leaving;
+use crate::actors::agent::assignments::{Apply, Assignments};
 use crate::actors::agent::far_index::FarIndex;
 use crate::actors::agent::outbox::Outbox;
 use crate::actors::agent::serve::Server;
+use crate::actors::agent::tell::{Pulse, report_for_ever, tell_for_ever};
 use crate::actors::agent::{facts, logging, paths};
 use crate::actors::hub::{Event, Level};
 use crate::actors::shared::Shared;
@@ -16,11 +17,10 @@ use crate::link::frame::{Receiver, Sender, split};
 use crate::link::identity::Identity;
 use crate::link::message::{PROTOCOL, PROTOCOL_MIN, Routing, ToAgent, ToControl};
 use crate::link::tls;
-use crate::ports::agent::CellReport;
 use crate::ports::log_index::Appended;
+use crate::ports::watchdog::Watchdog;
 use actix::prelude::*;
 use rand::RngExt;
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -32,17 +32,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
 /// How long connecting and greeting may take.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How often the fence is looked at.
-const FENCE_TICK: Duration = Duration::from_millis(50);
-/// How often what this node is is told anew, where it changed.
-const FACTS: Duration = Duration::from_secs(5);
-/// How often the tree is told, where it changed.
-const TREE: Duration = Duration::from_millis(1000);
 /// Messages that may wait for the connection.
 const OUTGOING: usize = 256;
-/// Changes are gathered for this long before they are reported together.
-const GATHER: Duration = Duration::from_millis(2);
-
 /// Where the control host is, and how this node shows who it is.
 #[derive(Clone)]
 pub struct Args {
@@ -60,6 +51,8 @@ pub struct Args {
     pub index: Arc<FarIndex>,
     /// What this node tells of itself.
     pub facts: facts::Source,
+    /// Stops what may run only once when this process cannot.
+    pub watchdog: Arc<dyn Watchdog>,
     /// When the present certificate was made; `None`: long ago.
     pub issued_at: Option<chrono::DateTime<chrono::Utc>>,
 }
@@ -79,8 +72,6 @@ impl Actor for Link {
     fn started(&mut self, ctx: &mut Self::Context) {
         let (args, boot) = (self.args.clone(), self.boot.clone());
         ctx.spawn(async move { connect_for_ever(&args, &boot).await }.into_actor(self));
-        let shared = Arc::clone(&self.args.shared);
-        ctx.spawn(async move { guard(&shared).await }.into_actor(self));
     }
 }
 
@@ -213,18 +204,16 @@ async fn talk(args: &Args, link: Connected, outbox: &Arc<Outbox>) -> End {
         fence,
     } = link;
     shared.assigned.connected();
-    shared.assigned.set_fence(fence);
-    shared.assigned.heard(shared.clock.monotonic());
-    tell_assignments(shared, Unfence);
+    shared.assigned.change_lease(|lease| lease.set_fence(fence));
     let (outgoing, queue) = mpsc::channel(OUTGOING);
     args.index.set_link(Some(outgoing.clone()));
-    let beats: Arc<Mutex<VecDeque<(u64, Duration)>>> = Arc::default();
+    let beats = Pulse::default();
     let server = Server::new(Arc::clone(shared), outgoing.clone());
     let reading = read(args, receiver, server, &beats, outbox, &outgoing);
     let writing = write(shared, sender, queue, beat, &beats);
     let reporting = report_for_ever(shared, &outgoing);
     let keeping = outbox.send_for_ever(&outgoing);
-    let telling = tell_for_ever(args, &outgoing);
+    let telling = tell_for_ever(args, &outgoing, &beats);
     let reason = tokio::select! {
         end = reading => {
             args.index.set_link(None);
@@ -248,26 +237,30 @@ async fn write(
     mut sender: Sender<ToControl>,
     mut queue: mpsc::Receiver<ToControl>,
     beat: Duration,
-    beats: &Mutex<VecDeque<(u64, Duration)>>,
+    beats: &Pulse,
 ) -> std::io::Result<()> {
     let mut ticks = tokio::time::interval(beat);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut seq = 0;
+    let mut leaving = shared.assigned.leaving();
     loop {
         tokio::select! {
             biased;
             _ = ticks.tick() => {
                 seq += 1;
-                {
-                    let mut beats = beats.lock().unwrap_or_else(PoisonError::into_inner);
-                    beats.push_back((seq, shared.clock.monotonic()));
-                }
+                beats.sent(seq, shared.clock.monotonic());
                 sender.send(&ToControl::Beat { seq }).await?;
             }
             message = queue.recv() => match message {
                 Some(message) => sender.send(&message).await?,
                 None => return Ok(()),
             },
+            Ok(_) = leaving.wait_for(|l| *l == Leaving::Asked) => {
+                // The last word: whatever came after it would say that this node is there.
+                let said = sender.send(&ToControl::Goodbye).await;
+                shared.assigned.leave(Leaving::Said);
+                return said;
+            }
         }
     }
 }
@@ -276,7 +269,7 @@ async fn read(
     args: &Args,
     mut receiver: Receiver<ToAgent>,
     mut server: Server,
-    beats: &Mutex<VecDeque<(u64, Duration)>>,
+    beats: &Pulse,
     outbox: &Outbox,
     outgoing: &mpsc::Sender<ToControl>,
 ) -> End {
@@ -288,17 +281,7 @@ async fn read(
             Err(error) => return End::Broken(error.to_string()),
         };
         match message {
-            ToAgent::BeatHeard { seq } => {
-                let mut beats = beats.lock().unwrap_or_else(PoisonError::into_inner);
-                while let Some((number, sent)) = beats.front().copied()
-                    && number <= seq
-                {
-                    beats.pop_front();
-                    if number == seq {
-                        shared.assigned.heard(sent);
-                    }
-                }
-            }
+            ToAgent::BeatHeard { seq, utc_ms } => beats.heard(shared, seq, utc_ms),
             ToAgent::Assign {
                 revision,
                 put,
@@ -307,8 +290,8 @@ async fn read(
                 keep,
             } => {
                 let all = base.is_none();
-                tell_assignments(
-                    shared,
+                shared.tell::<Assignments, _>(
+                    paths::ASSIGNMENTS,
                     Apply {
                         revision,
                         put,
@@ -319,6 +302,7 @@ async fn read(
                 );
                 if all {
                     shared.assigned.report_all();
+                    beats.knows_all();
                 }
             }
             ToAgent::Appended {
@@ -381,113 +365,5 @@ fn renewed(args: &Args, certificate: String) {
             error,
             "the new certificate cannot be kept; the one before is used on"
         ),
-    }
-}
-
-fn tell_assignments<M>(shared: &Shared, message: M)
-where
-    M: Message + Send + 'static,
-    M::Result: Send,
-    Assignments: Handler<M>,
-{
-    shared.tell::<Assignments, _>(paths::ASSIGNMENTS, message);
-}
-
-/// Tells the control host what changed, soon after it changed.
-async fn report_for_ever(shared: &Shared, outgoing: &mpsc::Sender<ToControl>) {
-    loop {
-        shared.assigned.to_report.notified().await;
-        tokio::time::sleep(GATHER).await;
-        let news = shared.assigned.take_news();
-        let now = shared.clock.monotonic();
-        let cells = match news.all {
-            true => shared.node.all(),
-            false => news
-                .dirty
-                .iter()
-                .filter_map(|name| shared.node.get(name))
-                .collect(),
-        };
-        let cells: Vec<CellReport> = cells.iter().map(|c| c.report(now)).collect();
-        if cells.is_empty() && news.gone.is_empty() && !news.all {
-            continue;
-        }
-        let report = ToControl::Report {
-            revision: news.revision,
-            cells,
-            gone: news.gone.into_iter().collect(),
-            full: news.all,
-        };
-        if outgoing.send(report).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Tells what this node is and how its tree looks, where that changed.
-async fn tell_for_ever(args: &Args, outgoing: &mpsc::Sender<ToControl>) {
-    let shared = &args.shared;
-    let mut facts = None;
-    let mut tree = None;
-    let mut sinks = Vec::new();
-    let mut facts_due = tokio::time::interval(FACTS);
-    let mut tree_due = tokio::time::interval(TREE);
-    let mut engine = shared.engine.subscribe();
-    loop {
-        let message = tokio::select! {
-            _ = facts_due.tick() => None,
-            changed = engine.changed() => if changed.is_err() { return } else { None },
-            _ = tree_due.tick() => Some(()),
-        };
-        let message = match message {
-            None => {
-                let now = args.facts.now(shared);
-                let changed = facts.as_ref() != Some(&now);
-                facts = Some(now.clone());
-                changed.then(|| ToControl::Facts(Box::new(now)))
-            }
-            Some(()) => {
-                let now = crate::actors::control::handle::tree_of(
-                    shared,
-                    &paths::node(&shared.settings.node),
-                );
-                let changed = now != tree;
-                tree = now.clone();
-                now.filter(|_| changed)
-                    .map(|t| ToControl::Tree(Box::new(t)))
-            }
-        };
-        if let Some(message) = message
-            && outgoing.send(message).await.is_err()
-        {
-            return;
-        }
-        let now = shared.pipeline().map(|p| p.views()).unwrap_or_default();
-        if now != sinks {
-            sinks.clone_from(&now);
-            if outgoing
-                .send(ToControl::Sinks { sinks: now })
-                .await
-                .is_err()
-            {
-                return;
-            }
-        }
-    }
-}
-
-/// Watches the fence, with and without a connection.
-async fn guard(shared: &Shared) {
-    loop {
-        tokio::time::sleep(FENCE_TICK).await;
-        let silent = shared
-            .clock
-            .monotonic()
-            .saturating_sub(shared.assigned.last_heard());
-        if silent > shared.assigned.fence() {
-            tell_assignments(shared, Fence);
-        } else {
-            tell_assignments(shared, Unfence);
-        }
     }
 }

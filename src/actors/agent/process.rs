@@ -13,6 +13,7 @@ use crate::actors::shared::Shared;
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::domain::crash::{CrashCause, Exit};
 use crate::domain::id::ContainerId;
+use crate::domain::node_state::escalate::FailureKind;
 use crate::domain::spec::model::RestartPolicy;
 use crate::domain::view::InstanceRole;
 use crate::ports::runtime::RuntimeError;
@@ -166,23 +167,16 @@ impl Process {
             }
             // Trying again will not help: the node gives up at once, and says why.
             Err(error @ (RuntimeError::NoImage { .. } | RuntimeError::Refused { .. })) => {
-                self.hopeless(CrashCause::StartFailed {
-                    reason: error.to_string(),
-                });
+                self.hopeless(start_failed(&error));
             }
-            Err(error) => self.crashed(
-                CrashCause::StartFailed {
-                    reason: error.to_string(),
-                },
-                ctx,
-            ),
+            Err(error) => self.crashed(start_failed(&error), ctx),
         }
     }
 
     fn hopeless(&mut self, cause: CrashCause) {
         self.intent = Intent::Retire;
         let reason = match &cause {
-            CrashCause::StartFailed { reason } => reason.clone(),
+            CrashCause::StartFailed { reason, .. } => reason.clone(),
             cause => cause.to_string(),
         };
         crash::report_hopeless(&self.shared, &self.cell, cause);
@@ -263,12 +257,7 @@ impl Process {
                 });
                 self.bring_up(ctx);
             }
-            Err(error) => self.crashed(
-                CrashCause::StartFailed {
-                    reason: error.to_string(),
-                },
-                ctx,
-            ),
+            Err(error) => self.crashed(start_failed(&error), ctx),
         }
     }
 
@@ -321,6 +310,20 @@ impl Process {
                 ctx.notify(Promoted);
             }
         }));
+    }
+}
+
+/// It could not be started; whose fault that may be.
+fn start_failed(error: &RuntimeError) -> CrashCause {
+    CrashCause::StartFailed {
+        reason: error.to_string(),
+        fault: match error {
+            RuntimeError::Refused { .. } => FailureKind::Refused,
+            RuntimeError::NoImage { .. }
+            | RuntimeError::DiskFull(_)
+            | RuntimeError::PortTaken { .. } => FailureKind::NodeUnable,
+            _ => FailureKind::Crashed,
+        },
     }
 }
 

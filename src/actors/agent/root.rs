@@ -5,12 +5,14 @@
 //! ├── assignments                        worker        assignments.rs
 //! ├── nodes
 //! │   └── node/<this node>               as on one host
+//! ├── fence                              worker        fence.rs
 //! └── link                               worker        link.rs
 //! ```
 //!
 //! The paths under `nodes` are those that the control host shows.
 
 use crate::actors::agent::assignments::Assignments;
+use crate::actors::agent::fence::{self, Guard};
 use crate::actors::agent::link::{self, Link};
 use crate::actors::root::{INTENSITY, PERIOD, Watcher, local_node};
 use crate::actors::shared::Shared;
@@ -43,6 +45,10 @@ pub async fn start(shared: &Arc<Shared>, link: link::Args) -> Result<Tree, ExitR
 }
 
 fn children(shared: &Arc<Shared>, link: &link::Args) -> SupervisorSpec {
+    let guard = fence::Args {
+        shared: Arc::clone(shared),
+        watchdog: Arc::clone(&link.watchdog),
+    };
     let flags = Flags::new(Strategy::OneForOne).intensity(INTENSITY, PERIOD);
     let nodes = SupervisorSpec::new(flags).child(local_node(shared));
     let flags = Flags::new(Strategy::RestForOne).intensity(INTENSITY, PERIOD);
@@ -52,5 +58,6 @@ fn children(shared: &Arc<Shared>, link: &link::Args) -> SupervisorSpec {
             Arc::clone(shared),
         ))
         .child(ChildSpec::supervisor("nodes", nodes))
+        .child(ChildSpec::worker::<Guard>("fence", guard))
         .child(ChildSpec::worker::<Link>("link", link.clone()))
 }

@@ -13,6 +13,7 @@ use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
 use crate::domain::crash::CrashReport;
 use crate::domain::id::{InstanceId, NodeName, ProcType};
+use crate::domain::labels;
 use crate::domain::plan::{self, Step};
 use crate::domain::record::{AppRecord, NOT_REPEATED, Placement, keys};
 use crate::domain::spec::model::{ProcSpec, UpdateOrder};
@@ -85,7 +86,14 @@ pub fn assignment(
         drift: placement.drift,
     };
     let site = placing::site_of(shared, &placement.node);
-    let container = render::container(&site, release, &proc, id, counters, &placement.ports)?;
+    let mut container = render::container(&site, release, &proc, id, counters, &placement.ports)?;
+    if proc.exclusive {
+        let generation = placement.generation.to_string();
+        let env = ("LAIN_GENERATION".to_owned(), generation.clone());
+        container.env.push(env);
+        let label = labels::GENERATION.to_owned();
+        container.labels.insert(label, generation);
+    }
     Ok(Assignment {
         instance: id.clone(),
         node: placement.node.clone(),
@@ -136,7 +144,15 @@ pub fn allocate(
         failed_on: Vec::new(),
         unplaced: None,
         waits: false,
+        generation: next_generation(shared, 0),
     })
+}
+
+/// A generation that is higher than the one before; and, as long as the time of day is not set back, than those of
+/// an app of the same name that was removed.
+pub fn next_generation(shared: &Shared, before: u64) -> u64 {
+    let now = shared.clock.now_utc().timestamp_micros();
+    u64::try_from(now).unwrap_or(0).max(before + 1)
 }
 
 /// Whether somebody on this host listens on a port already.
@@ -247,6 +263,9 @@ async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
         !proc.stateful && !proc.exclusive && !stopped && proc.proc_type != ProcType::Oneshot;
     let overlap = proc.update.order == UpdateOrder::StartFirst && may_overlap;
     let goes_back = plan::goes_back(id, placement.version, step.version);
+    if placement.version != step.version {
+        placement.generation = next_generation(shared, placement.generation);
+    }
     placement.version = step.version;
     placement.resources = (proc.cpu, proc.memory);
     (placement.finished, placement.gave_up, placement.waits) = (None, 0, false);

@@ -8,15 +8,15 @@ use crate::actors::agent::cell::{ContainerCell, Phase};
 use crate::actors::agent::node;
 use crate::actors::control::carry::{self, Failure};
 use crate::actors::control::nodes::balance::{self, Balance, Failed};
-use crate::actors::control::nodes::table::Presence;
 use crate::actors::control::relocate::{self, Cause};
 use crate::actors::control::rollout::{InstanceCrashed, Rollout};
-use crate::actors::control::{job, paths, placing, render};
+use crate::actors::control::{job, paths, render};
 use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::domain::id::{InstanceId, ProcType};
+use crate::domain::node_state::escalate::{FailureKind, Remedy};
 use crate::domain::plan::Step;
 use actix::prelude::*;
 use std::sync::Arc;
@@ -158,13 +158,18 @@ impl Instance {
         found.cloned().or_else(|| cells.pop())
     }
 
-    /// Whether its node is down, or gone from the cluster.
+    /// Whether its node is lost, or gone from the cluster.
     fn is_homeless(&self) -> bool {
         let Some(placement) = self.shared.world.placement(&self.id) else {
             return false;
         };
         let node = self.shared.nodes.get(&placement.node);
-        node.is_none_or(|n| n.presence() == Presence::Down)
+        let app = self.shared.world.app(&self.id.app);
+        let exclusive = app.is_some_and(|a| {
+            let proc = a.record.proc(&self.id.proc);
+            proc.is_some_and(|p| p.exclusive)
+        });
+        node.is_none_or(|n| n.is_left(exclusive))
     }
 
     fn is_bound(&self) -> bool {
@@ -239,9 +244,7 @@ impl Instance {
     }
 
     fn wait_to_retry(&mut self, times: u32, ctx: &mut Context<Self>) {
-        let settings = &self.shared.settings;
-        let pause =
-            relocate::retry_pause(times, settings.degraded_retry, settings.degraded_retry_max);
+        let pause = relocate::patience(&self.shared).pause(times.saturating_sub(1));
         let due = self.shared.clock.now_utc() + pause;
         self.shared.world.set_retry(&self.id, Some(due));
         self.retry = Some(ctx.run_later(pause, |actor, ctx| {
@@ -250,30 +253,24 @@ impl Instance {
         }));
     }
 
-    /// The node gave up: it is tried on another one, until several have given up on it.
+    /// The node gave up: it is tried on another one, or waits.
     fn escalate(&mut self, reason: String, ctx: &mut Context<Self>) {
-        let placement = self.shared.world.placement(&self.id);
-        if let Some(placement) = &placement {
+        let crash = self.cell().and_then(|c| c.look(|o| o.last_crash.clone()));
+        let fault = crash.map_or(FailureKind::Crashed, |c| c.cause.fault());
+        if let Some(placement) = self.shared.world.placement(&self.id)
+            && fault.may_be_the_nodes()
+        {
             let failed = Failed {
-                node: placement.node.clone(),
+                node: placement.node,
                 instance: self.id.clone(),
             };
             self.shared.tell::<Balance, _>(balance::PATH, failed);
         }
-        let failed = placement.map_or(0, |p| {
-            let before = p.failed_on.iter().filter(|f| f.0 != p.node).count();
-            before + 1
-        });
-        let others = self.shared.nodes.all();
-        let here = self.cell().map(|c| c.node().clone());
-        let others = others.iter().filter(|n| {
-            placing::state_of(n) == crate::domain::placement::NodeState::Ready
-                && Some(&n.name) != here.as_ref()
-        });
-        if !self.is_bound() && relocate::try_elsewhere(failed, others.count()) {
-            self.rehome(Cause::GaveUp(reason), ctx);
-        } else {
-            self.give_up(reason, ctx);
+        match relocate::remedy(&self.shared, &self.id, fault) {
+            Remedy::OtherNode => self.rehome(Cause::GaveUp(reason), ctx),
+            Remedy::RestartThere { .. } | Remedy::RollBack | Remedy::Degraded { .. } => {
+                self.give_up(reason, ctx);
+            }
         }
     }
 
@@ -295,22 +292,18 @@ impl Instance {
         self.shared
             .recorder
             .send(Record::Placement(self.id.clone(), Touch::GaveUp(times)));
-        let message = format!(
-            "{} is degraded: node {} gave up: {reason}",
-            self.id, self.shared.settings.node
-        );
+        let placement = self.shared.world.placement(&self.id);
+        let node = placement.map_or_else(|| self.shared.settings.node.clone(), |p| p.node);
+        let message = format!("{} is degraded: node {node} gave up: {reason}", self.id);
         let mut event = Event::new("proc_degraded", Level::Error, message)
             .instance(&self.id)
-            .node(&self.shared.settings.node)
+            .node(&node)
             .path(paths::instance(&self.id));
         if let Some(crash) = &self.last_crash {
             event = event.crash(crash);
         }
         self.shared.hub.emit(event);
-        ctx.exit(ExitReason::Error(format!(
-            "node {} gave up: {reason}",
-            self.shared.settings.node
-        )));
+        ctx.exit(ExitReason::Error(format!("node {node} gave up: {reason}")));
     }
 
     /// A run has failed for good, which is told once.

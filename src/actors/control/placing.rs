@@ -3,12 +3,14 @@
 //! Called by rollouts (new instances), by `instance` actors (nodes that are lost or gave up) and by drains.
 //! Decisions are made one after another: what one decided, the next one reckons with.
 
+use crate::actors::agent::cell::ContainerCell;
 use crate::actors::control::nodes::table::{Node, Presence};
-use crate::actors::control::render::Site;
+use crate::actors::control::render::{self, Site};
 use crate::actors::shared::{EngineState, Shared};
 use crate::domain::id::{AppName, InstanceId, NodeName};
+use crate::domain::labels;
 use crate::domain::placement::{
-    Cluster, Decision, Demand, Group, Needs, NodeFacts, NodeState, Placed, Policy, Rejections,
+    Cluster, Decision, Demand, Group, Needs, NodeFacts, Placed, Rejections,
 };
 use crate::domain::record::{AppRecord, Placement};
 use crate::domain::spec::model::ProcSpec;
@@ -24,26 +26,6 @@ const CPU_OF_LEVEL: u64 = 125;
 /// Memory of a node that has not said how much it has, in bytes.
 const UNKNOWN: u64 = 1 << 50;
 
-/// A node's state as placement has it.
-pub fn state_of(node: &Node) -> NodeState {
-    let record = node.record();
-    match node.presence() {
-        // In this very process: whatever its engine does is waited for.
-        _ if node.local && record.cordoned.is_none() && !record.draining => NodeState::Ready,
-        Presence::Down => NodeState::Down,
-        _ if record.draining => NodeState::Draining,
-        _ if record.cordoned.is_some() => NodeState::Cordoned,
-        Presence::Suspect => NodeState::Suspect,
-        Presence::Up => match node.facts() {
-            // A node whose engine is away, or whose disk is full, keeps what it has and takes nothing.
-            Some(facts) if facts.engine.is_none() || !facts.findings.is_empty() => {
-                NodeState::Suspect
-            }
-            Some(_) | None => NodeState::Ready,
-        },
-    }
-}
-
 fn facts_of(shared: &Shared, node: &Node) -> Option<NodeFacts> {
     if node.local {
         let (cpus, memory) = match &*shared.engine.borrow() {
@@ -53,7 +35,7 @@ fn facts_of(shared: &Shared, node: &Node) -> Option<NodeFacts> {
         };
         return Some(NodeFacts {
             name: node.name.clone(),
-            state: state_of(node),
+            state: node.state(),
             cpu_millis: u64::from(cpus) * 1000,
             memory,
             labels: node.record().all_labels(),
@@ -62,7 +44,7 @@ fn facts_of(shared: &Shared, node: &Node) -> Option<NodeFacts> {
     let facts = node.facts()?;
     Some(NodeFacts {
         name: node.name.clone(),
-        state: state_of(node),
+        state: node.state(),
         cpu_millis: u64::from(facts.cpus) * 1000,
         memory: facts.memory,
         labels: node.record().all_labels(),
@@ -83,6 +65,8 @@ pub fn needs(app: &AppName, proc: &ProcSpec) -> Needs {
         image: proc.image.clone(),
         stateful: proc.stateful || !proc.volumes.is_empty(),
         exclusive: proc.exclusive,
+        priority: proc.priority,
+        anti_affinity: proc.anti_affinity,
         ..Needs::new(group, cpu, proc.memory)
     }
 }
@@ -123,20 +107,49 @@ pub fn cluster(shared: &Shared) -> Cluster {
         .map(|(name, app)| (name, app.record))
         .collect();
     let mut known = KnownNeeds::default();
-    let placed = shared.world.all_placements().into_iter().map(|placement| {
+    let mut placed = Vec::new();
+    for placement in shared.world.all_placements() {
         let record = records.get(&placement.instance.app).map(|r| &**r);
-        Placed {
-            demand: demand_of(&placement, known.of(record, &placement)),
-            available: is_available(shared, &placement),
+        let needs = known.of(record, &placement);
+        let cells = shared.node.of(&placement.instance);
+        let name = render::name_of(&placement);
+        // What is being tried elsewhere has its place there, and serves once it is ready.
+        let tried = cells
+            .iter()
+            .filter(|c| c.name() != name && c.node() != &placement.node);
+        placed.extend(tried.filter_map(|cell| {
+            let drift = drift_of(cell).filter(|drift| *drift > placement.drift)?;
+            let mut demand = demand_of(&placement, Arc::clone(&needs));
+            (demand.version, demand.drift) = (cell.assignment.version, drift);
+            Some(Placed {
+                demand,
+                available: cell.look(|o| o.is_ready()),
+                node: cell.node().clone(),
+            })
+        }));
+        let own = cells.iter().find(|c| c.name() == name);
+        let idle = !is_to_run(record, &placement);
+        placed.push(Placed {
+            demand: demand_of(&placement, needs),
+            available: idle || own.is_some_and(|c| c.look(|o| o.is_ready())),
             node: placement.node,
-        }
-    });
-    Cluster::new(Policy::default(), facts, placed)
+        });
+    }
+    Cluster::new(shared.settings.policy.clone(), facts, placed)
 }
 
-fn is_available(shared: &Shared, placement: &Placement) -> bool {
-    let cells = shared.node.of(&placement.instance);
-    cells.iter().any(|c| c.look(|o| o.is_ready()))
+/// LAIN's drift count of a container.
+fn drift_of(cell: &ContainerCell) -> Option<u64> {
+    let labels = &cell.assignment.container.labels;
+    labels.get(labels::DRIFT)?.parse().ok()
+}
+
+/// Whether an instance is to serve: one that was stopped, has ended, or whose turn has not come is missed by
+/// nobody.
+pub fn is_to_run(record: Option<&AppRecord>, placement: &Placement) -> bool {
+    let id = &placement.instance;
+    let stopped = record.is_some_and(|r| r.is_stopped(&id.full_name(), id.no));
+    !stopped && placement.finished.is_none() && !placement.waits
 }
 
 /// A placed instance as a demand.
@@ -172,6 +185,33 @@ pub fn place_new(
         nodes.push(node_of(shared, id, &decision)?);
     }
     Ok(nodes)
+}
+
+/// Another node for an instance whose node is lost, chosen together with all others that were there, so that they
+/// do not get into each other's way.
+///
+/// # Errors
+/// A sentence with each node's reason, or that it waits for its node.
+pub fn place_lost(
+    shared: &Shared,
+    record: &AppRecord,
+    placement: &Placement,
+) -> Result<Arc<Node>, String> {
+    let mut cluster = cluster(shared);
+    let lost = cluster.lost(&placement.node);
+    let id = &placement.instance;
+    if lost.stays.iter().any(|copy| &copy.instance == id) {
+        let node = &placement.node;
+        return Err(format!("its data is on node {node}, which is down"));
+    }
+    let Some(at) = lost.demands.iter().position(|d| &d.instance() == id) else {
+        // It was on its way elsewhere, or its node is gone from the cluster.
+        return place_again(shared, record, placement);
+    };
+    match cluster.place(&lost.demands).get(at) {
+        Some(decision) => node_of(shared, id, decision),
+        None => Err(format!("no node takes {id}")),
+    }
 }
 
 /// Another node for an instance that cannot stay where it is.

@@ -12,15 +12,14 @@ use crate::actors::control::{placing, render};
 use crate::actors::hub::{Event, Level};
 use crate::actors::shared::Shared;
 use crate::domain::id::{InstanceId, NodeName};
+use crate::domain::node_state::escalate::{self, Case, FailureKind, Remedy};
+use crate::domain::placement::NodeState;
 use crate::domain::plan::Step;
 use crate::domain::record::{AppRecord, Placement};
 use crate::domain::view::PlanAction;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Nodes on which an instance may fail before the app is held to be at fault, not the node.
-pub const NODES_TRIED: usize = 3;
 
 /// Why an instance moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,11 +48,42 @@ impl Cause {
     }
 }
 
-/// Whether an instance that its node gave up on is tried elsewhere, or the app is at fault. Pure.
-///
-/// `failed` counts the nodes that gave up on it, this one included; `others` those that might take it.
-pub fn try_elsewhere(failed: usize, others: usize) -> bool {
-    others > 0 && failed < NODES_TRIED
+/// How patient lain is with instances that fail.
+pub fn patience(shared: &Shared) -> escalate::Settings {
+    escalate::Settings {
+        retry: shared.settings.degraded_retry,
+        max_retry: shared.settings.degraded_retry_max,
+        ..escalate::Settings::default()
+    }
+}
+
+/// What is done about an instance that its node gave up on. A step in progress is told of its failure by itself,
+/// and its rollout goes back where there is something to go back to.
+pub fn remedy(shared: &Shared, id: &InstanceId, fault: FailureKind) -> Remedy {
+    let placement = shared.world.placement(id);
+    let app = shared.world.app(&id.app);
+    let (failed_on, here, retries) = match &placement {
+        Some(p) => (p.failed_on.as_slice(), Some(&p.node), p.gave_up),
+        None => (&[][..], None, 0),
+    };
+    let elsewhere = failed_on.iter().filter(|(node, _)| Some(node) != here);
+    let nodes = shared.nodes.all();
+    let fresh = nodes.iter().filter(|n| {
+        n.state() == NodeState::Ready
+            && Some(&n.name) != here
+            && failed_on.iter().all(|(node, _)| node != &n.name)
+    });
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let case = Case {
+        failures_here: 1,
+        nodes_failed: count(elsewhere.count()) + 1,
+        fresh_nodes: count(fresh.count()),
+        bound: app.is_some_and(|a| is_bound(&a.record, id)),
+        rolling_out: false,
+        kind: fault,
+        retries,
+    };
+    escalate::escalate(&case, &patience(shared))
 }
 
 /// Whether an instance stays on its node whatever happens: what it wrote is there.
@@ -80,8 +110,16 @@ pub async fn rehome(
     carry::commit(shared, &after).await.map_err(|f| f.reason)?;
     drop(turn);
     announce(shared, &before, &after, cause);
+    let exclusive = record.proc(&id.proc).is_some_and(|p| p.exclusive);
     for cell in shared.node.of(id) {
-        if cell.node() == &before.node {
+        if cell.node() != &before.node {
+            continue;
+        }
+        if exclusive {
+            // The node may have come back meanwhile: then it is waited for until it has let go.
+            let retired = node::retire(shared, &cell, Removal::Remove).await;
+            retired.map_err(|e| e.to_string())?;
+        } else {
             give_up(shared, &cell).await;
         }
     }
@@ -152,7 +190,10 @@ fn choose(
         }
         return Ok(node);
     }
-    placing::place_again(shared, record, before)
+    match cause {
+        Cause::NodeLost => placing::place_lost(shared, record, before),
+        _ => placing::place_again(shared, record, before),
+    }
 }
 
 /// The placement on another node.
@@ -172,6 +213,7 @@ fn moved(
         node: target.name.clone(),
         ports: fresh.ports,
         drift: before.drift + 1,
+        generation: carry::next_generation(shared, before.generation),
         unplaced: None,
         ..before.clone()
     };
@@ -231,49 +273,5 @@ pub fn needs_a_node(step: &Step) -> bool {
         | PlanAction::Restart
         | PlanAction::UpdateInPlace => true,
         PlanAction::Stop | PlanAction::Delete => false,
-    }
-}
-
-/// The pause before attempt `times`: doubles from `first` up to `most`.
-pub fn retry_pause(times: u32, first: Duration, most: Duration) -> Duration {
-    first
-        .saturating_mul(
-            1u32.checked_shl(times.saturating_sub(1))
-                .unwrap_or(u32::MAX),
-        )
-        .min(most)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_instance_is_tried_on_some_nodes_before_the_app_is_held_to_be_at_fault() {
-        for (failed, others, elsewhere) in [
-            (1, 0, false),
-            (1, 1, true),
-            (2, 5, true),
-            (3, 5, false),
-            (4, 0, false),
-        ] {
-            assert_eq!(
-                try_elsewhere(failed, others),
-                elsewhere,
-                "{failed} {others}"
-            );
-        }
-    }
-
-    #[test]
-    fn pauses_double_up_to_the_longest() {
-        let seconds = Duration::from_secs;
-        for (times, pause) in [(0, 10), (1, 10), (2, 20), (3, 40), (6, 300), (40, 300)] {
-            assert_eq!(
-                retry_pause(times, seconds(10), seconds(300)),
-                seconds(pause),
-                "{times}"
-            );
-        }
     }
 }

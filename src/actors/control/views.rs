@@ -1,7 +1,7 @@
 //! From the mirror of the store and the cells of the node to what the API shows. Reads only, never waits.
 
 use crate::actors::agent::cell::{ContainerCell, Observed, Phase};
-use crate::actors::control::nodes::table::{Node, Presence};
+use crate::actors::control::nodes::table::Node;
 use crate::actors::control::states::{self, Readiness};
 use crate::actors::control::world::Versioned;
 use crate::actors::control::{paths, placing, render};
@@ -334,19 +334,14 @@ pub fn node(shared: &Shared, node: &Node) -> NodeView {
         (None, true) => local_engine(shared),
         (None, false) => (None, Some("it has not been heard of yet".to_owned())),
     };
-    let (presence, reason, _) = node.standing();
-    let mut reasons: Vec<String> = reason.into_iter().collect();
+    let mut reasons = node.troubles(shared.clock.monotonic());
     reasons.extend(record.cordoned.clone());
     reasons.extend(trouble);
-    let findings = facts
-        .as_ref()
-        .map(|f| f.findings.clone())
-        .unwrap_or_default();
-    reasons.extend(findings);
-    let state = match placing::state_of(node) {
-        NodeState::Ready if info.is_none() => "down",
-        // Connected, but its engine is away or its disk is full.
-        NodeState::Suspect if presence == Presence::Up => "unfit",
+    let wished = record.draining || record.cordoned.is_some();
+    let state = match node.state() {
+        NodeState::Ready if node.local && info.is_none() => "down",
+        // Nobody wants it so: its own probes have found something.
+        NodeState::Cordoned | NodeState::Draining if !wished => "unfit",
         state => state.as_str(),
     };
     NodeView {

@@ -3,8 +3,10 @@
 //! The chain of `docs/architecture.md`, as one function. By the time it is asked, the agent has used up the
 //! restarts in place that the proc's `restart` allows.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// What is known of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,14 +28,23 @@ pub struct Case {
 }
 
 /// Whose fault a failure may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// It crashed, or its health checks failed: the app's or the node's.
+    #[default]
     Crashed,
-    /// The engine refuses it, or its image does not exist: the app's, on every node.
+    /// The engine refuses it: the app's, on every node.
     Refused,
-    /// The node could not do it: no space, engine gone, image not to be had from there.
+    /// The node could not do it: no space, a port that is taken, an image that it does not get.
     NodeUnable,
+}
+
+impl FailureKind {
+    /// Whether it says anything of the node.
+    pub fn may_be_the_nodes(self) -> bool {
+        self != FailureKind::Refused
+    }
 }
 
 /// How patient lain is.
@@ -57,6 +68,15 @@ impl Default for Settings {
             retry: Duration::from_secs(30),
             max_retry: Duration::from_secs(600),
         }
+    }
+}
+
+impl Settings {
+    /// The pause before retry number `retries`, from 0: doubled each time, up to the longest.
+    pub fn pause(&self, retries: u32) -> Duration {
+        let doubled = 2u32.checked_pow(retries);
+        let pause = doubled.and_then(|factor| self.retry.checked_mul(factor));
+        pause.map_or(self.max_retry, |pause| pause.min(self.max_retry))
     }
 }
 
@@ -100,7 +120,7 @@ pub fn escalate(case: &Case, settings: &Settings) -> Remedy {
         Remedy::RollBack
     } else {
         Remedy::Degraded {
-            retry: pause(case.retries, settings),
+            retry: settings.pause(case.retries),
         }
     };
     match case.kind {
@@ -113,7 +133,7 @@ pub fn escalate(case: &Case, settings: &Settings) -> Remedy {
         // What the node cannot do says nothing of the app.
         FailureKind::NodeUnable if case.fresh_nodes > 0 => Remedy::OtherNode,
         FailureKind::NodeUnable => Remedy::Degraded {
-            retry: pause(case.retries, settings),
+            retry: settings.pause(case.retries),
         },
         FailureKind::Crashed if case.failures_here < settings.tries_per_node => {
             again(case.failures_here, settings)
@@ -127,15 +147,8 @@ pub fn escalate(case: &Case, settings: &Settings) -> Remedy {
 
 fn again(failures: u32, settings: &Settings) -> Remedy {
     Remedy::RestartThere {
-        after: pause(failures.saturating_sub(1), settings),
+        after: settings.pause(failures.saturating_sub(1)),
     }
-}
-
-/// The pause before retry number `retries`, from 0: doubled each time, up to the longest.
-fn pause(retries: u32, settings: &Settings) -> Duration {
-    let doubled = 2u32.checked_pow(retries);
-    let pause = doubled.and_then(|factor| settings.retry.checked_mul(factor));
-    pause.map_or(settings.max_retry, |pause| pause.min(settings.max_retry))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-/// The times that both sides agree on; the control host sends them to the agent with each welcome.
+/// The times that both sides agree on; the control host sends the agent its part of them with each welcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
     /// From one heartbeat to the next.
@@ -33,9 +33,9 @@ pub struct Times {
 impl Default for Times {
     fn default() -> Self {
         Self {
-            heartbeat: Duration::from_millis(250),
-            suspect_after: Duration::from_millis(750),
-            down_after: Duration::from_secs(2),
+            heartbeat: Duration::from_millis(200),
+            suspect_after: Duration::from_millis(800),
+            down_after: Duration::from_millis(1600),
             takeover_after: Duration::from_secs(3),
             stop_within: Duration::from_millis(500),
             drift_ppm: 10_000,
@@ -91,34 +91,59 @@ impl Times {
 }
 
 /// The agent's side of its lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AgentLease {
-    times: Times,
-    /// When the last acknowledged heartbeat was sent.
-    sent: Option<Duration>,
+    /// [`Times::fence_after`], as the control host said in its welcome.
+    fence: Duration,
+    deadline: Option<Duration>,
+    /// A heartbeat of this incarnation was acknowledged.
+    own: bool,
 }
 
 impl AgentLease {
     /// No lease yet.
-    pub fn new(times: Times) -> Self {
-        Self { times, sent: None }
+    pub fn new(fence: Duration) -> Self {
+        Self {
+            fence,
+            ..Self::default()
+        }
+    }
+
+    /// The lease of the agent's incarnation before, which lasts until `deadline`: what ran under it may run on.
+    /// Nothing may be started under it, since this incarnation may not know what was taken from it.
+    pub fn inherited(deadline: Duration) -> Self {
+        Self {
+            deadline: Some(deadline),
+            ..Self::default()
+        }
+    }
+
+    /// Another control host may have other times: what it acknowledges lasts for so long.
+    pub fn set_fence(&mut self, fence: Duration) {
+        self.fence = fence;
     }
 
     /// The control host has acknowledged the heartbeat that was sent at `sent` on the agent's monotonic clock.
     /// That clock must go on during suspend (`CLOCK_BOOTTIME`). Acknowledgements may come in any order.
     pub fn acknowledged(&mut self, sent: Duration) {
-        self.sent = self.sent.max(Some(sent));
+        self.deadline = self.deadline.max(Some(sent + self.fence));
+        self.own = true;
     }
 
     /// When what may not run twice must begin to stop; `None` while there is no lease.
     pub fn deadline(&self) -> Option<Duration> {
-        self.sent.map(|sent| sent + self.times.fence_after())
+        self.deadline
+    }
+
+    /// Whether what may not run twice may be started at `now`.
+    pub fn may_start(&self, now: Duration) -> bool {
+        self.own && self.holds(now)
     }
 
     /// Whether what may not run twice may run at `now`. To be asked before anything that matters is done
     /// for it, since a process does not notice that it was paused.
     pub fn holds(&self, now: Duration) -> bool {
-        self.deadline().is_some_and(|deadline| now < deadline)
+        self.deadline.is_some_and(|deadline| now < deadline)
     }
 }
 
@@ -145,7 +170,7 @@ mod tests {
         let table = [
             (
                 Times {
-                    heartbeat: ms(400),
+                    heartbeat: ms(450),
                     ..good
                 },
                 InvalidTimes::Suspect,
@@ -175,7 +200,7 @@ mod tests {
 
     #[test]
     fn without_an_acknowledgement_there_is_no_lease() {
-        let mut lease = AgentLease::new(Times::default());
+        let mut lease = AgentLease::new(Times::default().fence_after());
         assert!(!lease.holds(Duration::ZERO));
         lease.acknowledged(ms(1000));
         lease.acknowledged(ms(500));
@@ -183,6 +208,20 @@ mod tests {
         let deadline = lease.deadline().unwrap();
         assert!(lease.holds(deadline - Duration::from_nanos(1)));
         assert!(!lease.holds(deadline));
+    }
+
+    #[test]
+    fn under_an_inherited_lease_nothing_is_started() {
+        let mut lease = AgentLease::inherited(ms(1000));
+        assert!(lease.holds(ms(999)) && !lease.may_start(ms(0)));
+        assert!(!lease.holds(ms(1000)));
+        lease.set_fence(ms(500));
+        lease.acknowledged(ms(700));
+        assert!(lease.may_start(ms(1199)) && !lease.holds(ms(1200)));
+        // An older answer, or a shorter fence, takes nothing back.
+        lease.set_fence(ms(100));
+        lease.acknowledged(ms(800));
+        assert_eq!(lease.deadline(), Some(ms(1200)));
     }
 
     /// What happens to the two sides, in real time.
@@ -267,7 +306,7 @@ mod tests {
                 .any(|(from, long)| (*from..from + long).contains(&at))
         };
         let mut agent = Agent {
-            lease: AgentLease::new(times),
+            lease: AgentLease::new(times.fence_after()),
             runs: false,
             stopping: None,
         };

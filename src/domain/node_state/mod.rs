@@ -1,9 +1,7 @@
 //! What the control host thinks of a node: whether it is there, whether it is well, whether it is to blame.
 //!
 //! Pure: time is a monotonic reading that the caller passes in, and no reading of one machine is ever
-//! compared with one of another. `docs/placement.md` has the reasons for the figures. Of these parts only
-//! [`blame`] is called by an actor (`nodes/balance`); the others are to take the place of `nodes::node::judge`,
-//! `agent::facts` and `relocate::try_elsewhere`.
+//! compared with one of another. `docs/placement.md` has the reasons for the figures.
 //!
 //! - [`lease`]: when an agent must have stopped what may not run twice, and when the control host may
 //!   start it elsewhere.
@@ -19,4 +17,4 @@ mod monitor;
 pub mod probe;
 
 pub use crate::domain::placement::NodeState;
-pub use monitor::{Cause, Event, Monitor, Notice, Settings};
+pub use monitor::{Cause, Event, Monitor, Notice, Presence, Settings};

@@ -1,9 +1,9 @@
-//! One node's state machine: heartbeats, probes, operators and blame → ready, suspect, down, cordoned, draining.
+//! One node's state machine: heartbeats, probes and operators → ready, suspect, down, cordoned, draining.
 //!
-//! Fed by the control host's `node` actor. A control host that was paused or had no CPU alarms nobody: what it
+//! Kept in the control host's table of nodes and fed by the node's link and its `node` actor. A node that is to
+//! blame ([`super::blame`]) is cordoned and drained in its record, which counts as an operator's wish. A control host that was paused or had no CPU alarms nobody: what it
 //! could not hear does not count against the nodes.
 
-use crate::domain::node_state::blame::Verdict;
 use crate::domain::node_state::lease::Times;
 use crate::domain::node_state::probe::{Health, Limits, Problem, Report, Severity};
 use crate::domain::placement::NodeState;
@@ -41,6 +41,9 @@ pub enum Event {
     Heard,
     /// Its connection was closed.
     LinkClosed,
+    /// It is waited for this long: its agent stops in good order and its containers run on, or this control
+    /// host has just begun and its agent has to find the way.
+    Away(Duration),
     /// Its agent reports how the node is.
     Probed(Report),
     /// An operator wants nothing new there.
@@ -49,8 +52,6 @@ pub enum Event {
     Drain,
     /// An operator says that it may be used again.
     Uncordon,
-    /// [`super::blame`] has found it at fault.
-    Blamed(Verdict),
     /// Time has passed. Due at least once a heartbeat.
     Tick,
 }
@@ -86,8 +87,17 @@ pub enum Cause {
     Operator,
     /// A probe has found something.
     Problem(Problem),
-    /// Too much fails there.
-    Blame(Verdict),
+}
+
+/// Whether a node can be counted on, whatever operators and probes say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Presence {
+    /// It is heard.
+    Up,
+    /// It is not heard, or not for long enough after it was down; nothing is taken from it yet.
+    Suspect,
+    /// It is lost: what runs on it is to run elsewhere.
+    Down,
 }
 
 impl fmt::Display for Cause {
@@ -98,10 +108,9 @@ impl fmt::Display for Cause {
             Cause::Silent(silent) => {
                 write!(f, "not heard for {:.1} s", silent.as_secs_f64())
             }
-            Cause::LinkClosed => f.write_str("its connection was closed"),
+            Cause::LinkClosed => f.write_str("its agent is not connected"),
             Cause::Operator => f.write_str("an operator wants it so"),
             Cause::Problem(problem) => problem.fmt(f),
-            Cause::Blame(verdict) => verdict.fmt(f),
         }
     }
 }
@@ -136,7 +145,6 @@ pub struct Monitor {
     taken_over: bool,
     health: Health,
     wish: Wish,
-    blame: Option<Verdict>,
 }
 
 impl Monitor {
@@ -153,7 +161,26 @@ impl Monitor {
             taken_over: false,
             health: Health::default(),
             wish: Wish::Use,
-            blame: None,
+        }
+    }
+
+    /// Whether it is heard.
+    pub fn presence(&self) -> Presence {
+        match self.link {
+            Link::Up => Presence::Up,
+            Link::Suspect | Link::Returning(_) => Presence::Suspect,
+            Link::Down => Presence::Down,
+        }
+    }
+
+    /// Whether what is on it is to run elsewhere: what may run twice (`exclusive: false`), or what may not.
+    ///
+    /// A node whose engine is dead is left only by what may run twice: the rest may still run there.
+    pub fn is_left(&self, exclusive: bool) -> bool {
+        match self.link {
+            Link::Down => !exclusive || self.taken_over,
+            Link::Up => !exclusive && self.severity() == Some(Severity::Empty),
+            Link::Suspect | Link::Returning(_) => false,
         }
     }
 
@@ -162,12 +189,10 @@ impl Monitor {
         match self.link {
             Link::Down => NodeState::Down,
             Link::Suspect | Link::Returning(_) => NodeState::Suspect,
-            Link::Up => match (self.wish, self.blame.is_some(), self.severity()) {
-                (Wish::Drain, _, _) | (_, true, _) | (_, _, Some(Severity::Empty)) => {
-                    NodeState::Draining
-                }
-                (Wish::Cordon, _, _) | (_, _, Some(Severity::NothingNew)) => NodeState::Cordoned,
-                (Wish::Use, false, None) => NodeState::Ready,
+            Link::Up => match (self.wish, self.severity()) {
+                (Wish::Drain, _) | (_, Some(Severity::Empty)) => NodeState::Draining,
+                (Wish::Cordon, _) | (_, Some(Severity::NothingNew)) => NodeState::Cordoned,
+                (Wish::Use, None) => NodeState::Ready,
             },
         }
     }
@@ -180,15 +205,14 @@ impl Monitor {
             Link::Returning(_) => Cause::Returning,
             Link::Suspect if self.closed => Cause::LinkClosed,
             Link::Suspect => silent,
-            Link::Up => match (self.wish, &self.blame, self.health.worst()) {
-                (Wish::Drain, _, _) => Cause::Operator,
-                (_, Some(verdict), _) => Cause::Blame(verdict.clone()),
-                (_, _, Some(problem)) if problem.severity() == Severity::Empty => {
+            Link::Up => match (self.wish, self.health.worst()) {
+                (Wish::Drain, _) => Cause::Operator,
+                (_, Some(problem)) if problem.severity() == Severity::Empty => {
                     Cause::Problem(problem.clone())
                 }
-                (Wish::Cordon, _, _) => Cause::Operator,
-                (_, _, Some(problem)) => Cause::Problem(problem.clone()),
-                (Wish::Use, None, None) => Cause::Well,
+                (Wish::Cordon, _) => Cause::Operator,
+                (_, Some(problem)) => Cause::Problem(problem.clone()),
+                (Wish::Use, None) => Cause::Well,
             },
         }
     }
@@ -210,14 +234,14 @@ impl Monitor {
         match event {
             Event::Heard => self.hear(now),
             Event::LinkClosed => self.closed = true,
+            Event::Away(patience) => {
+                self.heard = self.heard.max(now + patience);
+                self.closed = true;
+            }
             Event::Probed(report) => self.health.take(&report, &self.settings.limits),
             Event::Cordon => self.wish = Wish::Cordon,
             Event::Drain => self.wish = Wish::Drain,
-            Event::Uncordon => {
-                self.wish = Wish::Use;
-                self.blame = None;
-            }
-            Event::Blamed(verdict) => self.blame = Some(verdict),
+            Event::Uncordon => self.wish = Wish::Use,
             Event::Tick => {}
         }
         let mut notices = Vec::new();
@@ -245,13 +269,15 @@ impl Monitor {
         let gap = now.saturating_sub(self.called);
         if gap > self.settings.stall {
             let forgiven = gap.saturating_sub(self.settings.times.heartbeat);
-            self.heard = (self.heard + forgiven).min(now);
+            // Whoever has said that it will be away is not waited for any longer than that.
+            self.heard = (self.heard + forgiven).min(now).max(self.heard);
         }
         self.called = self.called.max(now);
     }
 
     fn hear(&mut self, now: Duration) {
-        self.heard = self.heard.max(now);
+        // Whoever said that it will be away, and is back, is waited for no longer than others.
+        self.heard = self.called;
         self.closed = false;
         match self.link {
             Link::Up | Link::Returning(_) => {}

@@ -44,7 +44,7 @@ impl Default for Limits {
             disk_free_percent: 5,
             memory_available_percent: 5,
             engine_silent: Duration::from_secs(2),
-            engine_dead: Duration::from_secs(5),
+            engine_dead: Duration::from_secs(30),
             clock_skew: Duration::from_secs(30),
         }
     }
@@ -291,7 +291,8 @@ pub(super) mod tests {
         for (millis, expected) in [
             (1999, None),
             (2000, Some(Severity::NothingNew)),
-            (5000, Some(Severity::Empty)),
+            (29_999, Some(Severity::NothingNew)),
+            (30_000, Some(Severity::Empty)),
             (0, None),
         ] {
             let engine_silent = Duration::from_millis(millis);
@@ -318,7 +319,7 @@ pub(super) mod tests {
             disk_total: 1 << 30,
             memory_available: 0,
             memory_total: 1 << 30,
-            engine_silent: Duration::from_secs(9),
+            engine_silent: Duration::from_secs(31),
             clock_skew: Duration::from_secs(99),
         };
         health.take(&bad, &Limits::default());
@@ -330,7 +331,7 @@ pub(super) mod tests {
                 .worst()
                 .unwrap()
                 .to_string()
-                .contains("has not answered for 9 s")
+                .contains("has not answered for 31 s")
         );
         let unknown = Report {
             disk_total: 0,

@@ -36,7 +36,7 @@ impl fmt::Display for Stay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Stay::Bound => f.write_str(
-                "its volumes or its state are on this node; move it with `lain drift --force`, or remove it",
+                "its volumes or its state are on this node: move it with `lain drift` once that is safe",
             ),
             Stay::Moving => f.write_str("it is being moved"),
             Stay::Budget => {
@@ -61,7 +61,8 @@ impl Cluster {
     /// become available or gone, until nothing but [`Stay::Bound`] is left.
     ///
     /// At most `max_unavailable` instances of a proc are on their way or otherwise unavailable at a time. With
-    /// 0 they move one at a time, and those that may not run twice for a moment stay.
+    /// 0 they move one at a time, and those that may not run twice for a moment stay. One that does not serve
+    /// where it is may always move: that makes nothing worse.
     pub fn drain(&mut self, node: &NodeName, max_unavailable: u32) -> Drained {
         let mut drained = Drained::default();
         let Some(rank) = self.rank(node) else {
@@ -106,7 +107,8 @@ impl Cluster {
         }
         let others = self.groups[group as usize].waiting - u32::from(!held.available);
         let stops_first = needs.exclusive;
-        if others >= max_unavailable.max(1) || (stops_first && max_unavailable == 0) {
+        let spent = held.available && others >= max_unavailable.max(1);
+        if spent || (stops_first && max_unavailable == 0) {
             return Err(Stay::Budget);
         }
         let next = Demand {

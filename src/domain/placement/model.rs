@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// What a node may be asked, as far as placement is concerned.
 #[derive(
@@ -102,7 +103,8 @@ impl fmt::Display for Group {
 }
 
 /// How instances of one proc keep away from each other on nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum AntiAffinity {
     /// They do not care.
     None,

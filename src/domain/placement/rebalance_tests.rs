@@ -107,6 +107,20 @@ fn a_drain_waits_for_instances_that_do_not_serve() {
 }
 
 #[test]
+fn what_does_not_serve_leaves_a_bad_node_all_at_once() {
+    let mut c = two();
+    let all = demands(needs("hello", 100, G / 8), 3);
+    put(&mut c, all.clone(), "a");
+    for down in &all[..2] {
+        c.set_available(&down.copy(), false);
+    }
+    let drained = c.drain(&name("a"), 1);
+    let moved: Vec<CopyId> = drained.moves.iter().map(|m| m.from.clone()).collect();
+    assert_eq!(moved, [all[0].copy(), all[1].copy()]);
+    assert_eq!(drained.stays, [(all[2].copy(), Stay::Budget)]);
+}
+
+#[test]
 fn a_drain_says_what_stays_and_why() {
     let mut c = two();
     let mut db = needs("db", 100, G / 8);

@@ -7,6 +7,7 @@ pub use super::duration_text;
 pub use super::filter::{Filter, FilterKind, FilterOperator};
 
 use crate::domain::id::{AppName, ProcName, ProcType};
+pub use crate::domain::placement::AntiAffinity;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -212,6 +213,12 @@ pub struct ProcSpec {
     /// started on another one.
     #[serde(default)]
     pub exclusive: bool,
+    /// Higher is placed first where several wait for room.
+    #[serde(default)]
+    pub priority: i32,
+    /// How its instances keep away from each other on nodes.
+    #[serde(default)]
+    pub anti_affinity: AntiAffinity,
     /// How long to wait after a start before going on with the next instance of an update.
     #[serde(with = "duration_text")]
     #[schema(value_type = String)]

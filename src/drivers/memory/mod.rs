@@ -5,7 +5,9 @@
 pub mod clock;
 pub mod lease;
 pub mod store;
+pub mod watchdog;
 
 pub use clock::ManualClock;
 pub use lease::MemoryLeases;
 pub use store::MemoryStore;
+pub use watchdog::MemoryWatchdog;

@@ -333,6 +333,7 @@ fn carry_out(
             failed_on: Vec::new(),
             unplaced: None,
             waits: false,
+            generation: 0,
         });
     }
     placements.sort_by(|a, b| a.instance.cmp(&b.instance));

@@ -95,8 +95,7 @@ impl Balance {
         let nodes = self.shared.nodes.all();
         let now = self.shared.clock.monotonic();
         let steady = nodes.iter().filter(|n| !n.local).all(|n| {
-            let (presence, _, since) = n.standing();
-            presence == Presence::Down || now.saturating_sub(since) >= calm_for
+            n.presence() == Presence::Down || now.saturating_sub(n.steady_since()) >= calm_for
         });
         let apps = self.shared.world.apps();
         nodes.len() > 1 && steady && apps.iter().all(|(_, a)| a.record.operation.is_none())
@@ -106,7 +105,7 @@ impl Balance {
         let nodes = self.shared.nodes.all();
         let ready: BTreeSet<NodeName> = nodes
             .iter()
-            .filter(|n| placing::state_of(n) == NodeState::Ready)
+            .filter(|n| n.state() == NodeState::Ready)
             .map(|n| n.name.clone())
             .collect();
         let blamed = nodes.len() - ready.len();

@@ -6,10 +6,11 @@ use crate::actors::control::nodes::node::{Dismiss, RemoteNode};
 use crate::actors::control::nodes::table::Node;
 use crate::actors::control::nodes::{NODES, node_id, spec};
 use crate::actors::control::world::{decode, list_all};
-use crate::actors::hub::{Event, Level};
+use crate::actors::hub::{self, Level};
 use crate::actors::shared::Shared;
 use crate::actors::supervise::CallError;
 use crate::domain::id::NodeName;
+use crate::domain::node_state::Event;
 use crate::domain::record::keys;
 use crate::link::identity::{self, Identity, certificate_of, fingerprint};
 use crate::ports::agent::{NodeFacts, NodeRecord};
@@ -98,8 +99,11 @@ pub async fn load(shared: &Shared) -> Result<(), StoreError> {
         let record: NodeRecord = decode(&entry)?;
         if shared.nodes.get(&record.name).is_none() {
             // After a start every agent has time to find its way back.
-            let now = shared.clock.monotonic() + shared.settings.lease.patience;
-            shared.nodes.insert(Node::new(record, false, now));
+            let lease = &shared.settings.lease;
+            let now = shared.clock.monotonic();
+            let node = Node::judged(record, false, now, lease.monitor());
+            node.on(Event::Away(lease.patience), now);
+            shared.nodes.insert(node);
         }
     }
     Ok(())
@@ -188,18 +192,18 @@ pub async fn join(
     let text = format!("node {name} has joined");
     shared
         .hub
-        .emit(Event::new("node_joined", Level::Info, text).node(name));
+        .emit(hub::Event::new("node_joined", Level::Info, text).node(name));
     Ok(certificate)
 }
 
 /// Puts a node into the table and under supervision.
 async fn admit(shared: &Arc<Shared>, record: NodeRecord) -> Result<(), JoinError> {
-    let name = record.name.clone();
+    let (name, now) = (record.name.clone(), shared.clock.monotonic());
     match shared.nodes.get(&name) {
-        Some(node) => node.set_record(record),
+        Some(node) => node.set_record(record, now),
         None => {
-            let now = shared.clock.monotonic();
-            shared.nodes.insert(Node::new(record, false, now));
+            let node = Node::judged(record, false, now, shared.settings.lease.monitor());
+            shared.nodes.insert(node);
         }
     }
     match shared
@@ -256,7 +260,7 @@ pub async fn change(
     let json = crate::actors::control::operation::encode(&record)?;
     let put = Change::Put(keys::node(&node.name), json);
     shared.store.transact(Vec::new(), vec![put]).await?;
-    node.set_record(record);
+    node.set_record(record, shared.clock.monotonic());
     Ok(())
 }
 
@@ -301,6 +305,6 @@ pub async fn remove(shared: &Arc<Shared>, node: &Arc<Node>) -> Result<(), StoreE
     }
     shared
         .hub
-        .emit(Event::new("node_removed", Level::Warn, reason).node(&node.name));
+        .emit(hub::Event::new("node_removed", Level::Warn, reason).node(&node.name));
     Ok(())
 }

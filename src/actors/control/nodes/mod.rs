@@ -9,6 +9,7 @@
 //! ```
 
 pub mod balance;
+pub mod generation;
 pub mod join;
 pub mod listener;
 pub mod node;

@@ -1,18 +1,19 @@
 //! `nodes/node/<name>`: a node on another host.
 //!
-//! Parent: `nodes`. Owns the link to the node's agent and watches its lease: a node whose beats are missing
-//! is suspect, then down, and its instances are told. A crash of this actor costs the connection, which the
-//! agent makes anew; no container notices.
+//! Parent: `nodes`. Owns the link to the node's agent, and makes known what the node's monitor
+//! (`domain::node_state`) makes of its beats, its probes and its absence: to operators, and to the instances on
+//! it. A crash of this actor costs the connection, which the agent makes anew; no container notices.
 
 use crate::actors::control::instance::{Instance, NodeChanged};
-use crate::actors::control::nodes::table::{Link, Node, Presence};
-use crate::actors::control::nodes::{join, remote};
+use crate::actors::control::nodes::table::{Link, Node};
+use crate::actors::control::nodes::{generation, join, remote};
 use crate::actors::control::{moves, paths};
 use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::Record;
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::domain::id::NodeName;
+use crate::domain::node_state::{Cause, Event as Sign, NodeState, Notice};
 use crate::domain::secret::Secret;
 use crate::link::frame::{Receiver, Sender};
 use crate::link::message::{FarEvent, Kept, Number, Routing, ToAgent, ToControl};
@@ -61,6 +62,10 @@ pub struct RemoteNode {
     shared: Arc<Shared>,
     node: Arc<Node>,
     connection: Option<SpawnHandle>,
+    /// It was down and has not been back for long.
+    was_down: bool,
+    /// It was made known that something is wrong with it.
+    unfit: bool,
 }
 
 impl Actor for RemoteNode {
@@ -84,81 +89,78 @@ impl Child for RemoteNode {
             return Ok(Init::Ignore);
         };
         // Whatever connection the incarnation before had is gone with it.
-        node.set_link(None);
+        node.set_link(None, shared.clock.monotonic());
         Ok(Init::Ready(Self {
             shared,
             node,
             connection: None,
+            was_down: false,
+            unfit: false,
         }))
     }
 }
 
-/// What the control host makes of a node's signs of life. Pure.
-///
-/// A node that said goodbye (its agent is restarted on purpose) is given `patience` instead of the lease:
-/// its containers run on.
-pub fn judge(
-    now: Duration,
-    last_beat: Duration,
-    linked: bool,
-    lease: Duration,
-) -> (Presence, Option<String>) {
-    let silent = now.saturating_sub(last_beat);
-    let ms = silent.as_millis();
-    if silent > lease {
-        return (
-            Presence::Down,
-            Some(format!("not heard of for {ms} ms; its lease has ended")),
-        );
-    }
-    if !linked {
-        return (
-            Presence::Suspect,
-            Some("its agent is not connected".to_owned()),
-        );
-    }
-    if silent > lease / 2 {
-        return (Presence::Suspect, Some(format!("not heard of for {ms} ms")));
-    }
-    (Presence::Up, None)
-}
-
 impl RemoteNode {
     fn tick(&mut self) {
-        let now = self.shared.clock.monotonic();
-        let linked = self.node.link().is_some();
-        let lease = self.shared.settings.lease.length;
-        let (presence, reason) = judge(now, self.node.last_beat(), linked, lease);
-        let before = self.node.presence();
-        if !self.node.set_presence(presence, reason.clone(), now) {
-            return;
-        }
-        self.announce(before, presence, reason);
-        if presence == Presence::Down || before == Presence::Down {
-            self.tell_instances();
+        self.node.on(Sign::Tick, self.shared.clock.monotonic());
+        for notice in self.node.notices() {
+            match notice {
+                Notice::State { from, to, cause } => {
+                    self.announce(from, to, &cause);
+                    let left = to == NodeState::Draining && matches!(cause, Cause::Problem(_));
+                    let back = self.was_down && to != NodeState::Suspect;
+                    if left || back || to == NodeState::Down || from == NodeState::Down {
+                        self.tell_instances();
+                    }
+                    self.was_down = match to {
+                        NodeState::Down => true,
+                        NodeState::Suspect => self.was_down,
+                        _ => false,
+                    };
+                }
+                Notice::TakeOver => self.tell_instances(),
+            }
         }
     }
 
-    fn announce(&self, before: Presence, now: Presence, reason: Option<String>) {
-        let why = reason.map(|r| format!(": {r}")).unwrap_or_default();
+    fn announce(&mut self, from: NodeState, to: NodeState, cause: &Cause) {
         let name = &self.node.name;
-        let (kind, level, text) = match (before, now) {
-            (_, Presence::Down) => (
+        let problem = matches!(cause, Cause::Problem(_));
+        let was_unfit = std::mem::replace(&mut self.unfit, problem);
+        let (kind, level, text) = match (from, to) {
+            (_, NodeState::Down) => (
                 "node_down",
                 Level::Error,
-                format!("node {name} is down{why}; its instances are moved to other nodes"),
+                format!("node {name} is down: {cause}; its instances are moved to other nodes"),
             ),
-            (_, Presence::Suspect) => (
-                "node_suspect",
-                Level::Warn,
-                format!("node {name} is suspect{why}"),
-            ),
-            (Presence::Down, Presence::Up) => (
-                "node_up",
+            (NodeState::Down, NodeState::Suspect) => (
+                "node_returning",
                 Level::Info,
                 format!("node {name} is back; what was moved away meanwhile is put away there"),
             ),
-            (_, Presence::Up) => ("node_up", Level::Info, format!("node {name} is ready")),
+            (_, NodeState::Suspect) => (
+                "node_suspect",
+                Level::Warn,
+                format!("node {name} is suspect: {cause}"),
+            ),
+            (_, NodeState::Draining) if problem => (
+                "node_unfit",
+                Level::Error,
+                format!("node {name} is left by what may run elsewhere: {cause}"),
+            ),
+            (_, NodeState::Cordoned) if problem => (
+                "node_unfit",
+                Level::Warn,
+                format!("node {name} takes nothing new: {cause}"),
+            ),
+            (NodeState::Suspect, _) => ("node_up", Level::Info, format!("node {name} is {to}")),
+            (_, NodeState::Ready) if was_unfit => (
+                "node_fit",
+                Level::Info,
+                format!("nothing is wrong with node {name} any more"),
+            ),
+            // What an operator does is made known where it is done.
+            _ => return,
         };
         self.shared
             .hub
@@ -177,7 +179,8 @@ impl RemoteNode {
         if let Some(connection) = self.connection.take() {
             ctx.cancel_future(connection);
         }
-        self.node.set_link(None);
+        let now = self.shared.clock.monotonic();
+        self.node.set_link(None, now);
     }
 }
 
@@ -210,9 +213,10 @@ impl Handler<Attach> for RemoteNode {
         } = attach;
         let (outgoing, queue) = mpsc::channel(OUTGOING);
         let link = Link::new(outgoing, boot);
-        self.node.beat(self.shared.clock.monotonic());
+        let now = self.shared.clock.monotonic();
+        self.node.on(Sign::Heard, now);
         join::keep_facts(&self.shared, &self.node, *facts);
-        self.node.set_link(Some(Arc::clone(&link)));
+        self.node.set_link(Some(Arc::clone(&link)), now);
         let (shared, node) = (Arc::clone(&self.shared), Arc::clone(&self.node));
         let work = async move {
             let reading = read(&shared, &node, &link, receiver);
@@ -221,7 +225,7 @@ impl Handler<Attach> for RemoteNode {
                 ended = reading => ended,
                 ended = writing => ended,
             };
-            node.drop_link(&link);
+            node.drop_link(&link, shared.clock.monotonic());
             ended
         };
         let name = self.node.name.clone();
@@ -244,13 +248,13 @@ async fn write(
     mut sender: Sender<ToAgent>,
     mut queue: mpsc::Receiver<ToAgent>,
 ) -> std::io::Result<()> {
-    let settings = &shared.settings.lease;
+    let times = &shared.settings.lease.times;
     let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     let welcome = ToAgent::Welcome {
         protocol: crate::link::message::PROTOCOL,
         owner: shared.settings.site.owner.clone(),
-        beat_ms: millis(settings.beat),
-        fence_ms: millis(settings.fence),
+        beat_ms: millis(times.heartbeat),
+        fence_ms: millis(times.fence_after()),
     };
     sender.send(&welcome).await?;
     let mut revisions = node.revisions();
@@ -260,7 +264,10 @@ async fn write(
     if let Some(routes) = &mut routes {
         routes.mark_changed();
     }
+    let mut next: Option<ToAgent> = None;
     loop {
+        // Before anything else, above all before a beat is acknowledged: whoever is told that it may run what
+        // may run only once must know what that is by now.
         let due = *settled.borrow() && sent != Some(*revisions.borrow_and_update());
         if due {
             let assign = assignments(shared, node, sent);
@@ -269,15 +276,18 @@ async fn write(
             }
             sender.send(&assign).await?;
         }
+        if let Some(message) = next.take() {
+            sender.send(&message).await?;
+        }
         tokio::select! {
             biased;
             message = queue.recv() => match message {
-                Some(message) => sender.send(&message).await?,
+                Some(message) => next = Some(message),
                 None => return Ok(()),
             },
             changed = revisions.changed() => if changed.is_err() { return Ok(()) },
             changed = settled.changed() => if changed.is_err() { return Ok(()) },
-            routing = told(&mut routes) => sender.send(&ToAgent::Logging { routing }).await?,
+            routing = told(&mut routes) => next = Some(ToAgent::Logging { routing }),
         }
     }
 }
@@ -334,12 +344,17 @@ async fn read(
     let mut kept_up_to = 0;
     while let Some(message) = receiver.next().await? {
         // Whatever arrives is a sign of life.
-        node.beat(shared.clock.monotonic());
+        let now = shared.clock.monotonic();
+        node.on(Sign::Heard, now);
         match message {
+            // What it ran may be somebody else's by now: it has to stay for a while, and learn what is, first.
+            ToControl::Beat { .. } if node.is_taken_over() => {}
             ToControl::Beat { seq } => {
+                let utc_ms = Some(shared.clock.now_utc().timestamp_millis());
                 // A full queue means that the agent does not read: its own fence decides then.
-                let _ = link.outgoing.try_send(ToAgent::BeatHeard { seq });
+                let _ = link.outgoing.try_send(ToAgent::BeatHeard { seq, utc_ms });
             }
+            ToControl::Health(report) => node.on(Sign::Probed(report), now),
             ToControl::Facts(facts) => join::keep_facts(shared, node, *facts),
             ToControl::Report {
                 cells, gone, full, ..
@@ -379,7 +394,7 @@ async fn read(
                 }
             },
             ToControl::Goodbye => {
-                node.beat(shared.clock.monotonic() + shared.settings.lease.patience);
+                node.on(Sign::Away(shared.settings.lease.patience), now);
             }
             ToControl::Join { .. }
             | ToControl::Hello { .. }
@@ -397,7 +412,7 @@ async fn append(shared: &Shared, id: u64, events: Vec<FarEvent>) -> ToAgent {
     let events = events.into_iter().map(|event| IndexEvent {
         id: event.id,
         at: event.at,
-        json: event.json.into_bytes(),
+        json: generation::checked(shared, event.json),
     });
     let outcome = match shared.logs().and_then(|logs| logs.index.as_ref()) {
         Some(index) => index.append(events.collect()).await,
@@ -432,30 +447,4 @@ fn keep(shared: &Shared, first: u64, records: Vec<Kept>, kept_up_to: u64) -> u64
         number += 1;
     }
     number - 1
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_silent_node_is_suspect_then_down() {
-        let ms = Duration::from_millis;
-        let lease = ms(1500);
-        for (silent, linked, wanted) in [
-            (0, true, Presence::Up),
-            (700, true, Presence::Up),
-            (800, true, Presence::Suspect),
-            (1500, true, Presence::Suspect),
-            (1501, true, Presence::Down),
-            (0, false, Presence::Suspect),
-            (1501, false, Presence::Down),
-        ] {
-            let (presence, reason) = judge(ms(10_000 + silent), ms(10_000), linked, lease);
-            assert_eq!(presence, wanted, "{silent} {linked}");
-            assert_eq!(reason.is_none(), presence == Presence::Up);
-        }
-        // A beat that lies in the future: patience.
-        assert_eq!(judge(ms(0), ms(9000), true, lease).0, Presence::Up);
-    }
 }

@@ -5,7 +5,7 @@
 
 use crate::actors::agent::cell::{Assignment, ContainerCell, Observed, Phase};
 use crate::actors::agent::put_away::Removal;
-use crate::actors::control::nodes::table::{Node, Presence};
+use crate::actors::control::nodes::table::Node;
 use crate::actors::shared::Shared;
 use crate::domain::id::NodeName;
 use crate::domain::view::InstanceRole;
@@ -68,8 +68,8 @@ fn stamp(shared: &Shared) -> u64 {
         .max(1)
 }
 
-/// Stops a container on its node, and waits until that is done. A node whose lease has ended is not waited
-/// for: it puts the container away when it is back.
+/// Stops a container on its node, and waits until that is done. A node that is lost is not waited for, once
+/// what it may run has been taken from it: it puts the container away when it is back.
 ///
 /// # Errors
 /// Never; the type is that of a local node.
@@ -103,7 +103,7 @@ pub async fn retire(
             .nodes
             .get(&node.name)
             .is_some_and(|n| Arc::ptr_eq(&n, node));
-        if node.presence() == Presence::Down || !known {
+        if node.is_left(cell.assignment.exclusive) || !known {
             cell.change(|o| o.phase = Phase::Stopped);
             break;
         }

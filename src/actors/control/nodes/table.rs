@@ -5,28 +5,20 @@
 //! anew after a restart.
 
 use crate::domain::id::NodeName;
+use crate::domain::node_state::{self, Event, Monitor, NodeState, Notice};
 use crate::domain::view::{ActorView, SinkView};
 use crate::link::message::{Input, Reply, Request, ToAgent};
 use crate::ports::agent::{Desired, NodeFacts, NodeRecord};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
+pub use crate::domain::node_state::Presence;
+
 /// Parts of an answer that may wait for their reader before the request is given up.
 const REPLIES_WAITING: usize = 4096;
-
-/// Whether a node can be counted on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Presence {
-    /// Its link stands and its beats arrive.
-    Up,
-    /// Its beats are missing, or its link is gone; its lease still runs.
-    Suspect,
-    /// Its lease has ended.
-    Down,
-}
 
 /// One node.
 pub struct Node {
@@ -37,7 +29,6 @@ pub struct Node {
     state: Mutex<State>,
     revision: watch::Sender<u64>,
     changed: watch::Sender<u64>,
-    last_beat: AtomicU64,
     next_request: AtomicU64,
     /// Held from the reading of the record to the writing of the changed one.
     pub changing: tokio::sync::Mutex<()>,
@@ -45,9 +36,11 @@ pub struct Node {
 
 struct State {
     record: NodeRecord,
-    presence: Presence,
-    reason: Option<String>,
+    monitor: Monitor,
+    /// When its presence last changed.
     since: Duration,
+    /// What its actor has not made known yet.
+    notices: VecDeque<Notice>,
     facts: Option<NodeFacts>,
     tree: Option<Arc<ActorView>>,
     sinks: Vec<SinkView>,
@@ -148,21 +141,29 @@ pub struct Delta {
 }
 
 impl Node {
-    /// A node that is known and was not heard of yet.
+    /// A node that is known and was not heard of yet, judged by the usual times.
     pub fn new(record: NodeRecord, local: bool, now: Duration) -> Arc<Self> {
+        Self::judged(record, local, now, node_state::Settings::default())
+    }
+
+    /// A node that is known and was not heard of yet: it is waited for as if it had been heard `now`.
+    pub fn judged(
+        record: NodeRecord,
+        local: bool,
+        now: Duration,
+        settings: node_state::Settings,
+    ) -> Arc<Self> {
+        let mut monitor = Monitor::new(settings, now);
+        monitor.on(wish_of(&record), now);
         Arc::new(Self {
             name: record.name.clone(),
             local,
             state: Mutex::new(State {
                 facts: record.facts.clone(),
                 record,
-                presence: if local {
-                    Presence::Up
-                } else {
-                    Presence::Suspect
-                },
-                reason: (!local).then(|| "it has not been heard of since lain started".to_owned()),
+                monitor,
                 since: now,
+                notices: VecDeque::new(),
                 tree: None,
                 sinks: Vec::new(),
                 desired: BTreeMap::new(),
@@ -171,7 +172,6 @@ impl Node {
             }),
             revision: watch::channel(1).0,
             changed: watch::channel(0).0,
-            last_beat: AtomicU64::new(micros(now)),
             next_request: AtomicU64::new(1),
             changing: tokio::sync::Mutex::default(),
         })
@@ -201,38 +201,88 @@ impl Node {
     }
 
     /// Replaces what is durable of it, once that was committed.
-    pub fn set_record(&self, record: NodeRecord) {
+    pub fn set_record(&self, record: NodeRecord, now: Duration) {
+        let wish = wish_of(&record);
         self.lock().record = record;
+        self.on(wish, now);
         self.tell();
     }
 
-    /// Whether it can be counted on.
-    pub fn presence(&self) -> Presence {
-        self.lock().presence
-    }
-
-    /// Its presence, why, and since when by the monotonic clock.
-    pub fn standing(&self) -> (Presence, Option<String>, Duration) {
-        let state = self.lock();
-        (state.presence, state.reason.clone(), state.since)
-    }
-
-    /// Changes its presence; says whether that was a change.
-    pub fn set_presence(&self, presence: Presence, reason: Option<String>, now: Duration) -> bool {
+    /// Takes what happened to it. What follows is kept until [`Node::notices`] is asked.
+    pub fn on(&self, event: Event, now: Duration) {
+        if self.local {
+            // In this very process: there as long as anybody asks.
+            return;
+        }
         let changed = {
             let mut state = self.lock();
-            let changed = state.presence != presence;
-            if changed {
+            let before = state.monitor.presence();
+            let notices = state.monitor.on(event, now);
+            let changed = !notices.is_empty();
+            if state.monitor.presence() != before {
                 state.since = now;
             }
-            state.presence = presence;
-            state.reason = reason;
+            state.notices.extend(notices);
             changed
         };
         if changed {
             self.tell();
         }
-        changed
+    }
+
+    /// What has changed since this was last asked; told once.
+    pub fn notices(&self) -> Vec<Notice> {
+        self.lock().notices.drain(..).collect()
+    }
+
+    /// Whether it can be counted on.
+    pub fn presence(&self) -> Presence {
+        match self.local {
+            true => Presence::Up,
+            false => self.lock().monitor.presence(),
+        }
+    }
+
+    /// Its state as placement has it. Whatever the engine of a node in this very process does is waited for.
+    pub fn state(&self) -> NodeState {
+        let state = self.lock();
+        match (self.local, &state.record) {
+            (false, _) => state.monitor.state(),
+            (true, record) if record.draining => NodeState::Draining,
+            (true, record) if record.cordoned.is_some() => NodeState::Cordoned,
+            (true, _) => NodeState::Ready,
+        }
+    }
+
+    /// Whether what is on it, and may run twice or may not, is to run elsewhere; see [`Monitor::is_left`].
+    pub fn is_left(&self, exclusive: bool) -> bool {
+        !self.local && self.lock().monitor.is_left(exclusive)
+    }
+
+    /// Whether what may not run twice has been given to others, and it has not been back for long: what it
+    /// says is not acknowledged.
+    pub fn is_taken_over(&self) -> bool {
+        self.lock().monitor.taken_over()
+    }
+
+    /// What is wrong with it, in words: why it is not heard, and what probes found.
+    pub fn troubles(&self, now: Duration) -> Vec<String> {
+        let state = self.lock();
+        if self.local {
+            return Vec::new();
+        }
+        let mut all = Vec::new();
+        if state.monitor.presence() != Presence::Up {
+            all.push(state.monitor.cause(now).to_string());
+        }
+        let problems = state.monitor.health().problems();
+        all.extend(problems.map(|(_, problem)| problem.to_string()));
+        all
+    }
+
+    /// When its presence last changed, by the monotonic clock.
+    pub fn steady_since(&self) -> Duration {
+        self.lock().since
     }
 
     /// What it is, as it last said.
@@ -266,35 +316,29 @@ impl Node {
         self.lock().sinks = sinks;
     }
 
-    /// A beat arrived.
-    pub fn beat(&self, now: Duration) {
-        self.last_beat.store(micros(now), Ordering::Release);
-    }
-
-    /// When the last beat arrived, by the monotonic clock.
-    pub fn last_beat(&self) -> Duration {
-        Duration::from_micros(self.last_beat.load(Ordering::Acquire))
-    }
-
     /// The connection to its agent, while there is one.
     pub fn link(&self) -> Option<Arc<Link>> {
         self.lock().link.clone()
     }
 
     /// Puts or takes away the connection. Requests that were open on the one before are answered by its end.
-    pub fn set_link(&self, link: Option<Arc<Link>>) {
+    pub fn set_link(&self, link: Option<Arc<Link>>, now: Duration) {
+        let gone = link.is_none();
         let before = std::mem::replace(&mut self.lock().link, link);
         if let Some(before) = before {
             before.pending().clear();
+        }
+        if gone {
+            self.on(Event::LinkClosed, now);
         }
         self.tell();
     }
 
     /// Takes away this connection, unless another has taken its place.
-    pub fn drop_link(&self, link: &Arc<Link>) {
+    pub fn drop_link(&self, link: &Arc<Link>, now: Duration) {
         let mine = self.link().is_some_and(|now| Arc::ptr_eq(&now, link));
         if mine {
-            self.set_link(None);
+            self.set_link(None, now);
         }
     }
 
@@ -407,8 +451,13 @@ impl Node {
     }
 }
 
-fn micros(at: Duration) -> u64 {
-    u64::try_from(at.as_micros()).unwrap_or(u64::MAX)
+/// What operators want of a node, or [`node_state::blame`] in their place.
+fn wish_of(record: &NodeRecord) -> Event {
+    match (record.draining, &record.cordoned) {
+        (true, _) => Event::Drain,
+        (false, Some(_)) => Event::Cordon,
+        (false, None) => Event::Uncordon,
+    }
 }
 
 /// All nodes.

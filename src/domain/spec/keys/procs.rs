@@ -140,6 +140,8 @@ static PROC_KEYS: &[Key] = &[
     key("filters", &FILTERS, "Which nodes it may run on.").default("[]"),
     key("stateful", &Kind::Bool, "Never re-placed on another node by itself, and never run twice.").default("false"),
     key("exclusive", &Kind::Bool, "Each instance runs at most once at any moment, also while a node is cut off: that node stops it before it is started on another one.").ours().default("false"),
+    key("priority", &Kind::Int(-1000, 1000), "Where several instances wait for room on nodes, higher goes first.").ours().default("0"),
+    key("anti_affinity", &Kind::Words(&["none", "prefer", "require"]), "How its instances keep away from each other: not at all, on different nodes where possible, or on different nodes or not at all.").ours().default("`prefer`"),
     key("setup_time", &Kind::Duration(0, 120), "In an update, wait this long after a start before the next instance.").default("0"),
     key("kill_timeout", &Kind::Duration(10, 60), "From SIGTERM to SIGKILL.").default("10"),
     key("dns_search", &Kind::List(&Kind::Text(&DNS_NAME)), "DNS search domains, before the app's own.").default("[]"),

@@ -3,8 +3,8 @@
 use super::super::error::SpecCode;
 use super::super::hosts::Mountpoint;
 use super::super::model::{
-    BackupPolicy, CloudVolumeKind, CloudVolumes, Overlap, Port, ProcSpec, Protocol, RestartPolicy,
-    RestartSpec, Schedule, StreamPort, UpdateOrder, UpdateSpec, VolumeSpec,
+    AntiAffinity, BackupPolicy, CloudVolumeKind, CloudVolumes, Overlap, Port, ProcSpec, Protocol,
+    RestartPolicy, RestartSpec, Schedule, StreamPort, UpdateOrder, UpdateSpec, VolumeSpec,
 };
 use super::super::report::{Finding, Report};
 use super::super::value;
@@ -66,6 +66,8 @@ pub(super) fn lower(declared: &Declared<'_>, report: &mut Report<'_>) -> ProcSpe
         filters: meanings(items(body, "filters", value::filter)),
         stateful,
         exclusive,
+        priority: priority(body),
+        anti_affinity: anti_affinity(body),
         setup_time,
         kill_timeout: duration(body, "kill_timeout").unwrap_or(DEFAULT_KILL_TIMEOUT),
         dns_search: strings(body, "dns_search", value::dns_name),
@@ -302,6 +304,19 @@ fn schedule(node: &Node) -> Option<Schedule> {
         _ => Overlap::Skip,
     };
     Some(Schedule { cron, overlap })
+}
+
+fn priority(body: &Node) -> i32 {
+    let number = body.get("priority").and_then(Node::int);
+    number.and_then(|n| i32::try_from(n).ok()).unwrap_or(0)
+}
+
+fn anti_affinity(body: &Node) -> AntiAffinity {
+    match text(body, "anti_affinity") {
+        Some("none") => AntiAffinity::None,
+        Some("require") => AntiAffinity::Require,
+        _ => AntiAffinity::Prefer,
+    }
 }
 
 /// Two instances of one number share its volumes, so those are not to overlap unless one says so.
