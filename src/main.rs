@@ -9,6 +9,7 @@ fn main() -> ExitCode {
         dev: lain::roles::dev::run,
         server: lain::roles::server::run,
         agent: lain::roles::agent::run,
+        sim: lain::roles::sim::command::run,
     };
     ExitCode::from(lain::cli::run(std::env::args_os(), roles))
 }

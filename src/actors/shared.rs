@@ -21,7 +21,9 @@ use crate::ports::store::Store;
 use actix::dev::ToEnvelope;
 use actix::{Handler, Message};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Arc, LazyLock, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
@@ -176,7 +178,7 @@ impl Shared {
             recorder: Recorder::default(),
             starts: Semaphore::new(settings.concurrent_starts.max(1)),
             engine: watch::channel(EngineState::Unknown).0,
-            http: probe_client(),
+            http: PROBES.clone(),
             listening: OnceLock::new(),
             api: OnceLock::new(),
             tree: OnceLock::new(),
@@ -340,6 +342,9 @@ impl Shared {
     }
 }
 
+/// One for all environments of this process: it keeps no connections, and making it reads the system's roots.
+static PROBES: LazyLock<reqwest::Client> = LazyLock::new(probe_client);
+
 fn probe_client() -> reqwest::Client {
     // A probe asks the instance itself, never a proxy; a redirect counts as healthy, so it is not followed.
     let builder = reqwest::Client::builder()
@@ -362,7 +367,8 @@ pub struct NodeTable {
 
 #[derive(Default)]
 struct Cells {
-    by_name: HashMap<String, Arc<ContainerCell>>,
+    /// Ordered, so that whoever goes through all of them does so in the same order at each run.
+    by_name: BTreeMap<String, Arc<ContainerCell>>,
     /// Ordered, so that the instances of a proc lie together.
     by_instance: BTreeMap<InstanceId, Vec<Arc<ContainerCell>>>,
 }

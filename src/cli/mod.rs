@@ -45,6 +45,7 @@ pub mod run;
 pub mod scale;
 pub mod schema;
 pub mod session;
+pub mod sim;
 pub mod sink;
 pub mod sse;
 pub mod tree;
@@ -89,6 +90,7 @@ pub enum Command {
     Dev(daemon::DevOptions),
     Server(daemon::ServerOptions),
     Agent(daemon::AgentOptions),
+    Sim(sim::SimArgs),
     Validate(validate::ValidateArgs),
     Schema(schema::SchemaArgs),
     Deploy(deploy::DeployArgs),
@@ -184,6 +186,7 @@ fn dispatch(cli: Cli, roles: Roles) -> Result<Exit> {
         Command::Dev(options) => (roles.dev)(options).map(|()| Exit::Ok),
         Command::Server(options) => (roles.server)(options).map(|()| Exit::Ok),
         Command::Agent(options) => (roles.agent)(options).map(|()| Exit::Ok),
+        Command::Sim(args) => (roles.sim)(args, &screen),
         Command::Validate(args) => validate::run(&args, &screen),
         Command::Schema(_) => schema::run(&screen).map(|()| Exit::Ok),
         Command::Config(args) => config::run(args, &screen).map(|()| Exit::Ok),
@@ -247,6 +250,7 @@ async fn remote(verb: Command, global: &Global) -> Result<Exit> {
         Command::Dev(_)
         | Command::Server(_)
         | Command::Agent(_)
+        | Command::Sim(_)
         | Command::Validate(_)
         | Command::Schema(_)
         | Command::Config(_)

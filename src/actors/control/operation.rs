@@ -14,6 +14,10 @@ use crate::domain::view::{OperationState, OperationStep, OperationView, PlanActi
 use crate::ports::store::{self, Compare, Outcome, StoreError};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// The pause before the end of an operation that the store did not take is tried again.
+const CONCLUDE_AGAIN: Duration = Duration::from_secs(1);
 
 /// An operation that has ended.
 pub struct Change {
@@ -288,19 +292,22 @@ pub fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
     })
 }
 
-/// What follows from the end of an operation: the app is at rest, gone, or on its way back.
+/// What follows from the end of an operation: the app is at rest, gone, or on its way back. Tried until the store
+/// takes it: an app whose record names an operation that has ended would wait for it for ever.
 pub async fn conclude(shared: &Arc<Shared>, change: &Change) {
-    let outcome = match change.operation.state {
-        OperationState::Succeeded if change.operation.kind == "undeploy" => {
-            remove_app(shared, &change.app).await
-        }
-        OperationState::Failed if change.operation.kind == "deploy" => {
-            roll_back(shared, change).await
-        }
-        _ => settle(shared, change).await,
-    };
-    if let Err(error) = outcome {
+    loop {
+        let outcome = match change.operation.state {
+            OperationState::Succeeded if change.operation.kind == "undeploy" => {
+                remove_app(shared, &change.app).await
+            }
+            OperationState::Failed if change.operation.kind == "deploy" => {
+                roll_back(shared, change).await
+            }
+            _ => settle(shared, change).await,
+        };
+        let Err(error) = outcome else { return };
         crate::actors::recorder::announce_store_trouble(shared, &error);
+        tokio::time::sleep(CONCLUDE_AGAIN).await;
     }
 }
 
@@ -379,6 +386,16 @@ async fn roll_back(shared: &Arc<Shared>, change: &Change) -> Result<(), StoreErr
 pub async fn reconcile(shared: &Arc<Shared>, app: &AppName) -> Result<(), StoreError> {
     let registry = shared.settings.site.registry.clone();
     let placements = shared.world.placements(app);
+    if shared.world.app(app).is_some_and(|a| a.record.removing) {
+        // Its removal was acknowledged and was cut off: it goes on until it is done.
+        let begun = begin(shared, app, "undeploy", |record| {
+            match record.removing && record.operation.is_none() {
+                true => Start::Operation,
+                false => Start::Nothing,
+            }
+        });
+        return begun.await.map(drop);
+    }
     begin(shared, app, "reconcile", |record| {
         let steps = plan_for(record, &placements, &registry);
         let differs = !plan::without_asking(steps, &placements).is_empty();

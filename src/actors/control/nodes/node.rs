@@ -217,6 +217,7 @@ impl Handler<Attach> for RemoteNode {
             let reading = read(&shared, &node, &link, receiver);
             let writing = write(&shared, &node, sender, queue);
             let ended = tokio::select! {
+                biased;
                 ended = reading => ended,
                 ended = writing => ended,
             };
