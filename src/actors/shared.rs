@@ -137,6 +137,9 @@ pub struct Shared {
     pub moves: Moves,
     /// Held from the choice of a node to the placement that the next choice looks at.
     pub placing: tokio::sync::Mutex<()>,
+    /// Held shared while a placement is committed and mirrored, alone while placements are read from the mirror and
+    /// written: an older one never takes the place of a newer one in the store.
+    pub keeping: tokio::sync::RwLock<()>,
     /// What an agent was told to run; empty on a control host.
     pub assigned: Assigned,
     /// What is kept of the past goes here.
@@ -175,6 +178,7 @@ impl Shared {
             assigned: Assigned::default(),
             moves: Moves::default(),
             placing: tokio::sync::Mutex::default(),
+            keeping: tokio::sync::RwLock::default(),
             recorder: Recorder::default(),
             starts: Semaphore::new(settings.concurrent_starts.max(1)),
             engine: watch::channel(EngineState::Unknown).0,

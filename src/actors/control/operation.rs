@@ -200,6 +200,7 @@ async fn place(shared: &Arc<Shared>, record: &AppRecord, steps: &[Step]) -> Resu
     let changes = changes
         .collect::<Result<Vec<_>, serde_json::Error>>()
         .map_err(|e| e.to_string())?;
+    let turn = shared.keeping.read().await;
     if !changes.is_empty() {
         shared
             .store
@@ -213,6 +214,7 @@ async fn place(shared: &Arc<Shared>, record: &AppRecord, steps: &[Step]) -> Resu
         }
         shared.world.put_placement(placement);
     }
+    drop(turn);
     Ok(())
 }
 
@@ -332,8 +334,10 @@ async fn remove_app(shared: &Arc<Shared>, app: &AppName) -> Result<(), StoreErro
         store::Change::DeletePrefix(keys::instances_of(app)),
         store::Change::DeletePrefix(format!("{}{app}/", keys::RUNS)),
     ];
+    let turn = shared.keeping.read().await;
     shared.store.transact(Vec::new(), changes).await?;
     shared.world.remove_app(app);
+    drop(turn);
     shared
         .hub
         .emit(Event::new("app_removed", Level::Info, format!("app {app} was removed")).app(app));

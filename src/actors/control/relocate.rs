@@ -80,8 +80,17 @@ pub async fn rehome(
     carry::commit(shared, &after).await.map_err(|f| f.reason)?;
     drop(turn);
     announce(shared, &before, &after, cause);
+    let exclusive = record.proc(&id.proc).is_some_and(|p| p.exclusive);
     for cell in shared.node.of(id) {
-        if cell.node() == &before.node {
+        if cell.node() != &before.node {
+            continue;
+        }
+        if exclusive {
+            // The node may be back by now, or was never lost: what runs there ends before another one begins.
+            if let Err(error) = node::retire(shared, &cell, Removal::Remove).await {
+                tracing::warn!(container = cell.name(), %error, "container could not be put away");
+            }
+        } else {
             give_up(shared, &cell).await;
         }
     }
