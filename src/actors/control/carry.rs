@@ -283,7 +283,11 @@ async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
         let _ = node::retire(shared, &cell, Removal::Remove).await;
         return Err(failure);
     }
-    commit(shared, &placement).await?;
+    if let Err(failure) = commit(shared, &placement).await {
+        // Nobody would know of it.
+        let _ = node::retire(shared, &cell, Removal::Remove).await;
+        return Err(failure);
+    }
     retire_all(shared, &old).await
 }
 

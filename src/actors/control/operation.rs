@@ -4,7 +4,7 @@
 
 use crate::actors::agent::node;
 use crate::actors::control::rollout::{Begin, Rollout};
-use crate::actors::control::{app, carry, paths, placing, render};
+use crate::actors::control::{app, carry, paths, placing, render, reread};
 use crate::actors::hub::{Event, Level};
 use crate::actors::shared::Shared;
 use crate::domain::id::{AppName, InstanceId, OperationId};
@@ -254,7 +254,7 @@ fn role_changes(
 /// # Errors
 /// What the store said.
 pub async fn update_app(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     app: &AppName,
     mut change: impl FnMut(&mut AppRecord) -> bool,
 ) -> Result<(), StoreError> {
@@ -275,10 +275,7 @@ pub async fn update_app(
                 return Ok(());
             }
             Outcome::Refused(_, None) => return Ok(()),
-            Outcome::Refused(_, Some(entry)) => {
-                let record = crate::actors::control::world::decode(&entry)?;
-                shared.world.put_app(record, entry.revision);
-            }
+            Outcome::Refused(_, Some(entry)) => reread::take_over(shared, app, &entry).await?,
         }
     }
 }
@@ -314,7 +311,7 @@ pub async fn conclude(shared: &Arc<Shared>, change: &Change) {
 }
 
 /// The operation is no longer in progress, unless a newer one is.
-async fn settle(shared: &Shared, change: &Change) -> Result<(), StoreError> {
+async fn settle(shared: &Arc<Shared>, change: &Change) -> Result<(), StoreError> {
     update_app(shared, &change.app, |record| {
         let mine = record
             .operation
