@@ -10,6 +10,7 @@ fn main() -> ExitCode {
         server: lain::roles::server::run,
         agent: lain::roles::agent::run,
         watchdog: lain::roles::agent::watchdog,
+        sim: lain::roles::sim::command::run,
     };
     ExitCode::from(lain::cli::run(std::env::args_os(), roles))
 }

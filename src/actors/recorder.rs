@@ -57,6 +57,8 @@ pub enum Touch {
     Finished(Option<String>),
     /// Limits that were applied.
     Resources((u32, u64)),
+    /// Nothing: the store may have another one, since a write of it failed or was only said to have failed.
+    Again,
 }
 
 /// Where records are sent; cheap to clone, never waits.
@@ -133,11 +135,14 @@ async fn write_for_ever(shared: &Shared) {
         if receiver.recv_many(&mut batch, BATCH).await == 0 {
             return;
         }
+        // From the reading of placements to their writing, nobody else commits one.
+        let turn = shared.keeping.write().await;
         let changes = changes_of(shared, &mut batch);
         while let Err(error) = commit(shared, &changes).await {
             tracing::error!(%error, "records cannot be kept; will be tried again");
             tokio::time::sleep(RETRY).await;
         }
+        drop(turn);
     }
 }
 
@@ -171,6 +176,7 @@ fn changes_of(shared: &Shared, batch: &mut Vec<Record>) -> Vec<Change> {
                 touch(shared, &id, |p| p.finished = text)
             }
             Record::Placement(id, Touch::Resources(r)) => touch(shared, &id, |p| p.resources = r),
+            Record::Placement(id, Touch::Again) => touch(shared, &id, |_| ()),
             Record::Operation(operation) => put(keys::operation(&operation.id), &operation),
             Record::Runs(app, proc, runs) => put(keys::runs(&app, &proc), &runs),
             Record::Audit(audit) => put(keys::audit(&new_id()), &audit),

@@ -25,7 +25,9 @@ use crate::ports::store::Store;
 use actix::dev::ToEnvelope;
 use actix::{Handler, Message};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Arc, LazyLock, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
@@ -143,6 +145,9 @@ pub struct Shared {
     pub moves: Moves,
     /// Held from the choice of a node to the placement that the next choice looks at.
     pub placing: tokio::sync::Mutex<()>,
+    /// Held shared while a placement is committed and mirrored, alone while placements are read from the mirror and
+    /// written: an older one never takes the place of a newer one in the store.
+    pub keeping: tokio::sync::RwLock<()>,
     /// What an agent was told to run; empty on a control host.
     pub assigned: Assigned,
     /// What is kept of the past goes here.
@@ -182,10 +187,11 @@ impl Shared {
             assigned: Assigned::default(),
             moves: Moves::default(),
             placing: tokio::sync::Mutex::default(),
+            keeping: tokio::sync::RwLock::default(),
             recorder: Recorder::default(),
             starts: Semaphore::new(settings.concurrent_starts.max(1)),
             engine: watch::channel(EngineState::Unknown).0,
-            http: probe_client(),
+            http: PROBES.clone(),
             listening: OnceLock::new(),
             api: OnceLock::new(),
             tree: OnceLock::new(),
@@ -357,6 +363,9 @@ impl Shared {
     }
 }
 
+/// One for all environments of this process: it keeps no connections, and making it reads the system's roots.
+static PROBES: LazyLock<reqwest::Client> = LazyLock::new(probe_client);
+
 fn probe_client() -> reqwest::Client {
     // A probe asks the instance itself, never a proxy; a redirect counts as healthy, so it is not followed.
     let builder = reqwest::Client::builder()
@@ -379,7 +388,8 @@ pub struct NodeTable {
 
 #[derive(Default)]
 struct Cells {
-    by_name: HashMap<String, Arc<ContainerCell>>,
+    /// Ordered, so that whoever goes through all of them does so in the same order at each run.
+    by_name: BTreeMap<String, Arc<ContainerCell>>,
     /// Ordered, so that the instances of a proc lie together.
     by_instance: BTreeMap<InstanceId, Vec<Arc<ContainerCell>>>,
 }

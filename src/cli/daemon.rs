@@ -1,7 +1,9 @@
 //! The daemons: `lain dev`, `lain server`, `lain agent`. What they do belongs to the roles; this file only
 //! names their flags.
 
-use crate::cli::error::Result;
+use crate::cli::error::{Exit, Result};
+use crate::cli::output::Screen;
+use crate::cli::sim::SimArgs;
 use crate::config::Flag;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -284,9 +286,9 @@ pub enum LogFormat {
     Json,
 }
 
-/// The daemons that this binary can become; supplied by `main`, which alone sees the roles.
+/// What this binary can become; supplied by `main`, which alone sees the roles.
 ///
-/// Each runs until it is told to stop and is called outside any runtime.
+/// A daemon runs until it is told to stop. Each is called outside any runtime.
 #[derive(Debug, Clone, Copy)]
 pub struct Roles {
     /// `lain dev`.
@@ -297,4 +299,6 @@ pub struct Roles {
     pub agent: fn(AgentOptions) -> Result<()>,
     /// `lain agent-watchdog`.
     pub watchdog: fn(WatchdogOptions) -> Result<()>,
+    /// `lain sim`.
+    pub sim: fn(SimArgs, &Screen) -> Result<Exit>,
 }

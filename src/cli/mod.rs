@@ -47,6 +47,7 @@ pub mod run;
 pub mod scale;
 pub mod schema;
 pub mod session;
+pub mod sim;
 pub mod sink;
 pub mod sse;
 pub mod tls;
@@ -94,6 +95,7 @@ pub enum Command {
     Agent(daemon::AgentOptions),
     #[command(hide = true)]
     AgentWatchdog(daemon::WatchdogOptions),
+    Sim(sim::SimArgs),
     Validate(validate::ValidateArgs),
     Schema(schema::SchemaArgs),
     Deploy(deploy::DeployArgs),
@@ -192,6 +194,7 @@ fn dispatch(cli: Cli, roles: Roles) -> Result<Exit> {
         Command::Server(options) => (roles.server)(options).map(|()| Exit::Ok),
         Command::Agent(options) => (roles.agent)(options).map(|()| Exit::Ok),
         Command::AgentWatchdog(options) => (roles.watchdog)(options).map(|()| Exit::Ok),
+        Command::Sim(args) => (roles.sim)(args, &screen),
         Command::Validate(args) => validate::run(&args, &screen),
         Command::Schema(_) => schema::run(&screen).map(|()| Exit::Ok),
         Command::Config(args) => config::run(args, &screen).map(|()| Exit::Ok),
@@ -257,6 +260,7 @@ async fn remote(verb: Command, global: &Global) -> Result<Exit> {
         | Command::Server(_)
         | Command::Agent(_)
         | Command::AgentWatchdog(_)
+        | Command::Sim(_)
         | Command::Validate(_)
         | Command::Schema(_)
         | Command::Config(_)

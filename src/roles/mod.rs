@@ -7,5 +7,6 @@ pub mod host;
 pub mod notify;
 pub mod serve;
 pub mod server;
+pub mod sim;
 pub mod standby;
 pub mod web_server;

@@ -151,12 +151,14 @@ async fn drop_child(shared: &Shared, supervisor: &str, id: String) {
 /// What the store said.
 pub async fn drop_instance(shared: &Arc<Shared>, id: &InstanceId) -> Result<(), Failure> {
     let change = Change::Delete(keys::instance(id));
+    let turn = shared.keeping.read().await;
     shared
         .store
         .transact(Vec::new(), vec![change])
         .await
         .map_err(|e| e.to_string())?;
     shared.world.remove_placement(id);
+    drop(turn);
     let full_name = id.full_name();
     let proc = paths::proc(&id.app, &full_name);
     drop_child(shared, &proc, paths::instance_id(id.no)).await;

@@ -302,7 +302,11 @@ async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
         let _ = node::retire(shared, &cell, Removal::Remove).await;
         return Err(failure);
     }
-    commit(shared, &placement).await?;
+    if let Err(failure) = commit(shared, &placement).await {
+        // Nobody would know of it.
+        let _ = node::retire(shared, &cell, Removal::Remove).await;
+        return Err(failure);
+    }
     retire_all(shared, &old).await
 }
 
@@ -346,11 +350,14 @@ pub async fn retire_all(shared: &Arc<Shared>, cells: &[Arc<ContainerCell>]) -> R
 pub async fn commit(shared: &Shared, placement: &Placement) -> Result<(), Failure> {
     let json = serde_json::to_vec(placement).map_err(|e| e.to_string())?;
     let change = Change::Put(keys::instance(&placement.instance), json);
-    shared
-        .store
-        .transact(Vec::new(), vec![change])
-        .await
-        .map_err(|e| e.to_string())?;
+    let turn = shared.keeping.read().await;
+    let written = shared.store.transact(Vec::new(), vec![change]).await;
+    if let Err(error) = written {
+        // It may have been written all the same: the store is to have what is acted on.
+        let again = Record::Placement(placement.instance.clone(), Touch::Again);
+        shared.recorder.send(again);
+        return Err(Failure::from(error.to_string()));
+    }
     let known = shared.world.change_placement(&placement.instance, |now| {
         *now = Placement {
             role: now.role,
@@ -363,6 +370,7 @@ pub async fn commit(shared: &Shared, placement: &Placement) -> Result<(), Failur
     if known.is_none() {
         shared.world.put_placement(placement.clone());
     }
+    drop(turn);
     Ok(())
 }
 

@@ -14,6 +14,7 @@ pub mod paths;
 pub mod placing;
 pub mod relocate;
 pub mod render;
+pub mod reread;
 pub mod rollout;
 pub mod schedule;
 pub mod states;

@@ -4,7 +4,7 @@
 
 use crate::actors::agent::node;
 use crate::actors::control::rollout::{Begin, Rollout};
-use crate::actors::control::{app, carry, paths, placing, render};
+use crate::actors::control::{app, carry, paths, placing, render, reread};
 use crate::actors::hub::{Event, Level};
 use crate::actors::shared::Shared;
 use crate::domain::id::{AppName, InstanceId, OperationId};
@@ -14,6 +14,10 @@ use crate::domain::view::{OperationState, OperationStep, OperationView, PlanActi
 use crate::ports::store::{self, Compare, Outcome, StoreError};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// The pause before the end of an operation that the store did not take is tried again.
+const CONCLUDE_AGAIN: Duration = Duration::from_secs(1);
 
 /// An operation that has ended.
 pub struct Change {
@@ -196,6 +200,7 @@ async fn place(shared: &Arc<Shared>, record: &AppRecord, steps: &[Step]) -> Resu
     let changes = changes
         .collect::<Result<Vec<_>, serde_json::Error>>()
         .map_err(|e| e.to_string())?;
+    let turn = shared.keeping.read().await;
     if !changes.is_empty() {
         shared
             .store
@@ -209,6 +214,7 @@ async fn place(shared: &Arc<Shared>, record: &AppRecord, steps: &[Step]) -> Resu
         }
         shared.world.put_placement(placement);
     }
+    drop(turn);
     Ok(())
 }
 
@@ -248,7 +254,7 @@ fn role_changes(
 /// # Errors
 /// What the store said.
 pub async fn update_app(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     app: &AppName,
     mut change: impl FnMut(&mut AppRecord) -> bool,
 ) -> Result<(), StoreError> {
@@ -269,10 +275,7 @@ pub async fn update_app(
                 return Ok(());
             }
             Outcome::Refused(_, None) => return Ok(()),
-            Outcome::Refused(_, Some(entry)) => {
-                let record = crate::actors::control::world::decode(&entry)?;
-                shared.world.put_app(record, entry.revision);
-            }
+            Outcome::Refused(_, Some(entry)) => reread::take_over(shared, app, &entry).await?,
         }
     }
 }
@@ -288,24 +291,27 @@ pub fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
     })
 }
 
-/// What follows from the end of an operation: the app is at rest, gone, or on its way back.
+/// What follows from the end of an operation: the app is at rest, gone, or on its way back. Tried until the store
+/// takes it: an app whose record names an operation that has ended would wait for it for ever.
 pub async fn conclude(shared: &Arc<Shared>, change: &Change) {
-    let outcome = match change.operation.state {
-        OperationState::Succeeded if change.operation.kind == "undeploy" => {
-            remove_app(shared, &change.app).await
-        }
-        OperationState::Failed if change.operation.kind == "deploy" => {
-            roll_back(shared, change).await
-        }
-        _ => settle(shared, change).await,
-    };
-    if let Err(error) = outcome {
+    loop {
+        let outcome = match change.operation.state {
+            OperationState::Succeeded if change.operation.kind == "undeploy" => {
+                remove_app(shared, &change.app).await
+            }
+            OperationState::Failed if change.operation.kind == "deploy" => {
+                roll_back(shared, change).await
+            }
+            _ => settle(shared, change).await,
+        };
+        let Err(error) = outcome else { return };
         crate::actors::recorder::announce_store_trouble(shared, &error);
+        tokio::time::sleep(CONCLUDE_AGAIN).await;
     }
 }
 
 /// The operation is no longer in progress, unless a newer one is.
-async fn settle(shared: &Shared, change: &Change) -> Result<(), StoreError> {
+async fn settle(shared: &Arc<Shared>, change: &Change) -> Result<(), StoreError> {
     update_app(shared, &change.app, |record| {
         let mine = record
             .operation
@@ -325,8 +331,10 @@ async fn remove_app(shared: &Arc<Shared>, app: &AppName) -> Result<(), StoreErro
         store::Change::DeletePrefix(keys::instances_of(app)),
         store::Change::DeletePrefix(format!("{}{app}/", keys::RUNS)),
     ];
+    let turn = shared.keeping.read().await;
     shared.store.transact(Vec::new(), changes).await?;
     shared.world.remove_app(app);
+    drop(turn);
     shared
         .hub
         .emit(Event::new("app_removed", Level::Info, format!("app {app} was removed")).app(app));
@@ -379,6 +387,16 @@ async fn roll_back(shared: &Arc<Shared>, change: &Change) -> Result<(), StoreErr
 pub async fn reconcile(shared: &Arc<Shared>, app: &AppName) -> Result<(), StoreError> {
     let registry = shared.settings.site.registry.clone();
     let placements = shared.world.placements(app);
+    if shared.world.app(app).is_some_and(|a| a.record.removing) {
+        // Its removal was acknowledged and was cut off: it goes on until it is done.
+        let begun = begin(shared, app, "undeploy", |record| {
+            match record.removing && record.operation.is_none() {
+                true => Start::Operation,
+                false => Start::Nothing,
+            }
+        });
+        return begun.await.map(drop);
+    }
     begin(shared, app, "reconcile", |record| {
         let steps = plan_for(record, &placements, &registry);
         let differs = !plan::without_asking(steps, &placements).is_empty();

@@ -158,7 +158,10 @@ pub async fn move_away(
         let _ = node::retire(shared, &cell, Removal::Remove).await;
         return Err(failure);
     }
-    carry::commit(shared, &after).await?;
+    if let Err(failure) = carry::commit(shared, &after).await {
+        let _ = node::retire(shared, &cell, Removal::Remove).await;
+        return Err(failure);
+    }
     announce(shared, &before, &after, cause);
     retire_others(shared, id, &after).await
 }

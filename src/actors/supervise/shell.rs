@@ -42,6 +42,17 @@ pub(crate) struct Core {
     awaited: Option<Key>,
 }
 
+/// What the jitter of a supervisor's backoffs is made from: it differs from place to place and from life to life,
+/// and is the same whenever the same happens again, so that a simulation can be replayed.
+fn seed_of(node: &Node) -> u64 {
+    // FNV-1a.
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ node.incarnation();
+    for byte in node.path().bytes() {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash
+}
+
 impl Core {
     /// Checks what init returned and begins to start the children.
     pub(crate) fn boot(
@@ -50,7 +61,7 @@ impl Core {
         spec: SupervisorSpec,
     ) -> Result<(), InitError> {
         let SupervisorSpec { flags, children } = spec;
-        let mut machine = SupervisorMachine::new(flags, children, shared.cell.pid.as_u64())?;
+        let mut machine = SupervisorMachine::new(flags, children, seed_of(shared.node()))?;
         let supervises = Some(Box::new((flags, Budget::default())));
         shared.node().with(|live| live.supervises = supervises);
         let (moment, mut effects) = (Moment::now(), std::mem::take(&mut self.effects));

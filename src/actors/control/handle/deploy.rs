@@ -4,7 +4,7 @@ use super::Handle;
 use crate::actors::agent::crash::new_id;
 use crate::actors::control::operation::{self, encode, pending, plan_for};
 use crate::actors::control::rollout::{Begin, Rollout};
-use crate::actors::control::{app, paths, render, world};
+use crate::actors::control::{app, paths, render, reread, world};
 use crate::domain::id::{AppName, OperationId, ProcName};
 use crate::domain::plan::Step;
 use crate::domain::record::{AppRecord, Overrides, Release, keys};
@@ -310,19 +310,28 @@ impl Handle {
             Change::Put(key, encode(&record)?),
             Change::Put(keys::operation(&operation.id), encode(operation)?),
         ];
-        match self.shared.store.transact(vec![condition], changes).await? {
+        let written = self.shared.store.transact(vec![condition], changes).await;
+        if written.is_err() {
+            reread::look_again(&self.shared, name);
+        }
+        match written? {
             Outcome::Committed(at) => {
                 self.shared.world.put_operation(operation.clone());
                 Ok(self.shared.world.put_app(record, at).record)
             }
-            Outcome::Refused(_, entry) => Err(ControlError::Stale {
-                app: name.to_string(),
-                given: before,
-                current: match entry.map(|e| world::decode::<AppRecord>(&e)) {
-                    Some(now) => now?.etag(),
-                    None => 0,
-                },
-            }),
+            Outcome::Refused(_, entry) => {
+                if let Some(entry) = &entry {
+                    reread::take_over(&self.shared, name, entry).await?;
+                }
+                Err(ControlError::Stale {
+                    app: name.to_string(),
+                    given: before,
+                    current: match entry.map(|e| world::decode::<AppRecord>(&e)) {
+                        Some(now) => now?.etag(),
+                        None => 0,
+                    },
+                })
+            }
         }
     }
 

@@ -139,7 +139,7 @@ async fn greet(args: &Args, acceptor: &TlsAcceptor, stream: TcpStream) -> Result
         }
         Some(ToControl::HandOn) => hand_on(args, certificate, receiver, sender).await,
         Some(hello @ ToControl::Hello { .. }) => {
-            attach(args, certificate, hello, receiver, sender).await
+            attach(&args.shared, certificate, hello, receiver, sender).await
         }
         Some(_) => {
             let reason = "the first message was no greeting".to_owned();
@@ -184,8 +184,13 @@ async fn refuse(mut sender: Sender<ToAgent>, reason: String, forever: bool) -> R
     Err(reason)
 }
 
-async fn attach(
-    args: &Args,
+/// Hands a node that is known, by the fingerprint of its certificate, to its actor; whatever carries the
+/// connection.
+///
+/// # Errors
+/// Why the node was refused, which it was told.
+pub async fn attach(
+    shared: &Arc<Shared>,
     certificate: Option<String>,
     hello: ToControl,
     receiver: Receiver<ToControl>,
@@ -201,7 +206,7 @@ async fn attach(
     else {
         return Err("no greeting".to_owned());
     };
-    let known = certificate.and_then(|c| args.shared.nodes.by_fingerprint(&c));
+    let known = certificate.and_then(|c| shared.nodes.by_fingerprint(&c));
     let Some(node) = known.filter(|n| n.name == name) else {
         let reason = format!(
             "node {name} is not part of this cluster (any more), or joined anew elsewhere: join it again with a token of `lain node token`"
@@ -218,7 +223,7 @@ async fn attach(
         boot,
         facts,
     };
-    let actor = args.shared.actor::<RemoteNode>(&path);
+    let actor = shared.actor::<RemoteNode>(&path);
     actor.send(attach).await.map_err(|e| e.to_string())
 }
 

@@ -222,6 +222,7 @@ impl Handler<Attach> for RemoteNode {
             let reading = read(&shared, &node, &link, receiver);
             let writing = write(&shared, &node, sender, queue);
             let ended = tokio::select! {
+                biased;
                 ended = reading => ended,
                 ended = writing => ended,
             };
@@ -320,14 +321,15 @@ fn assignments(shared: &Shared, node: &Node, sent: Option<u64>) -> ToAgent {
             let mut keep = Vec::new();
             for placement in shared.world.placements_on(&node.name) {
                 let name = crate::actors::control::render::name_of(&placement);
-                if !node.desires(&name) {
+                // One that is being put away is placed until that is done, and must not be kept for that.
+                if !node.desires(&name) && !all.gone.contains(&name) {
                     keep.push(name);
                 }
             }
             ToAgent::Assign {
                 revision: all.revision,
                 put: all.put,
-                gone: Vec::new(),
+                gone: all.gone,
                 base: None,
                 keep,
             }

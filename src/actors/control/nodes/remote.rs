@@ -108,6 +108,7 @@ pub async fn retire(
             break;
         }
         tokio::select! {
+            biased;
             changed = seen.changed() => if changed.is_err() { break },
             changed = presence.changed() => if changed.is_err() { break },
         }

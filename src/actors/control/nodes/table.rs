@@ -396,13 +396,15 @@ impl Node {
         self.lock().desired.contains_key(name)
     }
 
-    /// All that is to be on it.
+    /// All that is to be on it, and what is not wanted there any more and was not said to be gone yet.
     pub fn all(&self) -> Delta {
         let state = self.lock();
+        let unwanted = state.touched.keys();
+        let unwanted = unwanted.filter(|name| !state.desired.contains_key(*name));
         Delta {
             revision: *self.revision.borrow(),
             put: state.desired.values().cloned().collect(),
-            gone: Vec::new(),
+            gone: unwanted.cloned().collect(),
         }
     }
 
