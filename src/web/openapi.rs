@@ -10,9 +10,10 @@ use super::router::{Access, Body, Row, table};
 use super::sse::StreamEvent;
 use crate::domain::crash::CrashReport;
 use crate::domain::view::{
-    ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, DriftBody, EventView, Finding,
-    InstanceView, JoinTokenView, LogLineView, MovesView, NodeChange, NodeView, OperationView, Page,
-    ProcView, ScaleRequest, SinkView, VersionView, WhyView,
+    ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, DriftBody, EndpointView, EventView,
+    Finding, InstanceView, JoinTokenView, LogLineView, MovesView, NodeChange, NodeView,
+    OperationView, Page, ProcView, RevisionView, RollbackRequest, ScaleRequest, SinkView,
+    VersionView, WhyView,
 };
 use crate::ports::log_index::{
     Bar, FieldView, Histogram, Hit, IndexStatus, QueryLanguage, SavedSearch, SearchPage, Stats,
@@ -37,6 +38,7 @@ use utoipa::openapi::{
     Page<OperationView>, Page<EventView>, Page<LogLineView>, Page<AuditView>, Page<Finding>, Page<SinkView>,
     AppView, ProcView, InstanceView, CrashReport, NodeView, OperationView, EventView, LogLineView,
     ActorView, SinkView, ChangeAnswer, DeployRequest, ScaleRequest, VersionView, ProblemView, Level, StreamEvent,
+    RevisionView, Page<RevisionView>, RollbackRequest, EndpointView, Page<EndpointView>,
     JoinTokenView, TokenBody, NodeChange, DriftBody, MovesView, WhyView,
     SearchPage, Hit, Histogram, Bar, ValueCount, TopValues, FieldView, Page<FieldView>, Surrounding,
     Stats, StatsRow, IndexStatus, SavedSearch, Page<SavedSearch>, QueryLanguage,

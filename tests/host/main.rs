@@ -8,6 +8,7 @@
 mod chaos;
 mod clocks;
 mod jobs;
+mod rollouts;
 mod support;
 
 use lain::domain::census::Census;

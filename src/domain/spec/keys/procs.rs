@@ -137,6 +137,7 @@ static PROC_KEYS: &[Key] = &[
     key("stateful", &Kind::Bool, "Never re-placed on another node by itself, and never run twice.").default("false"),
     key("exclusive", &Kind::Bool, "Each instance runs at most once at any moment, also while a node is cut off: that node stops it before it is started on another one.").ours().default("false"),
     key("setup_time", &Kind::Duration(0, 120), "In an update, wait this long after a start before the next instance.").default("0"),
+    key("drain_time", &Kind::Duration(0, 300), "Before SIGTERM, an instance has left the published list of addresses for this long.").ours().default("1s for web procs, else 0"),
     key("kill_timeout", &Kind::Duration(10, 60), "From SIGTERM to SIGKILL.").default("10"),
     key("dns_search", &Kind::List(&Kind::Text(&DNS_NAME)), "DNS search domains, before the app's own.").default("[]"),
     key("service_name", &Kind::Text(&PROC_NAME), "The service that the portal stands for.").only(&[Portal]).required_for(Portal),
