@@ -63,6 +63,7 @@ async fn deploy(control: &MemoryControl, name: &str) -> anyhow::Result<()> {
         file_name: "lain.yaml".to_owned(),
         meta_version: None,
         image: None,
+        canary: None,
     };
     let caller = Caller {
         name: "example".to_owned(),

@@ -15,10 +15,6 @@ const LONGER: &[(&str, &str)] = &[
         "the whole vocabulary of the API, read as one page",
     ),
     (
-        "src/domain/spec/model.rs",
-        "the whole lain.yaml as types, read as one page",
-    ),
-    (
         "src/drivers/simulated/world.rs",
         "one state machine, whose transitions belong together",
     ),

@@ -1,11 +1,13 @@
 //! The real binary, driven through its API as anybody would.
 
 use crate::support::{Docker, http_ok, until};
+use crate::update::List;
 use serde_json::Value;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A running `lain dev`, stopped with its containers when dropped.
@@ -49,6 +51,7 @@ impl Lain {
             .env("LAIN_LIMITS__REQUEST_BURST", "100000")
             .env_remove("LAIN_BENCH_RUNS")
             .env_remove("LAIN_BENCH_FLAGS")
+            .env_remove("LAIN_BENCH_RPS")
             .envs(env.iter().copied())
             .stderr(Stdio::null())
             .spawn()
@@ -181,6 +184,37 @@ impl Lain {
         }
     }
 
+    /// Keeps a list as the API has it, until told to stop.
+    pub fn follow_endpoints(&self, app: &str, list: &List, stop: &AtomicBool) {
+        let token = std::fs::read_to_string(self.dir.path().join("data/admin.token"));
+        let token = token.expect("a token");
+        let host = self.url.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(host).expect("the API");
+        let request = format!(
+            "GET /api/v1/apps/{app}/endpoints?watch=true HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\n\r\n",
+            token.trim()
+        );
+        stream.write_all(request.as_bytes()).expect("a request");
+        stream
+            .set_read_timeout(Some(Duration::from_millis(200)))
+            .expect("a timeout");
+        let (mut text, mut buffer) = (Vec::new(), [0; 16_384]);
+        while !stop.load(Ordering::Relaxed) {
+            match stream.read(&mut buffer) {
+                Ok(0) => panic!("the stream of endpoints has ended"),
+                Ok(count) => text.extend_from_slice(&buffer[..count]),
+                // Nothing new within the timeout.
+                Err(_) => continue,
+            }
+            while let Some(end) = text.windows(2).position(|two| two == b"\n\n") {
+                let event: Vec<u8> = text.drain(..end + 2).collect();
+                if let Some(addresses) = addresses_of(&event) {
+                    list.set(addresses);
+                }
+            }
+        }
+    }
+
     pub fn resident_mib(&self) -> f64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
@@ -223,4 +257,14 @@ impl Drop for Lain {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let _ = self.child.wait();
     }
+}
+
+/// The addresses in an event of the stream of endpoints; nothing where it has none, as a heartbeat.
+fn addresses_of(event: &[u8]) -> Option<Vec<SocketAddr>> {
+    let text = String::from_utf8_lossy(event);
+    let data = text.lines().find_map(|line| line.strip_prefix("data: "))?;
+    let page: Value = serde_json::from_str(data).ok()?;
+    let items = page["items"].as_array()?.iter();
+    let addresses = items.filter_map(|item| item["address"].as_str()?.parse().ok());
+    Some(addresses.collect())
 }

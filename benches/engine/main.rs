@@ -1,14 +1,15 @@
 //! What lain costs and how quickly it heals on a real Docker Engine, beside Docker's own means and the floor.
 //!
-//! `cargo bench --bench engine [-- restart|spare|deploy|idle|simulated]…` (all by default). Root is needed: it
+//! `cargo bench --bench engine [-- restart|spare|deploy|update|idle|simulated]…` (all by default). Root is needed: it
 //! starts an engine of its own with `scripts/docker.sh`, kills processes of its own containers, and takes
 //! everything away at the end. `LAIN_BENCH_RUNS` sets the runs of each row (15), `LAIN_BENCH_FLAGS` adds
-//! flags of dockerd, such as `--default-runtime crun`.
+//! flags of dockerd, such as `--default-runtime crun`; `LAIN_BENCH_RPS` the requests a second of `update` (100).
 
 mod lain;
 mod peers;
 mod simulated;
 mod support;
+mod update;
 
 use lain::Lain;
 use peers::{Bare, Restarter, Swarm};
@@ -25,7 +26,7 @@ fn main() {
         return;
     }
     if wanted.is_empty() {
-        wanted = ["restart", "spare", "deploy", "idle", "simulated"]
+        wanted = ["restart", "spare", "deploy", "update", "idle", "simulated"]
             .map(str::to_owned)
             .to_vec();
     }
@@ -40,10 +41,12 @@ fn main() {
                 "restart" => restart(&docker, runs),
                 "spare" => spare(&docker, runs),
                 "deploy" => deploy(&docker),
+                // A run takes a minute, most of it Swarm's.
+                "update" => update::update(&docker, runs.min(3)),
                 "idle" => idle(&docker),
                 "simulated" => {}
                 other => panic!(
-                    "no benchmark is called {other:?}: restart, spare, deploy, idle, simulated"
+                    "no benchmark is called {other:?}: restart, spare, deploy, update, idle, simulated"
                 ),
             }
         }

@@ -187,6 +187,61 @@ impl<'a> Swarm<'a> {
         Self(docker, name.to_owned(), port)
     }
 
+    /// A service of several containers with a health check like lain's, up and healthy.
+    pub fn replicated(docker: &'a Docker, name: &str, count: u32, flags: &[&str]) -> Self {
+        join(docker);
+        let replicas = count.to_string();
+        let mut args = vec![
+            "service",
+            "create",
+            "-d",
+            "--name",
+            name,
+            "--replicas",
+            &replicas,
+        ];
+        args.extend(["--limit-memory", "64m", "--env", "STEP=one"]);
+        args.extend([
+            "--health-cmd",
+            "wget -q -O /dev/null http://127.0.0.1/cgi-bin/health",
+        ]);
+        args.extend(["--health-interval", "1s", "--health-timeout", "3s"]);
+        args.extend(flags);
+        args.push(IMAGE);
+        docker.run(&args);
+        let service = Self(docker, name.to_owned(), 0);
+        until(|| service.healthy().len() == usize::try_from(count).expect("few"));
+        service
+    }
+
+    /// Where its healthy containers answer: what a client can know of it without its virtual address.
+    pub fn healthy(&self) -> Vec<SocketAddr> {
+        let filters = format!(
+            r#"{{"name":["^/{}\\."],"health":["healthy"],"status":["running"]}}"#,
+            self.1
+        );
+        let encoded: String = filters.bytes().map(|b| format!("%{b:02X}")).collect();
+        let (code, text) = self
+            .0
+            .call("GET", &format!("/containers/json?filters={encoded}"), "");
+        assert_eq!(code, 200, "{text}");
+        let json = text.find('[').map_or("[]", |at| &text[at..]);
+        let json = &json[..=json.rfind(']').unwrap_or(1)];
+        let all: serde_json::Value = serde_json::from_str(json).expect("a list of containers");
+        let ip = |container: &serde_json::Value| {
+            let networks = container["NetworkSettings"]["Networks"].as_object()?;
+            let ip = networks
+                .values()
+                .find_map(|n| n["IPAddress"].as_str()?.parse().ok())?;
+            Some(SocketAddr::new(ip, 80))
+        };
+        all.as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(ip)
+            .collect()
+    }
+
     pub fn kill_to_answer(&mut self) -> Duration {
         until(|| http_ok(self.2));
         let filter = format!("name={}.", self.1);

@@ -85,6 +85,7 @@ pub fn child() {
             degraded_retry_max: Duration::from_secs(300),
             recovered_after: Duration::from_secs(60),
             crashes_kept: 1000,
+            revisions_kept: 10,
             concurrent_starts: 64,
             freeze_spares: true,
             data_dir: std::env::temp_dir(),
@@ -121,6 +122,7 @@ pub fn child() {
                 file_name: "lain.yaml".into(),
                 meta_version: None,
                 image: None,
+                canary: None,
             };
             let caller = Caller {
                 name: "bench".into(),

@@ -166,6 +166,20 @@ pub fn is_listened_at(port: u16) -> bool {
     })
 }
 
+/// As [`http_ok_at`], for a client that is patient.
+pub fn http_ok_within(address: SocketAddr, patience: Duration) -> bool {
+    let Ok(mut stream) = TcpStream::connect_timeout(&address, patience) else {
+        return false;
+    };
+    let mut head = [0; 12];
+    stream.set_read_timeout(Some(patience)).is_ok()
+        && stream
+            .write_all(b"GET /cgi-bin/health HTTP/1.0\r\n\r\n")
+            .is_ok()
+        && stream.read_exact(&mut head).is_ok()
+        && &head[9..] == b"200"
+}
+
 /// Polls, half a millisecond apart.
 pub fn until(mut ask: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;

@@ -44,6 +44,7 @@ pub async fn start(
     let poked = Arc::downgrade(&poked);
     shared.set_poke(Arc::new(move |id| {
         if let Some(shared) = poked.upgrade() {
+            shared.world.touch_endpoints();
             shared.tell::<Instance, _>(&paths::instance(id), Look);
         }
     }));

@@ -52,6 +52,8 @@ pub struct Settings {
     pub recovered_after: Duration,
     /// Crash reports kept for each app.
     pub crashes_kept: usize,
+    /// Revisions kept of each app.
+    pub revisions_kept: usize,
     /// Engine calls that make or start containers at the same time.
     pub concurrent_starts: usize,
     /// Whether idle spares are frozen where the engine can: they cost no CPU, and answer some 20 ms later.

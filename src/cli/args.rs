@@ -62,6 +62,24 @@ pub struct AppArg {
     pub app: Option<String>,
 }
 
+/// Which app, also as the one positional argument.
+#[derive(Debug, Clone, Default, Args)]
+pub struct NamedApp {
+    /// The same as --app
+    #[arg(value_name = "APP", conflicts_with = "app", add = ArgValueCompleter::new(complete::apps))]
+    pub positional: Option<String>,
+    /// Which app.
+    #[command(flatten)]
+    pub app: AppArg,
+}
+
+impl NamedApp {
+    /// The name, however it was given.
+    pub fn name(&self) -> Option<&str> {
+        self.positional.as_deref().or(self.app.app.as_deref())
+    }
+}
+
 /// Which procs and instances of an app.
 #[derive(Debug, Clone, Args)]
 pub struct Selection {

@@ -26,6 +26,8 @@ pub enum Done {
     Planned(Exit),
     /// Accepted and not waited for; its id is shown.
     Accepted,
+    /// It waits for a verdict: a canary is up.
+    Waits(Box<OperationView>),
     /// Done as wanted.
     Succeeded(Box<OperationView>),
 }
@@ -65,7 +67,11 @@ pub async fn perform(
         accepted(session, &document, &operation)?;
         return Ok(Done::Accepted);
     }
-    let (ended, document) = follow(session, operation, Some(waiting.timeout)).await?;
+    let (ended, document) = follow(session, operation, Some(waiting.timeout), true).await?;
+    if !ended.state.is_final() {
+        waits(session, &ended, &document)?;
+        return Ok(Done::Waits(Box::new(ended)));
+    }
     conclude(session, ended, &document).map(|ended| Done::Succeeded(Box::new(ended)))
 }
 
@@ -113,7 +119,29 @@ fn accepted(session: &Session, document: &Document, operation: &OperationView) -
     Ok(())
 }
 
-/// Follows an operation to its end, over lost connections and restarts of the server.
+/// A canary is up: what is known of it, and what to do next.
+fn waits(session: &Session, operation: &OperationView, document: &Document) -> Result<()> {
+    let OperationView { app, .. } = operation;
+    match session.screen.format {
+        Format::Json | Format::Ndjson | Format::Yaml => session.screen.document(document)?,
+        Format::Name => session.screen.line(&operation.id)?,
+        Format::Table | Format::Wide => {
+            let updated = operation.steps.iter();
+            let updated = updated.filter(|s| s.state == OperationState::Succeeded);
+            session.screen.line(&format!(
+                "{app}: its canary is up, {} of {} steps are done; the others wait for a verdict",
+                updated.count(),
+                operation.steps.len()
+            ))?;
+        }
+    }
+    session.screen.note(&format!(
+        "next: lain promote {app}, or lain abort {app}; watch it with lain ps -a {app}, lain logs -f -a {app}"
+    ));
+    Ok(())
+}
+
+/// Follows an operation to its end, or with `to_verdict` until it waits for one, over lost connections and restarts of the server.
 ///
 /// # Errors
 /// [`Exit::Timeout`] when `limit` is over, [`Exit::Interrupted`] at Ctrl-C: the operation goes on.
@@ -121,6 +149,7 @@ pub async fn follow(
     session: &Session,
     operation: OperationView,
     limit: Option<Duration>,
+    to_verdict: bool,
 ) -> Result<(OperationView, Document)> {
     let target = Target::new(["operations", &operation.id]);
     let mut watch = Watch::new(&session.client, target.clone().query("watch", true));
@@ -150,7 +179,7 @@ pub async fn follow(
         };
         latest = session.client.view(&document)?;
         progress.show(&latest, session.screen.now());
-        if latest.state.is_final() {
+        if latest.state.is_final() || (to_verdict && latest.waiting.is_some()) {
             return Ok((latest, document));
         }
     }

@@ -21,6 +21,7 @@ use std::path::PathBuf;
   lain deploy                      the app of ./lain.yaml
   lain deploy --dry-run            only show the plan (exit 10: there are changes)
   lain deploy -f shop/lain.yaml --image shop:v3
+  lain deploy --canary 1           one instance of each proc first; then lain promote, or lain abort
   lain deploy --meta-version 1700000000-8f3c…   the release image of that commit")]
 pub struct DeployArgs {
     /// The file
@@ -32,6 +33,10 @@ pub struct DeployArgs {
     /// Image for the procs that name none
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<String>,
+    /// Update only this many instances of each web and worker proc, and wait for `lain promote` or `lain abort`
+    /// [default: `update.canary` of the file]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub canary: Option<u32>,
     /// Whether to plan only.
     #[command(flatten)]
     pub dry_run: DryRun,
@@ -53,6 +58,7 @@ pub async fn run(args: DeployArgs, session: &Session) -> Result<Exit> {
         file_name: file.path.display().to_string(),
         meta_version: args.meta_version,
         image: args.image,
+        canary: args.canary,
     };
     let expect = state(session, &target).await?;
     let change = Change::new(Method::PUT).body(&request)?.expect(expect);
@@ -70,7 +76,7 @@ pub async fn run(args: DeployArgs, session: &Session) -> Result<Exit> {
             finished(session, &app, None).await?;
             Ok(Exit::Ok)
         }
-        Done::Accepted => Ok(Exit::Ok),
+        Done::Accepted | Done::Waits(_) => Ok(Exit::Ok),
         Done::Succeeded(operation) => {
             finished(session, &app, Some(&operation)).await?;
             Ok(Exit::Ok)

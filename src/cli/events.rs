@@ -275,7 +275,7 @@ async fn watch(given: &str, timeout: Option<Duration>, session: &Session) -> Res
     let operation: OperationView = session.client.view(&document)?;
     let (ended, document) = match operation.state.is_final() {
         true => (operation, document),
-        false => change::follow(session, operation, timeout).await?,
+        false => change::follow(session, operation, timeout, false).await?,
     };
     let ended = change::conclude(session, ended, &document)?;
     let what = format!("the {} of {} has succeeded", ended.kind, ended.app);

@@ -109,7 +109,7 @@ pub async fn run(action: Action, args: LifecycleArgs, session: &Session) -> Resu
     .await?;
     match done {
         Done::Planned(exit) => return Ok(exit),
-        Done::Nothing | Done::Accepted => {}
+        Done::Nothing | Done::Accepted | Done::Waits(_) => {}
         Done::Succeeded(operation) => {
             let what = format!("{} is {}", selection.words(&app), action.done());
             let next = match action {

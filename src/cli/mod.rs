@@ -6,6 +6,7 @@
 
 pub mod args;
 pub mod audit;
+pub mod canary;
 pub mod change;
 pub mod checks;
 pub mod client;
@@ -21,12 +22,14 @@ pub mod daemon;
 pub mod deploy;
 pub mod doctor;
 pub mod drift;
+pub mod endpoints;
 pub mod enter;
 pub mod error;
 pub mod event_filter;
 pub mod events;
 pub mod exec;
 pub mod find;
+pub mod history;
 pub mod input;
 pub mod lainfile;
 pub mod lifecycle;
@@ -99,8 +102,14 @@ pub enum Command {
     Validate(validate::ValidateArgs),
     Schema(schema::SchemaArgs),
     Deploy(deploy::DeployArgs),
+    Promote(canary::PromoteArgs),
+    Abort(canary::AbortArgs),
+    Rollback(history::RollbackArgs),
+    History(history::HistoryArgs),
     Undeploy(undeploy::UndeployArgs),
     Ps(ps::PsArgs),
+    #[command(visible_alias = "endpoint")]
+    Endpoints(endpoints::EndpointsArgs),
     Scale(scale::ScaleArgs),
     Restart(lifecycle::RestartArgs),
     Stop(lifecycle::StopArgs),
@@ -230,6 +239,11 @@ async fn remote(verb: Command, global: &Global) -> Result<Exit> {
     let session = Session::open(global)?;
     match verb {
         Command::Deploy(args) => deploy::run(args, &session).await,
+        Command::Promote(args) => canary::promote(args, &session).await,
+        Command::Abort(args) => canary::abort(args, &session).await,
+        Command::Rollback(args) => history::rollback(args, &session).await,
+        Command::History(args) => history::run(args, &session).await,
+        Command::Endpoints(args) => endpoints::run(args, &session).await,
         Command::Undeploy(args) => undeploy::run(args, &session).await,
         Command::Ps(args) => ps::run(args, &session).await,
         Command::Dashboard => {

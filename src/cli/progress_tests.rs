@@ -40,6 +40,8 @@ fn operation(steps: Vec<OperationStep>) -> OperationView {
         ended_at: None,
         steps,
         error: None,
+        revision: None,
+        waiting: None,
         crashes: Vec::new(),
     }
 }

@@ -285,11 +285,12 @@ fn instances_table(
 
 fn instance_state(instance: &InstanceView, style: Style) -> Cell {
     let (tone, word) = instance_tone(instance.state);
-    let spare = match instance.role {
-        InstanceRole::Spare => " (spare)",
-        InstanceRole::Active => "",
+    let mark = match (instance.role, instance.canary) {
+        (InstanceRole::Spare, _) => " (spare)",
+        (InstanceRole::Active, true) => " (canary)",
+        (InstanceRole::Active, false) => "",
     };
-    Cell::toned(tone, format!("{}{spare}", style.state(tone, word)))
+    Cell::toned(tone, format!("{}{mark}", style.state(tone, word)))
 }
 
 fn instance_reason(instance: &InstanceView, now: DateTime<Utc>) -> String {

@@ -89,7 +89,7 @@ pub async fn run(args: ScaleArgs, session: &Session) -> Result<Exit> {
     .await?;
     match done {
         Done::Planned(exit) => return Ok(exit),
-        Done::Nothing | Done::Accepted => {}
+        Done::Nothing | Done::Accepted | Done::Waits(_) => {}
         Done::Succeeded(operation) => {
             let what = format!("proc {proc} of {app} is scaled: {}", words(&request));
             change::summary(session, &operation, &what, &format!("lain ps -a {app}"))?;

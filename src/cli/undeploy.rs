@@ -62,7 +62,7 @@ pub async fn run(args: UndeployArgs, session: &Session) -> Result<Exit> {
     }
     match change::perform(session, target, &change, dry_run, &args.waiting).await? {
         Done::Planned(exit) => return Ok(exit),
-        Done::Nothing | Done::Accepted => {}
+        Done::Nothing | Done::Accepted | Done::Waits(_) => {}
         Done::Succeeded(operation) => {
             let next = format!("lain deploy, to have {app} again");
             change::summary(session, &operation, &format!("app {app} is removed"), &next)?;

@@ -246,6 +246,11 @@ schema! {
         /// Lines of output kept with a report.
         log_lines: u32, |n| within(u64::from(*n), 0, 10_000, "lines");
     }
+    /// The history of apps, which rollbacks go back in.
+    history: History {
+        /// Revisions kept of each app.
+        revisions: u32, at_least_one;
+    }
     /// Retention of the audit trail.
     audit: Audit {
         /// How long a record is kept.

@@ -12,8 +12,9 @@ pub mod node_state;
 pub mod placement;
 pub mod plan;
 #[cfg(test)]
-mod plan_tests;
+pub(crate) mod plan_tests;
 pub mod record;
+pub mod revision;
 pub mod rollout;
 pub mod secret;
 pub mod spec;

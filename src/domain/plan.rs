@@ -3,9 +3,9 @@
 //! A dry run prints the very steps that a run carries out. Called by the control handle (to answer) and
 //! by the rollout (to act, and to take up again after a restart of lain).
 
-use crate::domain::id::{InstanceId, ProcType};
+use crate::domain::id::{InstanceId, ProcName, ProcType};
 use crate::domain::record::{AppRecord, Placement, size_text};
-use crate::domain::spec::model::ProcSpec;
+use crate::domain::spec::model::{ProcSpec, Window};
 use crate::domain::view::{InstanceRole, PlanAction, PlanStep};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +24,10 @@ pub struct Step {
     pub version: u64,
     /// Field changes, for people.
     pub changes: Vec<String>,
+    /// The old container goes before the new one comes, whatever the proc's `order` says: the instance serves
+    /// nobody, or is one of those that may be unavailable.
+    #[serde(default)]
+    pub stop_first: bool,
 }
 
 impl Step {
@@ -80,6 +84,7 @@ pub fn plan(
         role: placement.role,
         version: placement.version,
         changes: Vec::new(),
+        stop_first: false,
     }));
     steps
 }
@@ -122,6 +127,7 @@ fn plan_proc(
             role,
             version,
             changes,
+            stop_first: false,
         };
         match placement {
             None => steps.push(step(PlanAction::Create, Vec::new())),
@@ -215,18 +221,32 @@ pub fn rebalance_roles(
         .collect()
 }
 
-/// Groups steps into batches: the steps of a batch run side by side, batches one after another.
+/// Steps that are begun after those of the stage before have all ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stage {
+    /// Which steps.
+    pub steps: Vec<usize>,
+    /// How many of them may be on their way at a time; `None`: all of them.
+    pub window: Option<Window>,
+}
+
+/// Groups the steps of `chosen` into stages.
 ///
 /// Creations, restarts of stopped ones and in-place changes first, all at once; then each proc's instances
-/// are replaced or restarted `parallelism` at a time, in the order of the steps; deletions last.
+/// are replaced or restarted through the proc's window, in the order of the steps; deletions last.
 ///
 /// The run of a oneshot proc divides what is before it from what is after it in the file: the former is up
 /// before it runs, the latter waits until it has ended. A migration comes before those that need it.
-pub fn batches(steps: &[Step], parallelism: impl Fn(&InstanceId) -> u32) -> Vec<Vec<usize>> {
+pub fn stages(
+    steps: &[Step],
+    chosen: &[usize],
+    window: impl Fn(&InstanceId) -> Window,
+) -> Vec<Stage> {
     let mut all = Vec::new();
     let mut part = Part::default();
     let mut last = Vec::new();
-    for (index, step) in steps.iter().enumerate() {
+    for &index in chosen {
+        let step = &steps[index];
         match step.action {
             PlanAction::Delete | PlanAction::Stop => last.push(index),
             _ if runs_to_its_end(step) => part.run(index, steps, &mut all),
@@ -236,32 +256,97 @@ pub fn batches(steps: &[Step], parallelism: impl Fn(&InstanceId) -> u32) -> Vec<
             }
             PlanAction::Recreate | PlanAction::Restart => {
                 part.close_run(&mut all);
-                part.roll(index, steps, parallelism(&step.instance));
+                part.roll(index, steps, window(&step.instance));
             }
         }
     }
     part.close(&mut all);
-    all.push(last);
-    all.retain(|batch| !batch.is_empty());
+    all.push(at_once(last));
+    all.retain(|stage| !stage.steps.is_empty());
     all
+}
+
+fn at_once(steps: Vec<usize>) -> Stage {
+    Stage {
+        steps,
+        window: None,
+    }
+}
+
+/// Divides steps into those that are done before a canary is judged and those that wait for its promotion.
+///
+/// `left` says how many instances of a proc are still to be updated first. What the new version needs comes with
+/// them: runs of oneshot procs, and procs that are new. More instances of a proc that is being replaced wait, as do
+/// the other replacements, deletions and changes in place.
+pub fn canaries(
+    steps: &[Step],
+    left: impl Fn(&InstanceId) -> u32,
+    is_placed: impl Fn(&InstanceId) -> bool,
+) -> (Vec<usize>, Vec<usize>) {
+    let mut taken: BTreeMap<&ProcName, u32> = BTreeMap::new();
+    let replaced = |id: &InstanceId| {
+        let mut all = steps.iter().filter(|s| s.action == PlanAction::Recreate);
+        all.any(|s| s.instance.proc == id.proc)
+    };
+    let mut first = |step| is_first(step, &mut taken, &left, &replaced, &is_placed);
+    let all = steps.iter().enumerate();
+    let (first, rest): (Vec<_>, Vec<_>) = all.partition(|(_, step)| first(step));
+    let indices = |part: Vec<(usize, &Step)>| part.into_iter().map(|(index, _)| index).collect();
+    (indices(first), indices(rest))
+}
+
+fn is_first<'s>(
+    step: &'s Step,
+    taken: &mut BTreeMap<&'s ProcName, u32>,
+    left: &impl Fn(&InstanceId) -> u32,
+    replaced: &impl Fn(&InstanceId) -> bool,
+    is_placed: &impl Fn(&InstanceId) -> bool,
+) -> bool {
+    let id = &step.instance;
+    match step.action {
+        _ if runs_to_its_end(step) => true,
+        PlanAction::Recreate if has_canaries(id.proc_type) => {
+            let taken = taken.entry(&id.proc).or_default();
+            let room = *taken < left(id);
+            *taken += u32::from(room);
+            room
+        }
+        // One that is placed was begun, and is waited for.
+        PlanAction::Create => is_placed(id) || !replaced(id),
+        PlanAction::Start => true,
+        PlanAction::Recreate
+        | PlanAction::Restart
+        | PlanAction::UpdateInPlace
+        | PlanAction::Stop
+        | PlanAction::Delete => false,
+    }
+}
+
+/// Whether some instances of procs of a type may be updated first and watched.
+pub fn has_canaries(proc_type: ProcType) -> bool {
+    matches!(proc_type, ProcType::Web | ProcType::Worker)
 }
 
 /// Whether a step is the run of a oneshot proc, which others wait for.
 fn runs_to_its_end(step: &Step) -> bool {
-    step.instance.proc_type == ProcType::Oneshot && step.action != PlanAction::UpdateInPlace
+    let runs = matches!(
+        step.action,
+        PlanAction::Create | PlanAction::Recreate | PlanAction::Start | PlanAction::Restart
+    );
+    step.instance.proc_type == ProcType::Oneshot && runs
 }
 
-/// The batches between two runs of oneshot procs, and the run after them.
+/// The stages between two runs of oneshot procs, and the run after them.
 #[derive(Default)]
 struct Part {
     first: Vec<usize>,
-    rolling: Vec<Vec<usize>>,
+    rolling: Vec<Stage>,
     run: Vec<usize>,
 }
 
 impl Part {
     /// Adds an instance that runs to its end: those of one proc run side by side.
-    fn run(&mut self, index: usize, steps: &[Step], all: &mut Vec<Vec<usize>>) {
+    fn run(&mut self, index: usize, steps: &[Step], all: &mut Vec<Stage>) {
         let other = |&i: &usize| steps[i].instance.proc != steps[index].instance.proc;
         if self.run.first().is_some_and(other) {
             self.close_run(all);
@@ -269,30 +354,29 @@ impl Part {
         self.run.push(index);
     }
 
-    /// Adds an instance that is replaced or restarted, `room` at a time.
-    fn roll(&mut self, index: usize, steps: &[Step], room: u32) {
-        let room = usize::try_from(room.max(1)).unwrap_or(usize::MAX);
+    /// Adds an instance that is replaced or restarted, through its proc's window.
+    fn roll(&mut self, index: usize, steps: &[Step], window: Window) {
         match self.rolling.last_mut() {
-            Some(batch)
-                if batch.len() < room
-                    && steps[batch[0]].instance.proc == steps[index].instance.proc =>
-            {
-                batch.push(index);
+            Some(stage) if steps[stage.steps[0]].instance.proc == steps[index].instance.proc => {
+                stage.steps.push(index);
             }
-            _ => self.rolling.push(vec![index]),
+            _ => self.rolling.push(Stage {
+                steps: vec![index],
+                window: Some(window),
+            }),
         }
     }
 
     /// What comes next waits for the run, if there is one.
-    fn close_run(&mut self, all: &mut Vec<Vec<usize>>) {
+    fn close_run(&mut self, all: &mut Vec<Stage>) {
         if !self.run.is_empty() {
             self.close(all);
         }
     }
 
-    fn close(&mut self, all: &mut Vec<Vec<usize>>) {
-        all.push(std::mem::take(&mut self.first));
+    fn close(&mut self, all: &mut Vec<Stage>) {
+        all.push(at_once(std::mem::take(&mut self.first)));
         all.append(&mut self.rolling);
-        all.push(std::mem::take(&mut self.run));
+        all.push(at_once(std::mem::take(&mut self.run)));
     }
 }

@@ -1,15 +1,16 @@
-//! Tables for plans and rollouts.
+//! Tables for plans.
 
-use super::plan::{Step, batches, goes_back, plan, rebalance_roles, without_asking};
+use super::plan::{
+    Stage, Step, canaries, goes_back, plan, rebalance_roles, stages, without_asking,
+};
 use super::record::{AppRecord, NOT_REPEATED, Overrides, Placement, Release, Stopped};
-use super::rollout::{Action, Event, Machine};
 use super::spec::model::*;
-use super::view::{InstanceRole, OperationState};
+use super::view::InstanceRole;
 use crate::domain::id::{InstanceId, ProcType};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-fn proc(name: &str, proc_type: ProcType, num_instances: u32, spares: u32) -> ProcSpec {
+pub(super) fn proc(name: &str, proc_type: ProcType, num_instances: u32, spares: u32) -> ProcSpec {
     ProcSpec {
         name: name.parse().unwrap(),
         proc_type,
@@ -41,6 +42,7 @@ fn proc(name: &str, proc_type: ProcType, num_instances: u32, spares: u32) -> Pro
         priority: 0,
         anti_affinity: AntiAffinity::default(),
         setup_time: Duration::ZERO,
+        drain_time: Duration::ZERO,
         kill_timeout: Duration::from_secs(10),
         dns_search: vec![],
         service_name: None,
@@ -51,7 +53,7 @@ fn proc(name: &str, proc_type: ProcType, num_instances: u32, spares: u32) -> Pro
     }
 }
 
-fn record(procs: Vec<ProcSpec>, version: u64) -> AppRecord {
+pub(super) fn record(procs: Vec<ProcSpec>, version: u64) -> AppRecord {
     let versions = procs.iter().map(|p| (p.full_name(), version)).collect();
     let spec = AppSpec {
         appname: "shop".parse().unwrap(),
@@ -74,6 +76,8 @@ fn record(procs: Vec<ProcSpec>, version: u64) -> AppRecord {
             meta_version: None,
             image: None,
             versions,
+            revision: 1,
+            good: true,
         },
         previous: None,
         history: vec![],
@@ -84,10 +88,11 @@ fn record(procs: Vec<ProcSpec>, version: u64) -> AppRecord {
         updated_at: at,
         removing: false,
         operation: None,
+        canary: None,
     }
 }
 
-fn placed(id: &str, version: u64, role: InstanceRole) -> Placement {
+pub(super) fn placed(id: &str, version: u64, role: InstanceRole) -> Placement {
     Placement {
         instance: id.parse().unwrap(),
         node: "n1".parse().unwrap(),
@@ -217,7 +222,7 @@ fn a_promoted_spare_keeps_its_number_and_role() {
 }
 
 #[test]
-fn batches_roll_by_proc_and_parallelism() {
+fn stages_roll_by_proc_through_its_window() {
     let record = record(
         vec![
             proc("a", ProcType::Web, 3, 0),
@@ -234,72 +239,66 @@ fn batches_roll_by_proc_and_parallelism() {
     let steps = plan(&record, &placements, &BTreeMap::new());
     // a1 a2 a3 b1 recreated, b2 created, gone deleted
     assert_eq!(
-        batches(&steps, |_: &InstanceId| 2),
-        vec![vec![4], vec![0, 1], vec![2], vec![3], vec![5]]
+        shape(&stages(&steps, &all(&steps), window)),
+        [
+            (vec![4], None),
+            (vec![0, 1, 2], Some(2)),
+            (vec![3], Some(2)),
+            (vec![5], None)
+        ]
     );
-    assert_eq!(batches(&[], |_: &InstanceId| 2), Vec::<Vec<usize>>::new());
+    assert_eq!(stages(&[], &[], window), []);
 }
 
-fn machine(count: u32) -> Machine {
-    let record = record(vec![proc("web", ProcType::Web, count, 0)], 2);
-    let placements: Vec<Placement> = (1..=count)
+fn window(_: &InstanceId) -> Window {
+    Window {
+        surge: 2,
+        unavailable: 0,
+    }
+}
+
+fn all(steps: &[Step]) -> Vec<usize> {
+    (0..steps.len()).collect()
+}
+
+/// The steps of each stage, and the surge of its window.
+fn shape(stages: &[Stage]) -> Vec<(Vec<usize>, Option<u32>)> {
+    let shape = |stage: &Stage| (stage.steps.clone(), stage.window.map(|w| w.surge));
+    stages.iter().map(shape).collect()
+}
+
+#[test]
+fn canaries_are_the_first_of_each_proc_with_what_the_new_version_needs() {
+    let mut record = record(
+        vec![
+            proc("migrate", ProcType::Oneshot, 1, 0),
+            proc("web", ProcType::Web, 4, 0),
+            proc("mail", ProcType::Worker, 2, 0),
+            proc("fresh", ProcType::Worker, 1, 0),
+        ],
+        2,
+    );
+    record.current.versions.insert("worker.fresh".into(), 1);
+    let mut placements: Vec<Placement> = (1..=3)
         .map(|n| placed(&format!("shop.web.web.i{n}"), 1, InstanceRole::Active))
         .collect();
+    placements.push(placed("shop.worker.mail.i1", 1, InstanceRole::Active));
+    placements.push(placed("shop.worker.mail.i2", 2, InstanceRole::Active));
+    placements.push(placed("shop.worker.gone.i1", 1, InstanceRole::Active));
     let steps = plan(&record, &placements, &BTreeMap::new());
-    let batches = batches(&steps, |_: &InstanceId| 1);
-    let deadlines = vec![Duration::from_secs(10); steps.len()];
-    Machine::new(steps, batches, deadlines)
-}
-
-#[test]
-fn a_rollout_walks_its_batches() {
-    let mut machine = machine(2);
-    let at = Duration::from_secs;
-    assert_eq!(machine.begin(at(0)), [Action::Begin(0)]);
-    assert_eq!(machine.on(Event::Done(0), at(1)), [Action::Begin(1)]);
-    assert_eq!(machine.on(Event::Done(0), at(1)), [], "late news");
+    // 0 migrate, 1 2 3 web recreated, 4 web.i4 created, 5 mail.i1 recreated, 6 fresh, 7 gone deleted
+    let is_placed = |id: &InstanceId| placements.iter().any(|p| &p.instance == id);
+    let left = |id: &InstanceId| match id.proc.as_str() {
+        "web" => 2,
+        // One of mail's instances runs the new version already.
+        _ => 0,
+    };
+    let (first, rest) = canaries(&steps, left, is_placed);
+    assert_eq!(first, [0, 1, 2, 6]);
+    assert_eq!(rest, [3, 4, 5, 7]);
     assert_eq!(
-        machine.on(Event::Done(1), at(2)),
-        [Action::Finish(OperationState::Succeeded, None)]
-    );
-    assert_eq!(machine.on(Event::Cancel("late".into()), at(3)), []);
-}
-
-#[test]
-fn a_failed_step_fails_the_rollout_and_the_rest_is_not_done() {
-    let mut machine = machine(3);
-    machine.begin(Duration::ZERO);
-    let actions = machine.on(Event::Failed(0, "no image".into()), Duration::ZERO);
-    assert_eq!(
-        actions,
-        [Action::Finish(
-            OperationState::Failed,
-            Some("no image".into())
-        )]
-    );
-    use OperationState::{Cancelled, Failed};
-    assert_eq!(machine.states, [Failed, Cancelled, Cancelled]);
-}
-
-#[test]
-fn the_deadline_counts_from_the_last_progress() {
-    let mut machine = machine(2);
-    let at = Duration::from_secs;
-    machine.begin(at(0));
-    machine.on(Event::Done(0), at(9));
-    assert_eq!(machine.on(Event::Tick(at(18)), at(18)), []);
-    let late = machine.on(Event::Tick(at(20)), at(20));
-    assert!(
-        matches!(&late[..], [Action::Finish(OperationState::Failed, Some(why))] if why.contains("shop.web.web.i2"))
-    );
-}
-
-#[test]
-fn an_empty_rollout_succeeds_at_once() {
-    let mut machine = Machine::new(vec![], vec![], vec![]);
-    assert_eq!(
-        machine.begin(Duration::ZERO),
-        [Action::Finish(OperationState::Succeeded, None)]
+        shape(&stages(&steps, &first, window)),
+        [(vec![0], None), (vec![6], None), (vec![1, 2], Some(2))]
     );
 }
 
@@ -321,9 +320,11 @@ fn a_oneshot_divides_what_is_before_it_from_what_is_after_it() {
     ];
     let steps = plan(&record, &placements, &BTreeMap::new());
     // 0 cache, 1 2 migrate, 3 seed, 4 web.i1 recreated, 5 web.i2, 6 mail, 7 gone
+    let stages = stages(&steps, &all(&steps), window);
+    let indices: Vec<Vec<usize>> = stages.into_iter().map(|stage| stage.steps).collect();
     assert_eq!(
-        batches(&steps, |_: &InstanceId| 1),
-        vec![vec![0], vec![1, 2], vec![3], vec![5, 6], vec![4], vec![7]]
+        indices,
+        [vec![0], vec![1, 2], vec![3], vec![5, 6], vec![4], vec![7]]
     );
 }
 
@@ -384,26 +385,4 @@ fn what_a_failed_change_did_not_come_to_is_created_by_the_next_one() {
     );
     let alone = without_asking(steps, &placements);
     assert_eq!(shown(&alone), ["Create shop.web.web.i2 Active"]);
-}
-
-#[test]
-fn the_most_patient_step_in_progress_sets_the_deadline() {
-    let record = record(
-        vec![
-            proc("migrate", ProcType::Oneshot, 1, 0),
-            proc("web", ProcType::Web, 1, 0),
-        ],
-        1,
-    );
-    let steps = plan(&record, &[], &BTreeMap::new());
-    let (batches, at) = (batches(&steps, |_: &InstanceId| 1), Duration::from_secs);
-    let mut machine = Machine::new(steps, batches, vec![at(100), at(10)]);
-    machine.begin(at(0));
-    assert_eq!(machine.on(Event::Tick(at(99)), at(99)), []);
-    assert_eq!(machine.on(Event::Done(0), at(99)), [Action::Begin(1)]);
-    assert_eq!(machine.on(Event::Tick(at(109)), at(109)), []);
-    assert!(matches!(
-        machine.on(Event::Tick(at(110)), at(110))[..],
-        [Action::Finish(OperationState::Failed, Some(_))]
-    ));
 }

@@ -25,6 +25,8 @@ pub mod keys {
     pub const AUDIT: &str = "audit/";
     /// All runs of cron and oneshot procs.
     pub const RUNS: &str = "runs/";
+    /// The history of all apps: the last revisions of each.
+    pub const REVISIONS: &str = "revisions/";
     /// All nodes on other hosts.
     pub const NODES: &str = "nodes/";
     /// The installation's own id.
@@ -46,6 +48,16 @@ pub mod keys {
             "{INSTANCES}{}/{}.{}/{}",
             id.app, id.proc_type, id.proc, id.no
         )
+    }
+
+    /// The history of one app.
+    pub fn revisions_of(app: &AppName) -> String {
+        format!("{REVISIONS}{app}/")
+    }
+
+    /// One revision of an app; the keys sort by its number.
+    pub fn revision(app: &AppName, revision: u64) -> String {
+        format!("{REVISIONS}{app}/{revision:020}")
     }
 
     /// One node.
@@ -87,6 +99,35 @@ pub struct Release {
     pub image: Option<String>,
     /// LAIN's version of each proc (by full name): counts changes that need a new container.
     pub versions: BTreeMap<String, u64>,
+    /// The app's revision that brought it; 0 for one that was kept before that was noted.
+    #[serde(default)]
+    pub revision: u64,
+    /// It was rolled out to its end. One that was kept before that was noted is taken for good.
+    #[serde(default = "yes")]
+    pub good: bool,
+}
+
+/// That of a release which was kept before its end was noted.
+fn yes() -> bool {
+    true
+}
+
+impl Release {
+    /// Whether both say the same, whenever that was.
+    pub fn same_as(&self, other: &Release) -> bool {
+        self.spec == other.spec
+            && self.meta_version == other.meta_version
+            && self.image == other.image
+    }
+}
+
+/// A change of which a few instances are updated first and watched, until somebody promotes or aborts it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Canary {
+    /// Instances of each web and worker proc that are updated first, instead of what their `update.canary` says.
+    pub instances: Option<u32>,
+    /// It was found good: the others follow.
+    pub promoted: bool,
 }
 
 /// What an operator changed by `scale`; survives deploys, as LAIN has it.
@@ -143,6 +184,9 @@ pub struct AppRecord {
     pub removing: bool,
     /// The operation in progress.
     pub operation: Option<OperationId>,
+    /// What is in progress is a canary.
+    #[serde(default)]
+    pub canary: Option<Canary>,
 }
 
 /// That of a record which was kept before revisions were counted.
@@ -253,14 +297,20 @@ impl AppRecord {
             .unwrap_or(0)
     }
 
-    /// Makes `next` the current release and the one before it `previous`; what that was goes to the history,
-    /// of which [`HISTORY_KEPT`] releases are kept, and all that `placements` still run.
+    /// Makes `next` the current release and the one before it `previous`, if that was good or no better one is known;
+    /// what is neither goes to the history, of which [`HISTORY_KEPT`] releases are kept, and all that `placements`
+    /// still run.
     pub fn succeed(&mut self, next: Release, placements: &[Placement]) {
         let last = std::mem::replace(&mut self.current, next);
         if last.versions == self.current.versions {
             return;
         }
-        if let Some(older) = self.previous.replace(last) {
+        let keeps_previous = !last.good && self.previous.as_ref().is_some_and(|p| p.good);
+        let older = match keeps_previous {
+            true => Some(last),
+            false => self.previous.replace(last),
+        };
+        if let Some(older) = older {
             self.history.insert(0, older);
         }
         let runs = |release: &Release, placement: &Placement| {

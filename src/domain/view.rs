@@ -48,6 +48,9 @@ pub struct AppView {
     pub urls: Vec<String>,
     /// OTP's strategy among its procs: `one_for_one`, `one_for_all` or `rest_for_one`.
     pub strategy: String,
+    /// The canary in progress.
+    #[serde(default)]
+    pub canary: Option<CanaryView>,
     /// Its procs, in the order of the file.
     pub procs: Vec<ProcView>,
 }
@@ -142,6 +145,9 @@ pub struct InstanceView {
     pub health: String,
     /// What it is for.
     pub role: InstanceRole,
+    /// It was updated first, and is watched: see the app's `canary`.
+    #[serde(default)]
+    pub canary: bool,
     /// The node that it is on.
     pub node: String,
     /// The container's name.
@@ -228,10 +234,140 @@ pub struct DeployRequest {
     /// The image for procs that name none, instead of the release image of `meta_version`.
     #[serde(default)]
     pub image: Option<String>,
+    /// Instances of each web and worker proc that are updated first and watched, until the change is promoted or
+    /// aborted; instead of what the file says with `update.canary`. 0: all are updated at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<u32>,
 }
 
 fn default_file_name() -> String {
     "lain.yaml".to_owned()
+}
+
+/// The body of a rollback.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// The revision to go back to; absent: the newest that was rolled out to its end and differs from what is wanted.
+    #[serde(default)]
+    pub to: Option<u64>,
+}
+
+/// One revision of an app: a release that was deployed, or gone back to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RevisionView {
+    /// Its number: that of the app's `revision` when it was accepted. Scaling and commands take numbers too, so that
+    /// those of releases have gaps.
+    pub revision: u64,
+    /// What became of it.
+    pub outcome: RevisionOutcome,
+    /// It is what is wanted now.
+    pub current: bool,
+    /// `deploy`, `rollback` or `abort`.
+    pub kind: String,
+    /// Who asked for it; `lain` where it went back by itself.
+    pub by: String,
+    /// When it was accepted.
+    pub at: DateTime<Utc>,
+    /// When its operation ended.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// The operation that rolled it out.
+    pub operation: String,
+    /// Why it ended so, where it did not end well.
+    pub reason: Option<String>,
+    /// The revision that it goes back to.
+    pub back_to: Option<u64>,
+    /// Its meta version, where one was given.
+    pub meta_version: Option<String>,
+    /// The image of each proc by full name.
+    pub images: BTreeMap<String, String>,
+    /// Its file; only where a single revision is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lain_yaml: Option<String>,
+}
+
+/// What became of a revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RevisionOutcome {
+    /// It is being rolled out.
+    Deploying,
+    /// It was rolled out to its end.
+    Deployed,
+    /// It failed, and nothing was put back.
+    Failed,
+    /// It failed, or was given up, and the last good release was put back.
+    RolledBack,
+    /// It was a canary, and was given up.
+    Aborted,
+    /// An operator cancelled it, or a newer change took its place.
+    Cancelled,
+}
+
+impl RevisionOutcome {
+    /// For people.
+    pub fn words(self) -> &'static str {
+        match self {
+            RevisionOutcome::Deploying => "deploying",
+            RevisionOutcome::Deployed => "deployed",
+            RevisionOutcome::Failed => "failed",
+            RevisionOutcome::RolledBack => "rolled back",
+            RevisionOutcome::Aborted => "aborted",
+            RevisionOutcome::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A canary in progress: some instances run the new version and are watched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CanaryView {
+    /// The revision that is tried.
+    pub revision: u64,
+    /// The revision that is gone back to if it is aborted.
+    pub back_to: Option<u64>,
+    /// All of them are up: it waits for `promote` or `abort`.
+    pub waiting: bool,
+    /// The instances that run the new version.
+    pub instances: Vec<String>,
+}
+
+/// Where an instance answers: one line of the list that clients and routers follow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EndpointView {
+    /// `<app>.<type>.<proc>.i<no>`.
+    pub instance: String,
+    /// `<type>.<name>` of its proc.
+    pub proc: String,
+    /// LAIN's version of the spec that it runs.
+    pub version: u64,
+    /// Its node.
+    pub node: String,
+    /// The port in the container.
+    pub port: Port,
+    /// `address:port` where it is reached.
+    pub address: String,
+}
+
+/// Where the active instances of an app answer that are ready for requests. One that is about to be stopped is left
+/// out for its proc's `drain_time` before it is.
+pub fn endpoints(app: &AppView) -> Vec<EndpointView> {
+    let ready =
+        |i: &&InstanceView| i.role == InstanceRole::Active && i.state == InstanceState::Running;
+    let of = |proc: &ProcView, instance: &InstanceView| -> Vec<EndpointView> {
+        let one = |endpoint: &Endpoint| EndpointView {
+            instance: instance.id.clone(),
+            proc: proc.full_name.clone(),
+            version: instance.version,
+            node: instance.node.clone(),
+            port: endpoint.port,
+            address: endpoint.address.clone(),
+        };
+        instance.endpoints.iter().map(one).collect()
+    };
+    let procs = app.procs.iter();
+    procs
+        .flat_map(|p| p.instances.iter().filter(ready).flat_map(move |i| of(p, i)))
+        .collect()
 }
 
 /// The answer to a change: what will be done, and the operation that does it.
@@ -321,7 +457,7 @@ pub struct ScaleRequest {
 pub struct OperationView {
     /// Its id; sorts by time.
     pub id: String,
-    /// `deploy`, `undeploy`, `scale`, `restart`, `stop`, `start`, `rollback`.
+    /// `deploy`, `undeploy`, `scale`, `restart`, `stop`, `start`, `rollback`, `abort`, `reconcile`.
     pub kind: String,
     /// The app.
     pub app: String,
@@ -337,6 +473,12 @@ pub struct OperationView {
     pub steps: Vec<OperationStep>,
     /// Why it failed.
     pub error: Option<String>,
+    /// The revision that it brings.
+    #[serde(default)]
+    pub revision: Option<u64>,
+    /// What it waits for that somebody has to say: a canary is up, and is to be promoted or aborted.
+    #[serde(default)]
+    pub waiting: Option<String>,
     /// Crash reports that belong to it, newest first, at most three.
     #[serde(default)]
     pub crashes: Vec<CrashReport>,

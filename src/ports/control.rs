@@ -9,8 +9,8 @@ use crate::domain::crash::CrashReport;
 use crate::domain::id::{AppName, CrashId, InstanceId, NodeName, OperationId, ProcName};
 use crate::domain::view::{
     ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, InputView,
-    JoinTokenView, LogLineView, MovesView, NodeChange, NodeView, OperationView, Page, ScaleRequest,
-    SinkView, SinksReloaded, VersionView, WhyView,
+    JoinTokenView, LogLineView, MovesView, NodeChange, NodeView, OperationView, Page, RevisionView,
+    ScaleRequest, SinkView, SinksReloaded, VersionView, WhyView,
 };
 use crate::ports::log_index::LogsPort;
 use crate::ports::log_intake::LogIntake;
@@ -252,6 +252,43 @@ pub trait Control: Send + Sync + 'static {
         dry_run: bool,
         caller: Caller,
     ) -> Result<ChangeAnswer, ControlError>;
+
+    /// The last revisions of an app, newest first.
+    async fn revisions(&self, app: &AppName) -> Result<Vec<RevisionView>, ControlError>;
+
+    /// One revision of an app, with its file.
+    async fn revision(&self, app: &AppName, revision: u64) -> Result<RevisionView, ControlError>;
+
+    /// Goes back to an earlier revision (`None`: the newest good one that differs); `dry_run` only plans. Durable when
+    /// it returns.
+    async fn rollback(
+        &self,
+        app: &AppName,
+        to: Option<u64>,
+        precondition: Precondition,
+        dry_run: bool,
+        caller: Caller,
+    ) -> Result<ChangeAnswer, ControlError>;
+
+    /// Goes on with a change of which some instances were updated first. Durable when it returns.
+    async fn promote(
+        &self,
+        app: &AppName,
+        precondition: Precondition,
+        caller: Caller,
+    ) -> Result<ChangeAnswer, ControlError>;
+
+    /// Gives such a change up and restores what was there before; `dry_run` only plans. Durable when it returns.
+    async fn abort(
+        &self,
+        app: &AppName,
+        precondition: Precondition,
+        dry_run: bool,
+        caller: Caller,
+    ) -> Result<ChangeAnswer, ControlError>;
+
+    /// Yields whenever the addresses at which apps answer may have changed.
+    fn endpoint_changes(&self) -> BoxStream<'static, ()>;
 
     /// Restarts instances one after another.
     async fn restart(

@@ -447,6 +447,7 @@ pub fn settings(role: &'static str, config: &Config, owner: String) -> Settings 
         crashes_kept: usize::try_from(config.crashes.keep_per_proc)
             .unwrap_or(usize::MAX)
             .saturating_mul(100),
+        revisions_kept: usize::try_from(config.history.revisions).unwrap_or(usize::MAX),
         concurrent_starts: usize::try_from(config.engine.parallel_starts).unwrap_or(1),
         freeze_spares: config.engine.freeze_spares,
         data_dir: config.server.data_dir.clone(),

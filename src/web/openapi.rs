@@ -12,9 +12,10 @@ use super::router::{Access, Body, Row, table};
 use super::sse::StreamEvent;
 use crate::domain::crash::CrashReport;
 use crate::domain::view::{
-    ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, DriftBody, EventView, Finding,
-    InputView, InstanceView, JoinTokenView, LogLineView, MovesView, NodeChange, NodeView,
-    OperationView, Page, ProcView, ScaleRequest, SinkView, SinksReloaded, VersionView, WhyView,
+    ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, DriftBody, EndpointView, EventView,
+    Finding, InputView, InstanceView, JoinTokenView, LogLineView, MovesView, NodeChange, NodeView,
+    OperationView, Page, ProcView, RevisionView, RollbackRequest, ScaleRequest, SinkView,
+    SinksReloaded, VersionView, WhyView,
 };
 use crate::ports::log_index::{
     Bar, FieldView, Histogram, Hit, IndexStatus, QueryLanguage, SavedSearch, SearchPage, Stats,
@@ -40,6 +41,7 @@ use utoipa::openapi::{
     SinksReloaded,
     AppView, ProcView, InstanceView, CrashReport, NodeView, OperationView, EventView, LogLineView,
     ActorView, SinkView, ChangeAnswer, DeployRequest, ScaleRequest, VersionView, ProblemView, Level, StreamEvent,
+    RevisionView, Page<RevisionView>, RollbackRequest, EndpointView, Page<EndpointView>,
     JoinTokenView, TokenBody, NodeChange, DriftBody, MovesView, WhyView,
     SearchPage, Hit, Histogram, Bar, ValueCount, TopValues, FieldView, Page<FieldView>, Surrounding,
     Page<InputView>, InputView, TakenView, RouteStats, RouteRow,

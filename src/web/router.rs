@@ -10,8 +10,8 @@ use super::openapi;
 use super::state::Api;
 use super::unread::Unread;
 use super::{
-    apps, audit, crashes, docs, doctor, events, exec, instances, log_export, log_intake,
-    log_routes, log_search, logs, nodes, operations, procs, sinks, supervision, system,
+    apps, audit, crashes, docs, doctor, endpoints, events, exec, instances, log_export, log_intake,
+    log_routes, log_search, logs, nodes, operations, procs, revisions, sinks, supervision, system,
 };
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::guard::{Any, Get, Head, Method as Of};
@@ -165,6 +165,12 @@ pub fn table() -> Vec<Row> {
         post::<apps::__path_restart_app, _, _>("/api/v1/apps/{app}/restart", Change, apps::restart_app),
         post::<apps::__path_stop_app, _, _>("/api/v1/apps/{app}/stop", Change, apps::stop_app),
         post::<apps::__path_start_app, _, _>("/api/v1/apps/{app}/start", Change, apps::start_app),
+        get::<endpoints::__path_list_endpoints, _, _>("/api/v1/apps/{app}/endpoints", Read, endpoints::list_endpoints),
+        get::<revisions::__path_list_revisions, _, _>("/api/v1/apps/{app}/revisions", Read, revisions::list_revisions),
+        get::<revisions::__path_get_revision, _, _>("/api/v1/apps/{app}/revisions/{revision}", Read, revisions::get_revision),
+        post_json::<revisions::__path_rollback_app, _, _>("/api/v1/apps/{app}/rollback", Change, revisions::rollback_app),
+        post::<revisions::__path_promote_app, _, _>("/api/v1/apps/{app}/promote", Change, revisions::promote_app),
+        post::<revisions::__path_abort_app, _, _>("/api/v1/apps/{app}/abort", Change, revisions::abort_app),
         get::<logs::__path_app_logs, _, _>("/api/v1/apps/{app}/logs", Read, logs::app_logs),
         get::<crashes::__path_app_crashes, _, _>("/api/v1/apps/{app}/crashes", Read, crashes::app_crashes),
 

@@ -11,6 +11,7 @@ mod changes;
 mod docs;
 mod exec;
 mod faults;
+mod history;
 mod idempotency;
 mod lists;
 mod logs;

@@ -23,6 +23,7 @@ pub fn instance(no: u32, state: InstanceState) -> InstanceView {
         reason: None,
         health: "healthy".to_owned(),
         role: InstanceRole::Active,
+        canary: false,
         node: "dev".to_owned(),
         container: Some(format!("hello.web.web.v1-i{no}-d0")),
         container_id: Some("4f66ad9a0b2e".to_owned()),
@@ -79,7 +80,7 @@ fn spec(kind: &str, name: &str) -> lain::domain::spec::model::ProcSpec {
         "kill_timeout": "10s", "dns_search": [], "service_name": null, "allow_clients": null,
         "restart": {"policy": "permanent", "intensity": 5, "period": "60s", "max_backoff": "30s"},
         "schedule": null,
-        "update": {"order": "start_first", "parallelism": 1, "progress_deadline": "300s", "auto_rollback": true},
+        "update": {"order": "start_first", "parallelism": null, "progress_deadline": "300s", "auto_rollback": true},
     }))
     .unwrap()
 }
@@ -99,6 +100,7 @@ pub fn hello() -> AppView {
         operation: None,
         urls: vec!["http://127.0.0.1:20001".to_owned()],
         strategy: "one_for_one".to_owned(),
+        canary: None,
         procs: vec![proc(
             "web.web",
             vec![
@@ -141,6 +143,8 @@ pub fn operation(state: OperationState, steps: Vec<OperationStep>) -> OperationV
             .then(|| ago(125) + Duration::milliseconds(4260)),
         steps,
         error: None,
+        revision: None,
+        waiting: None,
         crashes: Vec::new(),
     }
 }

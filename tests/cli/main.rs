@@ -6,6 +6,7 @@ mod changes;
 mod connection;
 mod exec;
 mod fixtures;
+mod history;
 mod local;
 mod log_query;
 mod reading;

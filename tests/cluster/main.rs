@@ -8,12 +8,14 @@
     reason = "a test, and what helps it, fails by panicking"
 )]
 
+mod client;
 #[path = "../etcd_support/mod.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod etcd_support;
 mod faults;
 mod support;
 
+use client::Strict;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use support::{Cluster, Load, web};
@@ -117,14 +119,23 @@ fn a_standby_takes_over_in_the_middle_of_an_update() {
     let cluster = Cluster::with_standby(2, &store);
     // Asked of the standby, which hands its callers on.
     cluster.speak_to(1);
-    cluster.deploy(&web("duo", 4, ""));
-    let load = Load::on_live(&cluster, "duo");
-    cluster.deploy_without_waiting(&web("duo", 4, "  env: [STEP=two]\n"));
+    let file = |step: &str| {
+        let update = "  update: {parallelism: 1, min_healthy_time: 500ms}\n";
+        let check = "  healthcheck: {path: /cgi-bin/health, interval: 1s}\n";
+        web("duo", 6, &format!("{check}{update}  env: [STEP={step}]\n"))
+    };
+    cluster.deploy(&file("one"));
+    let client = Strict::on(&cluster, "duo", &[0, 1]);
+    cluster.deploy_without_waiting(&file("two"));
+    cluster.until("the update is under way", || {
+        let versions = client.versions();
+        versions.contains(&1) && versions.contains(&2)
+    });
     cluster.kill_server();
     cluster.until("the update has ended", || {
         let view = cluster.may_fail(&["ps", "-a", "duo", "-o", "json"]);
         view.contains("\"state\": \"running\"")
-            && cluster.containers(1, "duo").len() + cluster.containers(2, "duo").len() == 4
+            && cluster.containers(1, "duo").len() + cluster.containers(2, "duo").len() == 6
             && (1..=2).all(|n| {
                 cluster
                     .containers(n, "duo")
@@ -132,12 +143,16 @@ fn a_standby_takes_over_in_the_middle_of_an_update() {
                     .all(|c| c.contains(".v2-"))
             })
     });
-    cluster.all_answer("duo", 4);
-    assert_eq!(load.stop().gaps, 0);
+    cluster.all_answer("duo", 6);
+    cluster.until("the client knows", || client.versions() == [2; 6]);
+    // Each request went to one address of the list, once.
+    let (sent, failed) = client.stop();
+    assert_eq!(failed, Vec::<String>::new(), "of {sent}");
+    assert!(sent > 100, "{sent}");
     // The one that was killed comes back as a standby.
     cluster.start_control(0, Some(&store));
     cluster.speak_to(0);
-    cluster.all_answer("duo", 4);
+    cluster.all_answer("duo", 6);
 }
 
 #[test]

@@ -235,8 +235,13 @@ impl Cluster {
         url.trim().to_owned()
     }
 
+    /// The file that says where a control host's API is.
+    pub fn ready_file(&self, number: usize) -> PathBuf {
+        self.data(&format!("ready{number}"))
+    }
+
     /// The first control host's token: all that share a store know it.
-    fn token(&self) -> PathBuf {
+    pub fn token(&self) -> PathBuf {
         self.data("server0/admin.token")
     }
 

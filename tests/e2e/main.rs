@@ -24,3 +24,4 @@ mod healing;
 mod input;
 mod ports;
 mod support;
+mod updates;

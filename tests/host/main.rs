@@ -9,6 +9,7 @@ mod chaos;
 mod clocks;
 mod fence;
 mod jobs;
+mod rollouts;
 mod support;
 
 use lain::domain::census::Census;

@@ -110,6 +110,7 @@ impl Machine {
             degraded_retry_max: Duration::from_secs(300),
             recovered_after: Duration::from_secs(30),
             crashes_kept: 1000,
+            revisions_kept: 10,
             concurrent_starts: 8,
             freeze_spares: true,
             data_dir: std::env::temp_dir(),
@@ -172,15 +173,21 @@ impl Host {
             .find_map(|l| l.strip_prefix("appname:"))
             .expect("an appname")
             .trim();
-        let request = DeployRequest {
+        let request = Self::request(yaml);
+        self.handle
+            .deploy(&app(name), request, Precondition::Any, false, caller())
+            .await
+    }
+
+    /// The request to deploy a file.
+    pub fn request(yaml: &str) -> DeployRequest {
+        DeployRequest {
             lain_yaml: yaml.to_owned(),
             file_name: "lain.yaml".to_owned(),
             meta_version: None,
             image: None,
-        };
-        self.handle
-            .deploy(&app(name), request, Precondition::Any, false, caller())
-            .await
+            canary: None,
+        }
     }
 
     /// Deploys and waits for the end of the operation.

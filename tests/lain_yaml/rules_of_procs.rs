@@ -267,6 +267,20 @@ fn our_own_keys() {
             .order,
         UpdateOrder::StartFirst
     );
+    let window = |yaml: &str, instances: u32| {
+        let window = proc(yaml).update.window(instances, true);
+        (window.surge, window.unavailable)
+    };
+    assert_eq!(window("worker: {}", 10), (3, 0));
+    assert_eq!(window("worker: {stateful: true}", 10), (0, 2));
+    let both = "worker: {update: {max_surge: 30%, max_unavailable: 1}}";
+    assert_eq!(window(both, 10), (3, 1));
+    let steady = "worker: {update: {min_healthy_time: 10s, canary: 1}}";
+    assert_eq!(proc(steady).update.min_healthy_time.as_secs(), 10);
+    assert_eq!(proc(steady).update.canary, 1);
+    assert_eq!(proc("web: {}").drain_time.as_secs(), 1);
+    assert_eq!(proc("worker: {}").drain_time.as_secs(), 0);
+    assert_eq!(proc("web: {drain_time: 2.5s}").drain_time.as_millis(), 2500);
     assert_eq!(proc("worker: {spares: 2}").spares, 2);
     assert_eq!(
         proc("cron: {schedule: '*/5 * * * MON-FRI'}")
@@ -349,6 +363,63 @@ fn our_own_keys() {
         (
             "worker: {update: {parallelism: 0}}",
             &["out_of_range worker.update.parallelism"],
+        ),
+        (
+            "worker: {update: {max_surge: 101%}}",
+            &["out_of_range worker.update.max_surge"],
+        ),
+        (
+            "worker: {update: {max_unavailable: some}}",
+            &["invalid_value worker.update.max_unavailable"],
+        ),
+        (
+            "worker: {update: {parallelism: 2, max_surge: 1, max_unavailable: 1}}",
+            &[
+                "conflict worker.update.max_surge",
+                "conflict worker.update.max_unavailable",
+            ],
+        ),
+        (
+            "worker: {update: {max_surge: 0, max_unavailable: 0%}}",
+            &["conflict worker.update.max_unavailable"],
+        ),
+        (
+            "worker: {stateful: true, update: {max_surge: 1}}",
+            &["conflict worker.update.max_surge"],
+        ),
+        (
+            "worker: {volumes: [/a], update: {max_surge: 25%, max_unavailable: 0}}",
+            &[
+                "conflict worker.update.max_surge",
+                "conflict worker.update.max_unavailable",
+            ],
+        ),
+        (
+            "worker: {update: {order: stop_first, max_unavailable: 0}}",
+            &["conflict worker.update.max_unavailable"],
+        ),
+        (
+            "worker: {update: {min_healthy_time: 5m}}",
+            &["conflict worker.update.min_healthy_time"],
+        ),
+        (
+            "worker: {setup_time: 20, update: {progress_deadline: 20s}}",
+            &["conflict worker.setup_time"],
+        ),
+        (
+            "worker: {num_instances: 2, update: {canary: 3}}",
+            &["conflict worker.update.canary"],
+        ),
+        (
+            "portal: {service_name: a, update: {canary: 1}}",
+            &["not_for_this_type portal.update.canary"],
+        ),
+        (
+            "worker: {drain_time: 6m}",
+            &[
+                "conflict worker.drain_time",
+                "out_of_range worker.drain_time",
+            ],
         ),
         (
             "supervision: one_for_everyone\nweb: {}",

@@ -20,6 +20,8 @@ use std::time::Duration;
 
 /// Where assignments are kept.
 const KEPT: &str = "assigned/";
+/// How long what was dropped without a word runs on, for clients whose list of addresses is from the leader before.
+const LINGER: Duration = Duration::from_secs(2);
 /// The pause before a failed task is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -54,6 +56,8 @@ pub struct Assignments {
     shared: Arc<Shared>,
     /// Tasks of each container that are not done; the first one is at work.
     queues: HashMap<String, VecDeque<Task>>,
+    /// What the control host has dropped while it did not speak to this node, and when it is removed.
+    lingering: HashMap<String, (SpawnHandle, Desired)>,
     fenced: bool,
 }
 
@@ -86,6 +90,7 @@ impl Child for Assignments {
         Ok(Init::Ready(Self {
             shared,
             queues: HashMap::new(),
+            lingering: HashMap::new(),
             fenced: false,
         }))
     }
@@ -134,11 +139,58 @@ impl Assignments {
         }));
     }
 
+    /// Takes up one difference. `all`: everything that is wanted was told anew, as after a change of the leader.
+    fn take_up(
+        &mut self,
+        name: &str,
+        before: Option<Desired>,
+        now: Option<&Desired>,
+        all: bool,
+        ctx: &mut Context<Self>,
+    ) {
+        let lingered = self.lingering.remove(name).map(|(timer, was)| {
+            ctx.cancel_future(timer);
+            was
+        });
+        match (lingered, before, now) {
+            // Wanted again as it still is.
+            (Some(was), _, Some(now)) if was.assignment.container == now.assignment.container => {
+                self.enqueue(name, tasks(Some(&was), Some(now)), ctx);
+            }
+            (Some(_), _, now) => {
+                self.enqueue(name, vec![Task::Remove], ctx);
+                self.enqueue(name, tasks(None, now), ctx);
+            }
+            (None, Some(was), None) if all && may_linger(&was) => {
+                let of = name.to_owned();
+                let timer = ctx.run_later(LINGER, move |actor, ctx| {
+                    actor.lingering.remove(&of);
+                    actor.enqueue(&of, vec![Task::Remove], ctx);
+                });
+                self.lingering.insert(name.to_owned(), (timer, was));
+            }
+            // Told to be gone and not known here: said to be gone all the same.
+            (None, None, None) => self.enqueue(name, vec![Task::Remove], ctx),
+            (None, before, now) => self.enqueue(name, tasks(before.as_ref(), now), ctx),
+        }
+    }
+
     fn exclusive(&self) -> Vec<Desired> {
         let mut all = self.shared.assigned.all();
         all.retain(|d| d.assignment.exclusive && d.want == Want::Run);
         all
     }
+}
+
+/// Whether a container may run on for a moment although it is not wanted any more: clients may not know that yet, as
+/// nobody has drained it. What may run only once, or has data of its own, is stopped at once.
+fn may_linger(desired: &Desired) -> bool {
+    let assignment = &desired.assignment;
+    let mounts = &assignment.container.mounts;
+    desired.want == Want::Run
+        && !assignment.exclusive
+        && !assignment.container.ports.is_empty()
+        && mounts.iter().all(|mount| mount.target == "/lain/logs")
 }
 
 async fn carry_out(shared: &Arc<Shared>, name: &str, task: Task) -> Result<(), String> {
@@ -251,13 +303,7 @@ impl Handler<Apply> for Assignments {
         };
         Box::pin(keeping.into_actor(self).map(move |(), actor, ctx| {
             for (name, before, now) in changed {
-                let tasks = tasks(before.as_ref(), now.as_ref());
-                let tasks = match (tasks.is_empty(), &now) {
-                    // Told to be gone and not known here: said to be gone all the same.
-                    (true, None) => vec![Task::Remove],
-                    _ => tasks,
-                };
-                actor.enqueue(&name, tasks, ctx);
+                actor.take_up(&name, before, now.as_ref(), all, ctx);
             }
             if all {
                 // The engine may hold what nobody wants: now that all is known, that is seen.

@@ -33,6 +33,8 @@ pub struct Observed {
     pub health: Health,
     /// Active or spare, now.
     pub role: InstanceRole,
+    /// It is about to be stopped: clients are no longer sent to it. Known to the control host alone.
+    pub draining: bool,
     /// The pid of its first process.
     pub pid: Option<u32>,
     /// Its address in the engine's network.
@@ -87,6 +89,7 @@ impl ContainerCell {
                 Health::None
             },
             role: assignment.role,
+            draining: false,
             pid: None,
             ip: None,
             started_at: None,

@@ -2,13 +2,14 @@
 //!
 //! Every step is idempotent and may be cancelled at any await: whoever repeats it finds what was done.
 
-use crate::actors::agent::cell::{Assignment, ContainerCell, Observed, Phase};
+use crate::actors::agent::cell::{Assignment, ContainerCell, Health, Observed, Phase};
 use crate::actors::agent::node;
 use crate::actors::agent::put_away::Removal;
-use crate::actors::control::job;
+use crate::actors::control::draining::{self, retire_all};
 use crate::actors::control::nodes::table::Node;
-use crate::actors::control::placing;
 use crate::actors::control::render::{self, Counters};
+use crate::actors::control::rollout::{Rollout, Serving};
+use crate::actors::control::{job, paths, placing, views};
 use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
 use crate::domain::crash::CrashReport;
@@ -19,6 +20,7 @@ use crate::domain::record::{AppRecord, NOT_REPEATED, Placement, keys};
 use crate::domain::spec::model::{ProcSpec, UpdateOrder};
 use crate::domain::view::PlanAction;
 use crate::ports::store::Change;
+use futures_util::future::join_all;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -258,10 +260,8 @@ async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
         .filter(|c| c.assignment.version != step.version)
         .collect();
     let stopped = record.is_stopped(&proc.full_name(), id.no);
-    // Two runs of a oneshot proc at a time are one too many.
-    let may_overlap =
-        !proc.stateful && !proc.exclusive && !stopped && proc.proc_type != ProcType::Oneshot;
-    let overlap = proc.update.order == UpdateOrder::StartFirst && may_overlap;
+    let start_first = proc.update.order == UpdateOrder::StartFirst;
+    let overlap = start_first && may_overlap(&proc) && !stopped;
     let goes_back = plan::goes_back(id, placement.version, step.version);
     if placement.version != step.version {
         placement.generation = next_generation(shared, placement.generation);
@@ -271,43 +271,79 @@ async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
     (placement.finished, placement.gave_up, placement.waits) = (None, 0, false);
     if goes_back {
         placement.finished = Some(NOT_REPEATED.to_owned());
-        retire_all(shared, &old).await?;
+        retire_all(shared, &old, Removal::Remove).await?;
         return commit(shared, &placement).await;
     }
     let ports_differ =
         placement.ports.iter().map(|p| p.0).collect::<Vec<_>>() != render::exposed(&proc);
     let begun = shared.node.of(id).into_iter();
-    if let Some(begun) = begun.rev().find(|c| c.assignment.version == step.version) {
+    let begun = begun.rev().find(|c| c.assignment.version == step.version);
+    // Old and new run side by side for a moment: they cannot share host ports.
+    let other_ports = begun.is_none() && (overlap || ports_differ);
+    if let Some(begun) = begun {
         // What an earlier attempt has made keeps the host ports that it was made with.
         let published = begun.assignment.container.ports.iter();
         placement.ports = published.map(|p| (p.container, p.host_port)).collect();
-    } else if overlap || ports_differ {
+    }
+    let steady = steady_time(&proc);
+    let stop_first = !overlap || step.stop_first || old.iter().all(|c| c.look(has_ended));
+    let drains = old.iter().filter(|_| stop_first);
+    let _draining = join_all(drains.map(|cell| draining::drain(shared, cell))).await;
+    if other_ports {
         discard_unfinished(shared, &placement).await?;
-        // Old and new run side by side for a moment: they cannot share host ports.
+    }
+    // From the choice of ports until others can see it, nobody else chooses.
+    let turn = shared.placing.lock().await;
+    if other_ports {
         let node = node_of(shared, &placement)?;
         placement.ports = allocate(shared, &node, id, &proc, &HashSet::new())?.ports;
     }
-    if !overlap || old.iter().all(|c| c.look(has_ended)) {
+    if stop_first {
         commit(shared, &placement).await?;
-        retire_all(shared, &old).await?;
+        drop(turn);
+        for cell in &old {
+            let retired = node::retire(shared, cell, Removal::Remove).await;
+            retired.map_err(|e| e.to_string())?;
+        }
         if stopped {
             return Ok(());
         }
         let cell = node::assign(shared, assignment(shared, &record, &placement, false)?).await?;
-        return wait_up(shared, &record, &cell, proc.setup_time).await;
+        return wait_up(shared, &record, &cell, steady).await;
     }
     let cell = node::assign(shared, assignment(shared, &record, &placement, false)?).await?;
-    if let Err(failure) = wait_steady(&cell, proc.setup_time).await {
+    drop(turn);
+    if let Err(failure) = wait_steady(&cell, steady).await {
         // The old one still serves; the new one goes.
         let _ = node::retire(shared, &cell, Removal::Remove).await;
         return Err(failure);
     }
+    // From here on clients are sent to the new one.
     if let Err(failure) = commit(shared, &placement).await {
         // Nobody would know of it.
         let _ = node::retire(shared, &cell, Removal::Remove).await;
         return Err(failure);
     }
-    retire_all(shared, &old).await
+    let serving = Serving(id.clone());
+    shared.tell::<Rollout, _>(&paths::rollout(&id.app), serving);
+    retire_all(shared, &old, Removal::Remove).await
+}
+
+/// Whether two containers of an instance may run side by side. Two runs of a oneshot proc are one too many.
+pub fn may_overlap(proc: &ProcSpec) -> bool {
+    !proc.stateful && !proc.exclusive && proc.proc_type != ProcType::Oneshot
+}
+
+/// For how long a new container has to be healthy before others rely on it.
+fn steady_time(proc: &ProcSpec) -> Duration {
+    proc.setup_time.max(proc.update.min_healthy_time)
+}
+
+/// Whether an instance may well serve now. One that lain has only just begun to adopt may.
+pub fn is_available(shared: &Shared, id: &InstanceId) -> bool {
+    let placement = shared.world.placement(id);
+    let cell = placement.and_then(|p| views::cell(shared, &p));
+    cell.is_none_or(|c| c.look(|o| !has_ended(o) && o.health != Health::Unhealthy && !o.draining))
 }
 
 /// Whether nothing of it serves. One that lain has only just begun to adopt may well serve.
@@ -326,21 +362,11 @@ async fn discard_unfinished(shared: &Arc<Shared>, placement: &Placement) -> Resu
     let Some(found) = shared.node.take_found(&name) else {
         return Ok(());
     };
-    let removed = crate::actors::agent::logs::remove(shared, &found.id).await;
+    // Nobody else knows of it any more: it goes even if this step is given up meanwhile.
+    let shared = Arc::clone(shared);
+    let removing = async move { crate::actors::agent::logs::remove(&shared, &found.id).await };
+    let removed = actix_rt::spawn(removing).await.map_err(|e| e.to_string())?;
     removed.map_err(|e| Failure::from(e.to_string()))
-}
-
-/// Puts containers away, one after another.
-///
-/// # Errors
-/// What their nodes refused.
-pub async fn retire_all(shared: &Arc<Shared>, cells: &[Arc<ContainerCell>]) -> Result<(), Failure> {
-    for cell in cells {
-        node::retire(shared, cell, Removal::Remove)
-            .await
-            .map_err(|e| e.to_string())?;
-    }
-    Ok(())
 }
 
 /// Makes a placement durable, then visible. What promotion changed meanwhile stays.
@@ -401,6 +427,7 @@ async fn restart(shared: &Arc<Shared>, id: &InstanceId) -> Result<(), Failure> {
     let Some(before) = before else {
         return create(shared, id, true).await;
     };
+    let draining = draining::drain(shared, &cell).await;
     node::restart(shared, &cell, "asked for by an operator");
     let mut changed = cell.subscribe();
     // First the old run must be over, then the new one ready.
@@ -409,17 +436,13 @@ async fn restart(shared: &Arc<Shared>, id: &InstanceId) -> Result<(), Failure> {
             break;
         }
     }
+    drop(draining);
     let (record, _) = desired(shared, id)?;
     wait_up(shared, &record, &cell, Duration::ZERO).await
 }
 
 async fn put_away(shared: &Arc<Shared>, id: &InstanceId, removal: Removal) -> Result<(), Failure> {
-    for cell in shared.node.of(id) {
-        node::retire(shared, &cell, removal)
-            .await
-            .map_err(|e| e.to_string())?;
-    }
-    Ok(())
+    retire_all(shared, &shared.node.of(id), removal).await
 }
 
 /// Resolves once the container has been ready for `setup_time` without a break. Where no health check says
@@ -434,7 +457,10 @@ pub async fn wait_steady(cell: &ContainerCell, setup_time: Duration) -> Result<(
     };
     loop {
         wait_ready(cell).await?;
-        let run = |o: &Observed| (o.started_at, matches!(o.phase, Phase::Finished(_)));
+        let run = |o: &Observed| {
+            let since = (o.started_at, o.ready_since);
+            (since, matches!(o.phase, Phase::Finished(_)))
+        };
         let (started, finished) = cell.look(run);
         if steady.is_zero() || finished {
             return Ok(());

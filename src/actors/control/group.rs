@@ -4,7 +4,7 @@
 //! stops the others, last of the file first, and starts them again, first of the file first, each proc after
 //! the one before it is ready.
 
-use crate::actors::control::{carry, instance};
+use crate::actors::control::{carry, steps};
 use crate::actors::hub::{Event, Level};
 use crate::actors::shared::Shared;
 use crate::domain::group::group_restart;
@@ -133,6 +133,7 @@ fn step(action: PlanAction, placement: &Placement) -> Step {
         role: InstanceRole::Active,
         version: placement.version,
         changes: Vec::new(),
+        stop_first: false,
     }
 }
 
@@ -176,7 +177,7 @@ pub async fn carry_out(shared: &Arc<Shared>, plan: GroupPlan) {
 async fn carry_all(shared: &Arc<Shared>, steps: Vec<Step>) {
     let sends = steps.into_iter().map(|step| async move {
         let name = step.instance.clone();
-        match instance::carry(shared, step).await {
+        match steps::carry(shared, step).await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => {
                 tracing::warn!(instance = %name, "group restart: {}", failure.reason)

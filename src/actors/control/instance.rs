@@ -10,7 +10,7 @@ use crate::actors::control::carry::{self, Failure};
 use crate::actors::control::nodes::balance::{self, Balance, Failed};
 use crate::actors::control::relocate::{self, Cause};
 use crate::actors::control::rollout::{InstanceCrashed, Rollout};
-use crate::actors::control::{job, paths, render};
+use crate::actors::control::{draining, job, paths, render};
 use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
@@ -31,7 +31,7 @@ const PLACE_AGAIN: Duration = Duration::from_secs(1);
 #[rtype(result = "()")]
 pub struct Look;
 
-/// Carry out a step; see [`carry`]. A newer step takes the place of one in progress.
+/// Carry out a step; see `steps::carry`. A newer step takes the place of one in progress.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Carry {
@@ -42,20 +42,10 @@ pub struct Carry {
     pub reply: oneshot::Sender<Result<(), Failure>>,
 }
 
-/// Hands a step to its instance and waits until it is done, or why it cannot be.
-///
-/// # Errors
-/// That the instance has no actor, or that it crashed over the step: it may be handed to the next one.
-pub async fn carry(shared: &Arc<Shared>, step: Step) -> Result<Result<(), Failure>, String> {
-    let (reply, answer) = oneshot::channel();
-    let path = paths::instance(&step.instance);
-    let instance = shared.actor::<Instance>(&path);
-    let taken = instance.send(Carry { step, reply }).await;
-    taken.map_err(|e| e.to_string())?;
-    answer
-        .await
-        .map_err(|_| format!("the actor at {path:?} crashed over it"))
-}
+/// Give up the step in progress, and put back what it has not finished.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Withdraw;
 
 /// The presence of a node has changed that this instance may have to do with.
 #[derive(Message)]
@@ -485,5 +475,19 @@ impl Handler<MoveAway> for Instance {
         }
         let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
         Box::pin(async move { relocate::move_away(&shared, &id, &cause).await }.into_actor(self))
+    }
+}
+
+impl Handler<Withdraw> for Instance {
+    type Result = ResponseActFuture<Self, ()>;
+    fn handle(&mut self, _: Withdraw, ctx: &mut Self::Context) -> Self::Result {
+        let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
+        let given_up = self.carrying.take();
+        let at_work = given_up.is_some();
+        if let Some(Carrying { work, reply, .. }) = given_up {
+            ctx.cancel_future(work);
+            let _ = reply.send(Err(Failure::from("it was given up".to_owned())));
+        }
+        Box::pin(async move { draining::put_back(&shared, &id, at_work).await }.into_actor(self))
     }
 }

@@ -1,10 +1,14 @@
 //! The control host's half: desired state, apps, rollouts, and the handle that the API calls.
 
 pub mod app;
+pub mod canary;
 pub mod carry;
 pub mod census;
+pub mod conclude;
+pub mod draining;
 pub mod group;
 pub mod handle;
+pub mod history;
 pub mod instance;
 pub mod job;
 pub mod moves;
@@ -18,5 +22,6 @@ pub mod reread;
 pub mod rollout;
 pub mod schedule;
 pub mod states;
+pub mod steps;
 pub mod views;
 pub mod world;

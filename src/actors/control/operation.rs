@@ -1,11 +1,9 @@
-//! The beginning and the end of an operation: what it makes durable before its first step and after its last.
+//! The beginning of an operation: its plan, and what it makes durable before its first step.
 //!
-//! Called by `rollout`. Everything here may be repeated after a crash at any point.
+//! Called by `rollout` and the control handle. Everything here may be repeated after a crash at any point.
 
 use crate::actors::agent::node;
-use crate::actors::control::rollout::{Begin, Rollout};
-use crate::actors::control::{app, carry, paths, placing, render, reread};
-use crate::actors::hub::{Event, Level};
+use crate::actors::control::{carry, placing, render, reread};
 use crate::actors::shared::Shared;
 use crate::domain::id::{AppName, InstanceId, OperationId};
 use crate::domain::plan::{self, Step};
@@ -14,20 +12,6 @@ use crate::domain::view::{OperationState, OperationStep, OperationView, PlanActi
 use crate::ports::store::{self, Compare, Outcome, StoreError};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// The pause before the end of an operation that the store did not take is tried again.
-const CONCLUDE_AGAIN: Duration = Duration::from_secs(1);
-
-/// An operation that has ended.
-pub struct Change {
-    /// Its app.
-    pub app: AppName,
-    /// How it ended.
-    pub operation: OperationView,
-    /// What it did.
-    pub steps: Vec<Step>,
-}
 
 /// Why each proc needs new containers, by full name.
 pub fn changes(from: &Release, to: &Release, registry: &str) -> BTreeMap<String, Vec<String>> {
@@ -45,12 +29,50 @@ pub fn changes(from: &Release, to: &Release, registry: &str) -> BTreeMap<String,
 
 /// The steps that lead from what is placed to what a record wants.
 pub fn plan_for(record: &AppRecord, placements: &[Placement], registry: &str) -> Vec<Step> {
-    let why = record
-        .previous
-        .as_ref()
-        .map(|p| changes(p, &record.current, registry))
-        .unwrap_or_default();
-    plan::plan(record, placements, &why)
+    let mut steps = plan::plan(record, placements, &reasons(record, placements, registry));
+    let first = match record.canary.as_ref().is_some_and(|c| !c.promoted) {
+        true => canaries_of(record, placements, &steps).0,
+        false => Vec::new(),
+    };
+    for index in first {
+        if steps[index].action == PlanAction::Recreate {
+            steps[index].changes.push(CANARY.to_owned());
+        }
+    }
+    steps
+}
+
+/// What a plan says of a step that others wait for.
+const CANARY: &str = "canary: the others wait until it is promoted";
+
+/// Why each proc needs new containers, by full name: what its instances run that do not run what is wanted.
+fn reasons(
+    record: &AppRecord,
+    placements: &[Placement],
+    registry: &str,
+) -> BTreeMap<String, Vec<String>> {
+    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for placement in placements {
+        let name = placement.instance.full_name();
+        let known = all.contains_key(&name) || placement.version == record.version(&name);
+        if let (false, Some(runs)) = (known, record.release_of(&name, placement.version))
+            && let Some(why) = changes(runs, &record.current, registry).remove(&name)
+        {
+            all.insert(name, why);
+        }
+    }
+    all
+}
+
+/// The steps that come before a canary is judged, and those that wait for its promotion.
+pub fn canaries_of(
+    record: &AppRecord,
+    placements: &[Placement],
+    steps: &[Step],
+) -> (Vec<usize>, Vec<usize>) {
+    let left = |id: &InstanceId| record.canaries_left(&id.proc, placements);
+    let is_placed = |id: &InstanceId| placements.iter().any(|p| &p.instance == id);
+    plan::canaries(steps, left, is_placed)
 }
 
 /// A step as an operation shows it before it has begun.
@@ -123,6 +145,7 @@ fn with_begun(
                 role: placement.role,
                 version: placement.version,
                 changes: Vec::new(),
+                stop_first: false,
             });
         }
     }
@@ -152,6 +175,7 @@ fn remaining(view: &OperationView, placements: &[Placement]) -> Vec<Step> {
             role,
             version,
             changes: shown.step.changes.clone(),
+            stop_first: false,
         })
     })
     .collect()
@@ -291,181 +315,6 @@ pub fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
     })
 }
 
-/// What follows from the end of an operation: the app is at rest, gone, or on its way back. Tried until the store
-/// takes it: an app whose record names an operation that has ended would wait for it for ever.
-pub async fn conclude(shared: &Arc<Shared>, change: &Change) {
-    loop {
-        let outcome = match change.operation.state {
-            OperationState::Succeeded if change.operation.kind == "undeploy" => {
-                remove_app(shared, &change.app).await
-            }
-            OperationState::Failed if change.operation.kind == "deploy" => {
-                roll_back(shared, change).await
-            }
-            _ => settle(shared, change).await,
-        };
-        let Err(error) = outcome else { return };
-        crate::actors::recorder::announce_store_trouble(shared, &error);
-        tokio::time::sleep(CONCLUDE_AGAIN).await;
-    }
-}
-
-/// The operation is no longer in progress, unless a newer one is.
-async fn settle(shared: &Arc<Shared>, change: &Change) -> Result<(), StoreError> {
-    update_app(shared, &change.app, |record| {
-        let mine = record
-            .operation
-            .as_ref()
-            .is_some_and(|id| id.as_str() == change.operation.id);
-        if mine {
-            record.operation = None;
-        }
-        mine
-    })
-    .await
-}
-
-async fn remove_app(shared: &Arc<Shared>, app: &AppName) -> Result<(), StoreError> {
-    let changes = vec![
-        store::Change::Delete(keys::app(app)),
-        store::Change::DeletePrefix(keys::instances_of(app)),
-        store::Change::DeletePrefix(format!("{}{app}/", keys::RUNS)),
-    ];
-    let turn = shared.keeping.read().await;
-    shared.store.transact(Vec::new(), changes).await?;
-    shared.world.remove_app(app);
-    drop(turn);
-    shared
-        .hub
-        .emit(Event::new("app_removed", Level::Info, format!("app {app} was removed")).app(app));
-    app::drop_app(shared, app).await;
-    Ok(())
-}
-
-/// Goes back to the release before, where there is one and the file does not forbid it.
-async fn roll_back(shared: &Arc<Shared>, change: &Change) -> Result<(), StoreError> {
-    let placements = shared.world.placements(&change.app);
-    let mut text = None;
-    let begun = begin(shared, &change.app, "rollback", |record| {
-        let mine = record.operation.as_ref();
-        if mine.is_none_or(|op| op.as_str() != change.operation.id) {
-            return Start::Nothing;
-        }
-        let allowed = record
-            .current
-            .spec
-            .procs
-            .iter()
-            .all(|p| p.update.auto_rollback);
-        let Some(previous) = record.previous.clone().filter(|_| allowed) else {
-            record.operation = None;
-            return Start::Rest;
-        };
-        // The failed release stays known until its last container is replaced.
-        record.succeed(previous, &placements);
-        record.revision += 1;
-        let why = change.operation.error.as_deref();
-        let why = why.unwrap_or("no reason was given");
-        text = Some(format!(
-            "the deploy of {} failed and is rolled back: {why}",
-            change.app
-        ));
-        Start::Operation
-    })
-    .await?;
-    if let (Some(id), Some(text)) = (begun, text) {
-        let event = Event::new("rollback_started", Level::Error, text);
-        shared.hub.emit(event.app(&change.app).operation(&id));
-    }
-    Ok(())
-}
-
-/// Begins an operation that makes what runs as it is wanted, where it is not and nothing is in progress.
-///
-/// # Errors
-/// What the store said.
-pub async fn reconcile(shared: &Arc<Shared>, app: &AppName) -> Result<(), StoreError> {
-    let registry = shared.settings.site.registry.clone();
-    let placements = shared.world.placements(app);
-    if shared.world.app(app).is_some_and(|a| a.record.removing) {
-        // Its removal was acknowledged and was cut off: it goes on until it is done.
-        let begun = begin(shared, app, "undeploy", |record| {
-            match record.removing && record.operation.is_none() {
-                true => Start::Operation,
-                false => Start::Nothing,
-            }
-        });
-        return begun.await.map(drop);
-    }
-    begin(shared, app, "reconcile", |record| {
-        let steps = plan_for(record, &placements, &registry);
-        let differs = !plan::without_asking(steps, &placements).is_empty();
-        match record.operation.is_none() && !record.removing && differs {
-            true => Start::Operation,
-            false => Start::Nothing,
-        }
-    })
-    .await
-    .map(drop)
-}
-
-/// What a change of a record leads to.
-enum Start {
-    /// It was not changed.
-    Nothing,
-    /// It was changed, and is at rest.
-    Rest,
-    /// It was changed, and an operation begins.
-    Operation,
-}
-
-/// Changes a record and begins an operation of lain's own, durable together.
-async fn begin(
-    shared: &Arc<Shared>,
-    app: &AppName,
-    kind: &str,
-    mut change: impl FnMut(&mut AppRecord) -> Start,
-) -> Result<Option<OperationId>, StoreError> {
-    let now = shared.clock.now_utc();
-    let Ok(id) = OperationId::new(crate::actors::agent::crash::new_id()) else {
-        return Ok(None);
-    };
-    let fresh = operation(&id, kind, app, "lain", now);
-    // The operation first: a record never names one that is not known.
-    let key = keys::operation(id.as_str());
-    let mut begun = false;
-    let Some(versioned) = shared.world.app(app) else {
-        return Ok(None);
-    };
-    if matches!(
-        change(&mut AppRecord::clone(&versioned.record)),
-        Start::Nothing
-    ) {
-        return Ok(None);
-    }
-    let put = store::Change::Put(key, encode(&fresh)?);
-    shared.store.transact(Vec::new(), vec![put]).await?;
-    shared.world.put_operation(fresh);
-    update_app(shared, app, |record| {
-        begun = false;
-        match change(record) {
-            Start::Nothing => return false,
-            Start::Rest => {}
-            Start::Operation => {
-                record.operation = Some(id.clone());
-                begun = true;
-            }
-        }
-        record.updated_at = now;
-        true
-    })
-    .await?;
-    if begun {
-        shared.tell::<Rollout, _>(&paths::rollout(app), Begin);
-    }
-    Ok(begun.then_some(id))
-}
-
 /// A new operation without steps.
 pub fn operation(
     id: &OperationId,
@@ -484,6 +333,8 @@ pub fn operation(
         ended_at: None,
         steps: Vec::new(),
         error: None,
+        revision: None,
+        waiting: None,
         crashes: Vec::new(),
     }
 }

@@ -7,6 +7,7 @@ use crate::actors::agent::cell::{ContainerCell, Phase};
 use crate::actors::agent::node;
 use crate::actors::agent::put_away::Removal;
 use crate::actors::control::carry::{self, Failure};
+use crate::actors::control::draining::retire_all;
 use crate::actors::control::nodes::table::{Node, Presence};
 use crate::actors::control::{placing, render};
 use crate::actors::hub::{Event, Level};
@@ -174,7 +175,7 @@ async fn retire_others(
     let name = render::name_of(kept);
     let mut others = shared.node.of(id);
     others.retain(|cell| cell.name() != name);
-    carry::retire_all(shared, &others).await
+    retire_all(shared, &others, Removal::Remove).await
 }
 
 fn choose(

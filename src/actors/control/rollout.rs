@@ -4,18 +4,19 @@
 //! anew from what is desired and what is placed, so that a step that was done is not done twice. At rest it
 //! applies the app's supervision strategy when an instance crashes.
 
-use crate::actors::control::carry::{self, Failure};
-use crate::actors::control::operation::{self, Change};
-use crate::actors::control::{app, group, instance};
+use crate::actors::control::carry::Failure;
+use crate::actors::control::conclude::{self, Change};
+use crate::actors::control::steps::{announce, carry_step, deadline, withdraw_all};
+use crate::actors::control::{canary, carry, group, operation};
 use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::Record;
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::domain::crash::CrashReport;
-use crate::domain::id::{AppName, InstanceId, OperationId, ProcType};
-use crate::domain::plan::{Step, batches};
+use crate::domain::id::{AppName, InstanceId, OperationId};
+use crate::domain::plan::{Step, stages};
 use crate::domain::rollout::{self, Action, Machine};
-use crate::domain::spec::model::ProcSpec;
+use crate::domain::spec::model::UpdateSpec;
 use crate::domain::view::{OperationState, OperationView, PlanAction};
 use actix::prelude::*;
 use std::sync::Arc;
@@ -27,13 +28,6 @@ const TICK: Duration = Duration::from_secs(1);
 const COMPARE: Duration = Duration::from_secs(30);
 /// How soon a change of a step is shown; what comes within it is shown together.
 const SHOW_WITHIN: Duration = Duration::from_millis(25);
-/// The deadline for what is no longer in the file.
-const GONE_DEADLINE: Duration = Duration::from_secs(300);
-/// What a oneshot proc is given to be stopped in, besides its `kill_timeout`.
-const ENDING_WITHIN: Duration = Duration::from_secs(30);
-/// How often a step is handed to its instance again when that crashes over it.
-const ATTEMPTS: u32 = 5;
-
 /// Begin the operation that the app's record names.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -43,6 +37,16 @@ pub struct Begin;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Cancel(pub String);
+
+/// What was updated first is found good: go on with the others.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Promote;
+
+/// A new container of an instance serves, and the old one is on its way out.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Serving(pub InstanceId);
 
 /// An instance has crashed.
 #[derive(Message)]
@@ -66,6 +70,10 @@ pub struct Rollout {
     /// Work for the steps in progress, dropped when the operation ends.
     work: Vec<SpawnHandle>,
     group: group::Coordinator,
+    /// A newer operation takes the place of the one in progress.
+    superseded: bool,
+    /// Instances that the one before was at work on then.
+    cut_off: Vec<InstanceId>,
     /// A change that is not yet shown.
     unshown: bool,
     /// A change that is shown and not yet kept.
@@ -99,6 +107,8 @@ impl Child for Rollout {
             running: None,
             work: Vec::new(),
             group: group::Coordinator::default(),
+            superseded: false,
+            cut_off: Vec::new(),
             unshown: false,
             unkept: false,
         }))
@@ -121,20 +131,24 @@ impl Rollout {
         {
             return;
         }
-        self.supersede(&id, ctx);
+        let cut_off = self.supersede(&id, ctx);
         let Some(view) = self.shared.world.operation(&id) else {
             tracing::warn!(app = %self.app, operation = %id, "operation is not known; taken as done");
             return;
         };
         let (shared, name) = (Arc::clone(&self.shared), self.app.clone());
-        let work = async move { operation::prepare(&shared, &name, (*view).clone()).await };
-        let handle = ctx.spawn(
-            work.into_actor(self)
-                .map(|prepared, actor, ctx| match prepared {
-                    Ok((steps, view)) => actor.run(steps, view, ctx),
-                    Err((view, reason)) => actor.refuse(view, reason, ctx),
-                }),
-        );
+        let work = async move {
+            // What the one before did not finish is put back, so that the plan is made from what is there.
+            withdraw_all(&shared, &cut_off).await;
+            operation::prepare(&shared, &name, (*view).clone()).await
+        };
+        let handle = ctx.spawn(work.into_actor(self).map(|prepared, actor, ctx| {
+            actor.cut_off.clear();
+            match prepared {
+                Ok((steps, view)) => actor.run(steps, view, ctx),
+                Err((view, reason)) => actor.refuse(view, reason, ctx),
+            }
+        }));
         self.work.push(handle);
     }
 
@@ -146,24 +160,33 @@ impl Rollout {
         }
         let (shared, app) = (Arc::clone(&self.shared), self.app.clone());
         let work = async move {
-            if let Err(error) = operation::reconcile(&shared, &app).await {
+            if let Err(error) = conclude::reconcile(&shared, &app).await {
                 tracing::warn!(app = %app, %error, "what runs cannot be compared with what is wanted");
             }
         };
         ctx.spawn(work.into_actor(self));
     }
 
-    fn supersede(&mut self, by: &OperationId, ctx: &mut Context<Self>) {
+    /// Ends the operation in progress for a newer one; tells which instances it was at work on.
+    fn supersede(&mut self, by: &OperationId, ctx: &mut Context<Self>) -> Vec<InstanceId> {
+        let why = format!("operation {by} took its place");
+        self.superseded = true;
+        self.feed(rollout::Event::Cancel(why), ctx);
+        self.drop_work(ctx);
+        self.superseded = false;
+        self.cut_off.clone()
+    }
+
+    /// Feeds the operation in progress an event and does what follows.
+    fn feed(&mut self, event: rollout::Event, ctx: &mut Context<Self>) {
         let now = self.now();
+        let shared = Arc::clone(&self.shared);
+        let available = |id: &InstanceId| carry::is_available(&shared, id);
         let actions = match &mut self.running {
-            Some(r) => r.machine.on(
-                rollout::Event::Cancel(format!("operation {by} took its place")),
-                now,
-            ),
+            Some(running) => running.machine.on(event, now, &available),
             None => Vec::new(),
         };
         self.act(actions, ctx);
-        self.drop_work(ctx);
     }
 
     fn now(&self) -> Duration {
@@ -182,14 +205,36 @@ impl Rollout {
         };
         let record = Arc::clone(&app.record);
         let proc = |id: &InstanceId| record.proc(&id.proc);
-        let parallelism = |id: &InstanceId| proc(id).map_or(1, |p| p.update.parallelism);
+        let window = |id: &InstanceId| match proc(id) {
+            Some(proc) => proc
+                .update
+                .window(proc.num_instances, carry::may_overlap(&proc)),
+            None => UpdateSpec::default().window(1, false),
+        };
         let deadlines = steps.iter().map(|s| deadline(proc(&s.instance)));
         let deadlines = deadlines.collect();
-        let batches = batches(&steps, parallelism);
-        let machine = Machine::new(steps, batches, deadlines);
+        let gated = record.canary.as_ref().is_some_and(|c| !c.promoted);
+        let machine = match gated {
+            false => {
+                let all: Vec<usize> = (0..steps.len()).collect();
+                let all = stages(&steps, &all, window);
+                Machine::new(steps, all, deadlines)
+            }
+            true => {
+                let placements = self.shared.world.placements(&self.app);
+                let (first, rest) = operation::canaries_of(&record, &placements, &steps);
+                let mut all = stages(&steps, &first, window);
+                let gate = all.len();
+                all.extend(stages(&steps, &rest, window));
+                Machine::new(steps, all, deadlines).gated(gate)
+            }
+        };
         view.state = OperationState::Running;
+        view.waiting = None;
         let mut running = Running { machine, view };
-        let actions = running.machine.begin(self.now());
+        let shared = Arc::clone(&self.shared);
+        let available = |id: &InstanceId| carry::is_available(&shared, id);
+        let actions = running.machine.begin(self.now(), &available);
         self.running = Some(running);
         self.act(actions, ctx);
     }
@@ -204,12 +249,8 @@ impl Rollout {
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
-        let now = self.now();
-        let actions = match &mut self.running {
-            Some(running) => running.machine.on(rollout::Event::Tick(now), now),
-            None => Vec::new(),
-        };
-        self.act(actions, ctx);
+        self.feed(rollout::Event::Tick(self.now()), ctx);
+        self.watch_canaries(ctx);
         if std::mem::take(&mut self.unkept) {
             self.keep();
         }
@@ -219,6 +260,7 @@ impl Rollout {
         for action in actions {
             match action {
                 Action::Begin(index) => self.begin_step(index, ctx),
+                Action::Wait => self.wait(),
                 Action::Finish(state, why) => self.finish(state, why, ctx),
             }
         }
@@ -228,6 +270,32 @@ impl Rollout {
                     actor.show();
                 }
             });
+        }
+    }
+
+    /// What is updated first is up: somebody has to judge it.
+    fn wait(&mut self) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let app = &self.app;
+        running.view.waiting = Some(format!(
+            "its canary is up: `lain promote -a {app}` goes on, `lain abort -a {app}` goes back"
+        ));
+        let text = format!("the canary of {app} is up and waits to be promoted or aborted");
+        let event = Event::new("canary_waiting", Level::Info, text);
+        self.shared
+            .hub
+            .emit(event.app(app).operation(&running.view.id));
+    }
+
+    /// While a canary waits to be judged, what lain sees of it is judged at once.
+    fn watch_canaries(&mut self, ctx: &mut Context<Self>) {
+        let waits = |r: &Running| r.machine.is_waiting();
+        if self.running.as_ref().is_some_and(waits)
+            && let Some(why) = canary::failed(&self.shared, &self.app)
+        {
+            self.feed(rollout::Event::CanaryFailed(why), ctx);
         }
     }
 
@@ -250,7 +318,7 @@ impl Rollout {
     }
 
     fn stepped(&mut self, index: usize, outcome: Result<(), Failure>, ctx: &mut Context<Self>) {
-        let (now, ended) = (self.now(), self.shared.clock.now_utc());
+        let ended = self.shared.clock.now_utc();
         let Some(running) = &mut self.running else {
             return;
         };
@@ -270,8 +338,7 @@ impl Rollout {
                 rollout::Event::Failed(index, failure.reason)
             }
         };
-        let actions = running.machine.on(event, now);
-        self.act(actions, ctx);
+        self.feed(event, ctx);
     }
 
     /// Shows where the operation stands.
@@ -303,6 +370,7 @@ impl Rollout {
         running.view.state = state;
         running.view.ended_at = Some(now);
         running.view.error = why;
+        running.view.waiting = None;
         for (shown, state) in running.view.steps.iter_mut().zip(&running.machine.states) {
             shown.state = *state;
         }
@@ -312,85 +380,33 @@ impl Rollout {
             return;
         };
         self.drop_work(ctx);
+        let steps = &running.machine.steps;
+        // Only a replacement has something to put back.
+        let cut_off = running.machine.cut_off.iter().map(|&index| &steps[index]);
+        let cut_off = cut_off.filter(|step| step.action == PlanAction::Recreate);
+        let cut_off: Vec<InstanceId> = cut_off.map(|step| step.instance.clone()).collect();
+        // Whoever takes its place puts that back, before it plans.
+        let cut_off = match self.superseded {
+            true => {
+                self.cut_off = cut_off;
+                Vec::new()
+            }
+            false => cut_off,
+        };
         let change = Change {
             app: self.app.clone(),
             operation: running.view,
-            steps: running.machine.steps,
+            cut_off,
         };
         let shared = Arc::clone(&self.shared);
         // Outlives this actor where the app is removed: it ends this actor's supervisor. Shown as ended
         // only when it is: whoever waits for the end of an undeploy may deploy anew at once.
         actix_rt::spawn(async move {
-            operation::conclude(&shared, &change).await;
+            conclude::conclude(&shared, &change).await;
             announce(&shared, &change.operation);
             shared.world.put_operation(change.operation);
         });
     }
-}
-
-/// How long a step may take. A oneshot proc's own time is watched where it is waited for, which stops it: this
-/// only has to be later.
-fn deadline(proc: Option<ProcSpec>) -> Duration {
-    let deadline = proc.as_ref().map(|p| p.update.progress_deadline);
-    let deadline = deadline.unwrap_or(GONE_DEADLINE);
-    match proc {
-        Some(proc) if proc.proc_type == ProcType::Oneshot => {
-            deadline + proc.kill_timeout + ENDING_WITHIN
-        }
-        _ => deadline,
-    }
-}
-
-fn announce(shared: &Shared, view: &OperationView) {
-    let took = view
-        .ended_at
-        .map_or(0, |end| (end - view.started_at).num_milliseconds());
-    let (level, text) = match (view.state, &view.error) {
-        (OperationState::Failed, Some(why)) => (
-            Level::Error,
-            format!("{} of {} failed: {why}", view.kind, view.app),
-        ),
-        (_, Some(why)) => (
-            Level::Warn,
-            format!("{} of {} ended: {why}", view.kind, view.app),
-        ),
-        (_, None) => (
-            Level::Info,
-            format!("{} of {} is done, in {took} ms", view.kind, view.app),
-        ),
-    };
-    shared.hub.emit(
-        Event::new("operation_done", level, text)
-            .app(&view.app)
-            .operation(&view.id),
-    );
-}
-
-/// Hands a step to its instance; one that crashes over it gets it again.
-async fn carry_step(shared: &Arc<Shared>, step: Step) -> Result<(), Failure> {
-    let ends = matches!(step.action, PlanAction::Delete | PlanAction::Stop);
-    if !ends {
-        app::ensure_instance(shared, &step.instance).await?;
-    }
-    for attempt in 1..=ATTEMPTS {
-        match instance::carry(shared, step.clone()).await {
-            Ok(Ok(())) => break,
-            Ok(Err(failure)) => return Err(failure),
-            Err(_) if ends => {
-                // No actor to ask: what is left of the instance is put away here.
-                carry::carry_out(Arc::clone(shared), step.clone()).await?;
-                break;
-            }
-            Err(error) if attempt == ATTEMPTS => {
-                return Err(Failure::from(format!("{}: {error}", step.instance)));
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(50) * attempt).await,
-        }
-    }
-    if step.action == PlanAction::Delete {
-        app::drop_instance(shared, &step.instance).await?;
-    }
-    Ok(())
 }
 
 impl Handler<Begin> for Rollout {
@@ -403,20 +419,52 @@ impl Handler<Begin> for Rollout {
 impl Handler<Cancel> for Rollout {
     type Result = ();
     fn handle(&mut self, Cancel(why): Cancel, ctx: &mut Self::Context) {
-        let now = self.now();
-        let actions = match &mut self.running {
-            Some(running) => running.machine.on(rollout::Event::Cancel(why), now),
-            None => Vec::new(),
+        self.feed(rollout::Event::Cancel(why), ctx);
+    }
+}
+
+impl Handler<Promote> for Rollout {
+    type Result = ();
+    fn handle(&mut self, _: Promote, ctx: &mut Self::Context) {
+        if let Some(running) = &mut self.running {
+            running.view.waiting = None;
+        }
+        self.feed(rollout::Event::Promote, ctx);
+        self.show();
+    }
+}
+
+impl Handler<Serving> for Rollout {
+    type Result = ();
+    fn handle(&mut self, Serving(id): Serving, ctx: &mut Self::Context) {
+        let running = self.running.as_mut();
+        let Some((running, index)) = running.and_then(|r| {
+            let index = r.machine.running(&id)?;
+            Some((r, index))
+        }) else {
+            return;
         };
-        self.act(actions, ctx);
+        if let Some(shown) = running.view.steps.get_mut(index) {
+            "the new one serves; the old one is drained and stopped".clone_into(&mut shown.detail);
+        }
+        self.feed(rollout::Event::Serving(index), ctx);
     }
 }
 
 impl Handler<InstanceCrashed> for Rollout {
     type Result = ();
     fn handle(&mut self, InstanceCrashed(id): InstanceCrashed, ctx: &mut Self::Context) {
-        // While an operation is in progress, it alone decides what runs.
-        if self.running.is_some() {
+        // While an operation is in progress, it alone decides what runs; one that waits to be promoted decides nothing.
+        if self
+            .running
+            .as_ref()
+            .is_some_and(|r| !r.machine.is_waiting())
+        {
+            return;
+        }
+        if self.running.is_some() && canary::is_canary(&self.shared, &id) {
+            let why = format!("{id}, which runs the new version, has crashed");
+            self.feed(rollout::Event::CanaryFailed(why), ctx);
             return;
         }
         let now = self.now();

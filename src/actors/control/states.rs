@@ -130,6 +130,7 @@ pub fn instance_state(
         Phase::Pending(_) => InstanceState::Pending,
         Phase::Starting(_) => InstanceState::Starting,
         Phase::Running if !seen.is_ready() => InstanceState::Starting,
+        Phase::Running if seen.draining => InstanceState::Stopping,
         Phase::Running if seen.role == InstanceRole::Spare => InstanceState::Idle,
         Phase::Running => InstanceState::Running,
         Phase::Frozen => InstanceState::Idle,

@@ -4,7 +4,7 @@ use crate::actors::agent::cell::{ContainerCell, Observed, Phase};
 use crate::actors::control::nodes::table::Node;
 use crate::actors::control::states::{self, Readiness};
 use crate::actors::control::world::Versioned;
-use crate::actors::control::{paths, placing, render};
+use crate::actors::control::{canary, paths, placing, render};
 use crate::actors::shared::{EngineState, Shared};
 use crate::domain::cron;
 use crate::domain::id::{AppName, ProcType};
@@ -30,7 +30,7 @@ pub fn app(shared: &Shared, name: &AppName, app: &Versioned) -> AppView {
     let trouble = shared.world.trouble(name);
     let each: Vec<AppState> = procs.iter().map(|p| p.state).collect();
     let state = states::app_state(record, &each, trouble.is_some());
-    let reason = app_reason(record, state, &procs, trouble);
+    let reason = app_reason(shared, record, state, &procs, trouble);
     AppView {
         name: name.to_string(),
         apptype: match record.current.spec.apptype {
@@ -52,6 +52,7 @@ pub fn app(shared: &Shared, name: &AppName, app: &Versioned) -> AppView {
             ProcStrategy::RestForOne => "rest_for_one",
         }
         .to_owned(),
+        canary: canary::view(shared, record, &placements),
         procs,
     }
 }
@@ -60,6 +61,7 @@ const STOPPED: &str = "it was stopped; start it with `lain start`";
 
 /// Why an app is in a state; nothing where there is nothing to explain.
 fn app_reason(
+    shared: &Shared,
     record: &AppRecord,
     state: AppState,
     procs: &[ProcView],
@@ -68,8 +70,10 @@ fn app_reason(
     match state {
         AppState::Removing => Some("it is being removed".to_owned()),
         AppState::Deploying => {
-            let operation = record.operation.as_ref();
-            operation.map(|id| format!("operation {id} is in progress"))
+            let id = record.operation.as_ref()?;
+            let operation = shared.world.operation(id);
+            let waiting = operation.and_then(|o| o.waiting.clone());
+            Some(waiting.unwrap_or_else(|| format!("operation {id} is in progress")))
         }
         AppState::Degraded | AppState::Recovering => trouble.or_else(|| {
             let proc = procs.iter().find(|p| p.state == state)?;
@@ -218,6 +222,7 @@ pub fn instance(shared: &Shared, record: &AppRecord, placement: &Placement) -> I
             .map_or("none", |o| o.health.as_str())
             .to_owned(),
         role: seen.as_ref().map_or(placement.role, |o| o.role),
+        canary: record.is_canary(placement),
         node: placement.node.to_string(),
         container: cell.as_ref().map(|c| c.name().to_owned()),
         container_id: seen
@@ -291,6 +296,9 @@ fn instance_reason(
         | InstanceState::Backoff
         | InstanceState::Degraded
         | InstanceState::Stopping => match seen {
+            Some(seen) if seen.draining => {
+                Some("taken out of the list of addresses, about to be stopped".to_owned())
+            }
             Some(seen) => phase_reason(seen),
             None if placement.waits && !in_progress => Some(
                 "not begun: the last change ended before it came to it; `lain deploy` does"

@@ -72,6 +72,7 @@ impl State {
 pub struct World {
     state: RwLock<State>,
     operations: watch::Sender<u64>,
+    endpoints: watch::Sender<u64>,
 }
 
 impl Default for World {
@@ -79,6 +80,7 @@ impl Default for World {
         Self {
             state: RwLock::default(),
             operations: watch::channel(0).0,
+            endpoints: watch::channel(0).0,
         }
     }
 }
@@ -253,6 +255,7 @@ impl World {
     /// Puts a placement that was committed.
     pub fn put_placement(&self, placement: Placement) {
         self.write().put_placement(placement);
+        self.touch_endpoints();
     }
 
     /// Changes a placement in memory; returns it as it is now, or nothing when it is gone.
@@ -265,6 +268,8 @@ impl World {
         let mut placement = state.placements.get(&id.app)?.get(id)?.clone();
         change(&mut placement);
         state.put_placement(placement.clone());
+        drop(state);
+        self.touch_endpoints();
         Some(placement)
     }
 
@@ -306,6 +311,18 @@ impl World {
         if let Some(gone) = gone {
             state.release(&gone);
         }
+        drop(state);
+        self.touch_endpoints();
+    }
+
+    /// The addresses at which instances answer may have changed: wakes those who follow them.
+    pub fn touch_endpoints(&self) {
+        self.endpoints.send_modify(|n| *n += 1);
+    }
+
+    /// Wakes whenever the addresses at which instances answer may have changed.
+    pub fn watch_endpoints(&self) -> watch::Receiver<u64> {
+        self.endpoints.subscribe()
     }
 
     /// Whether a host port of a node is given to some instance.

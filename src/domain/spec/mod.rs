@@ -18,6 +18,7 @@ mod nearest;
 mod report;
 mod schema;
 mod template;
+mod update;
 mod value;
 mod yaml;
 

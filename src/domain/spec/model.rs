@@ -5,6 +5,7 @@
 
 pub use super::duration_text;
 pub use super::filter::{Filter, FilterKind, FilterOperator};
+pub use super::update::{Share, UpdateOrder, UpdateSpec, Window};
 
 use crate::domain::id::{AppName, ProcName, ProcType};
 pub use crate::domain::placement::AntiAffinity;
@@ -223,6 +224,10 @@ pub struct ProcSpec {
     #[serde(with = "duration_text")]
     #[schema(value_type = String)]
     pub setup_time: Duration,
+    /// From leaving the published list of addresses to SIGTERM (ours).
+    #[serde(default, with = "duration_text")]
+    #[schema(value_type = String)]
+    pub drain_time: Duration,
     /// From SIGTERM to SIGKILL.
     #[serde(with = "duration_text")]
     #[schema(value_type = String)]
@@ -447,40 +452,4 @@ pub enum Overlap {
     Replace,
     /// Both run.
     Allow,
-}
-
-/// How a new version replaces the old one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct UpdateSpec {
-    /// New before old, or old before new.
-    pub order: UpdateOrder,
-    /// Instances replaced at a time.
-    pub parallelism: u32,
-    /// An update that makes no progress for this long has failed.
-    #[serde(with = "duration_text")]
-    #[schema(value_type = String)]
-    pub progress_deadline: Duration,
-    /// Go back to the last good version when an update fails.
-    pub auto_rollback: bool,
-}
-
-impl Default for UpdateSpec {
-    fn default() -> Self {
-        Self {
-            order: UpdateOrder::StartFirst,
-            parallelism: 1,
-            progress_deadline: Duration::from_secs(300),
-            auto_rollback: true,
-        }
-    }
-}
-
-/// Which of the two versions of an instance overlaps the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum UpdateOrder {
-    /// The new one is healthy before the old one is stopped.
-    StartFirst,
-    /// The old one is stopped before the new one starts; always so for `stateful` procs.
-    StopFirst,
 }

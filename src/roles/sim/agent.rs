@@ -79,7 +79,6 @@ pub fn facts(cpus: u32, memory: u64) -> NodeFacts {
         ports: (20_000, 29_999),
         volumes: "/volumes".to_owned(),
         labels: BTreeMap::new(),
-        findings: Vec::new(),
     }
 }
 
@@ -131,16 +130,14 @@ impl Agent {
     }
 
     fn may_run_exclusive(&self) -> bool {
-        let heard = self.assigned.last_heard();
-        self.plant == Some(Plant::NoFence)
-            || (!heard.is_zero() && self.now().saturating_sub(heard) <= self.assigned.fence())
+        self.plant == Some(Plant::NoFence) || self.assigned.lease().may_start(self.now())
     }
 
     async fn guard(self: Rc<Self>) {
         loop {
             tokio::time::sleep(FENCE_TICK).await;
-            let silent = self.now().saturating_sub(self.assigned.last_heard());
-            let fence = silent > self.assigned.fence() && self.plant != Some(Plant::NoFence);
+            let holds = self.assigned.lease().holds(self.now());
+            let fence = !holds && self.plant != Some(Plant::NoFence);
             if self.fenced.replace(fence) == fence {
                 continue;
             }

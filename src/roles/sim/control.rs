@@ -99,6 +99,8 @@ pub fn settings(name: &NodeName) -> Settings {
         data_dir: std::env::temp_dir(),
         lease: Default::default(),
         rebalance_after: Duration::ZERO,
+        policy: Default::default(),
+        revisions_kept: 10,
     }
 }
 

@@ -178,6 +178,7 @@ impl Operator {
             file_name: "lain.yaml".to_owned(),
             meta_version: None,
             image: None,
+            canary: None,
         };
         let asked = host
             .handle

@@ -348,6 +348,7 @@ async fn deploy(handle: &Handle, number: u32, count: u32) -> std::result::Result
         file_name: "lain.yaml".to_owned(),
         meta_version: None,
         image: None,
+        canary: None,
     };
     let caller = Caller {
         name: "operator".to_owned(),

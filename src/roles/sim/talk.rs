@@ -48,8 +48,8 @@ impl Agent {
                 beat_ms, fence_ms, ..
             }) => {
                 self.assigned.connected();
-                self.assigned.set_fence(Duration::from_millis(fence_ms));
-                self.assigned.heard(self.now());
+                let fence = Duration::from_millis(fence_ms);
+                self.assigned.change_lease(|lease| lease.set_fence(fence));
                 Ok((receiver, sender, Duration::from_millis(beat_ms.max(1))))
             }
             _ => Err(std::io::ErrorKind::ConnectionRefused.into()),
@@ -75,16 +75,18 @@ impl Agent {
         mut receiver: Receiver<ToAgent>,
         beats: &RefCell<VecDeque<(u64, Duration)>>,
     ) {
+        // Before all is known that is assigned, no answer to a beat allows anything.
+        let mut knows = false;
         while let Ok(Some(message)) = receiver.next().await {
             match message {
-                ToAgent::BeatHeard { seq } => {
+                ToAgent::BeatHeard { seq, .. } => {
                     let mut beats = beats.borrow_mut();
                     while let Some((number, sent)) = beats.front().copied()
                         && number <= seq
                     {
                         beats.pop_front();
-                        if number == seq {
-                            self.assigned.heard(sent);
+                        if number == seq && knows {
+                            self.assigned.change_lease(|lease| lease.acknowledged(sent));
                         }
                     }
                 }
@@ -94,7 +96,10 @@ impl Agent {
                     gone,
                     base,
                     keep,
-                } => self.take_up(revision, put, gone, base.is_none(), keep),
+                } => {
+                    knows |= base.is_none();
+                    self.take_up(revision, put, gone, base.is_none(), keep);
+                }
                 ToAgent::KeptUpTo(number) => {
                     let mut kept = self.kept.borrow_mut();
                     while kept.0 <= number.n && kept.1.pop_front().is_some() {

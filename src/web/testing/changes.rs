@@ -4,10 +4,12 @@ use super::world::{App, World, not_found, proc_name};
 use crate::domain::id::{AppName, NodeName, ProcName};
 use crate::domain::plan::{Step, plan};
 use crate::domain::record::{AppRecord, Overrides, Placement, Release};
+use crate::domain::revision::Revision;
 use crate::domain::spec::model::ProcSpec;
 use crate::domain::spec::{self, SpecError, requires_new_container};
 use crate::domain::view::{
-    ChangeAnswer, DeployRequest, OperationView, PlanAction, PlanStep, PlanView, ScaleRequest,
+    ChangeAnswer, DeployRequest, OperationView, PlanAction, PlanStep, PlanView, RevisionOutcome,
+    ScaleRequest,
 };
 use crate::ports::control::{Caller, ControlError, Precondition, Problem, Selector};
 use chrono::Utc;
@@ -52,6 +54,8 @@ pub fn deploy(
         meta_version: request.meta_version,
         image: request.image,
         versions: BTreeMap::new(),
+        revision: 0,
+        good: true,
     };
     let changes = known
         .map(|app| changes(&app.record, &release))
@@ -88,6 +92,7 @@ fn first_record(release: Release) -> AppRecord {
         updated_at: Utc::now(),
         removing: false,
         operation: None,
+        canary: None,
     }
 }
 
@@ -122,6 +127,55 @@ pub fn undeploy(
     let mut record = app.record.clone();
     record.removing = true;
     commit(world, "undeploy", name, record, &BTreeMap::new(), asked)
+}
+
+/// The current release, and the one before it under the number before.
+pub fn revisions(world: &World, name: &AppName) -> Result<Vec<Revision>, ControlError> {
+    let app = world.app(name)?;
+    let releases = std::iter::once(&app.record.current).chain(&app.record.previous);
+    let numbers = (1..=app.revision).rev();
+    let revision = |(number, release): (u64, &Release)| Revision {
+        revision: number,
+        kind: "deploy".to_owned(),
+        by: "dev".to_owned(),
+        at: app.record.updated_at,
+        ended_at: Some(app.record.updated_at),
+        operation: "0".to_owned(),
+        outcome: RevisionOutcome::Deployed,
+        reason: None,
+        back_to: None,
+        images: BTreeMap::new(),
+        release: release.clone(),
+    };
+    Ok(numbers.zip(releases).map(revision).collect())
+}
+
+/// # Errors
+/// What the precondition refuses, and that there is no such revision.
+pub fn rollback(
+    world: &mut World,
+    name: &AppName,
+    to: Option<u64>,
+    precondition: Precondition,
+    asked: &Asked<'_>,
+) -> Result<ChangeAnswer, ControlError> {
+    let app = world.app(name)?;
+    check(name, Some(app.revision), precondition)?;
+    let current = &app.record.current;
+    let earlier = revisions(world, name)?.into_iter().skip(1);
+    let target = earlier
+        .into_iter()
+        .find(|r| to.is_none_or(|to| to == r.revision));
+    let target = target.ok_or_else(|| match to {
+        Some(to) => not_found("revision", &to.to_string(), std::iter::empty()),
+        None => ControlError::Conflict(format!("app {name} has no revision to go back to")),
+    })?;
+    let record = AppRecord {
+        previous: Some(current.clone()),
+        current: target.release,
+        ..app.record.clone()
+    };
+    commit(world, "rollback", name, record, &BTreeMap::new(), asked)
 }
 
 /// # Errors

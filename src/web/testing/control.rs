@@ -9,8 +9,8 @@ use crate::domain::crash::CrashReport;
 use crate::domain::id::{AppName, CrashId, InstanceId, NodeName, OperationId, ProcName};
 use crate::domain::view::{
     ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, LogLineView,
-    NodeView, OperationState, OperationView, Page, PlanAction, ScaleRequest, SinkView,
-    SinksReloaded, VersionView,
+    NodeView, OperationState, OperationView, Page, PlanAction, RevisionView, ScaleRequest,
+    SinkView, SinksReloaded, VersionView,
 };
 use crate::ports::control::{
     Caller, ChildAction, Control, ControlError, CrashFilter, EventStream, LogsQuery, Precondition,
@@ -66,6 +66,14 @@ impl MemoryControl {
             });
         }
         answer
+    }
+
+    /// There is none here.
+    async fn no_canary(&self, app: &AppName) -> Answer {
+        self.fault().await?;
+        self.world().app(app)?;
+        let text = format!("no canary of app {app} is in progress");
+        Err(ControlError::Conflict(text))
     }
 
     async fn command(
@@ -172,6 +180,56 @@ impl Control for MemoryControl {
         };
         let answer = changes::scale(&mut self.world(), app, proc, &request, &asked);
         self.told("scale", &format!("{app}/{proc}"), &asked, answer)
+    }
+
+    async fn revisions(&self, app: &AppName) -> Result<Vec<RevisionView>, ControlError> {
+        self.fault().await?;
+        let world = self.world();
+        let current = world.app(app)?.revision;
+        let all = changes::revisions(&world, app)?;
+        Ok(all.iter().map(|r| r.view(current, false)).collect())
+    }
+
+    async fn revision(&self, app: &AppName, revision: u64) -> Result<RevisionView, ControlError> {
+        self.fault().await?;
+        let world = self.world();
+        let current = world.app(app)?.revision;
+        let all = changes::revisions(&world, app)?;
+        let found = all.iter().find(|r| r.revision == revision);
+        let found = found.map(|r| r.view(current, true));
+        found.ok_or_else(|| not_found("revision", &revision.to_string(), std::iter::empty()))
+    }
+
+    async fn rollback(
+        &self,
+        app: &AppName,
+        to: Option<u64>,
+        precondition: Precondition,
+        dry_run: bool,
+        caller: Caller,
+    ) -> Answer {
+        self.fault().await?;
+        let asked = Asked {
+            dry_run,
+            caller: &caller,
+        };
+        let answer = changes::rollback(&mut self.world(), app, to, precondition, &asked);
+        self.told("rollback", app.as_str(), &asked, answer)
+    }
+
+    async fn promote(&self, app: &AppName, _: Precondition, _: Caller) -> Answer {
+        self.no_canary(app).await
+    }
+
+    async fn abort(&self, app: &AppName, _: Precondition, _: bool, _: Caller) -> Answer {
+        self.no_canary(app).await
+    }
+
+    fn endpoint_changes(&self) -> BoxStream<'static, ()> {
+        match self.events(None) {
+            EventStream::Events(news) => news.map(drop).boxed(),
+            EventStream::TooOld => stream::empty().boxed(),
+        }
     }
 
     async fn restart(&self, selector: Selector, dry_run: bool, caller: Caller) -> Answer {

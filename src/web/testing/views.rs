@@ -45,6 +45,7 @@ pub fn app(app: &App) -> AppView {
         operation: record.operation.as_ref().map(ToString::to_string),
         urls: Vec::new(),
         strategy: strategy.to_owned(),
+        canary: None,
         procs,
     }
 }
@@ -106,6 +107,7 @@ fn instance(app: &App, placement: &Placement) -> InstanceView {
         reason: stopped.then(|| "stopped by an operator".to_owned()),
         health: "none".to_owned(),
         role: placement.role,
+        canary: false,
         node: placement.node.to_string(),
         container: Some(format!(
             "{}.v{}-i{}-d0",

@@ -127,6 +127,8 @@ impl World {
             ended_at,
             steps: steps.iter().map(step).collect(),
             error: None,
+            revision: None,
+            waiting: None,
             crashes: Vec::new(),
         };
         let id = OperationId::new(operation.id.clone());

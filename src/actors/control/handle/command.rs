@@ -1,6 +1,7 @@
 //! Restart, stop, start and cancel: commands on instances that exist.
 
 use super::Handle;
+use super::commit::Also;
 use crate::actors::control::instance::{Instance, RetryNow};
 use crate::actors::control::paths;
 use crate::actors::control::rollout::{Cancel, Rollout};
@@ -104,7 +105,13 @@ impl Handle {
         record.operation = OperationId::new(operation.id.clone()).ok();
         record.updated_at = self.shared.clock.now_utc();
         let written = self
-            .write(&selector.app, record, Some(app.revision), &operation)
+            .write(
+                &selector.app,
+                record,
+                Some(app.revision),
+                &operation,
+                Also::default(),
+            )
             .await?;
         self.hand_over(&selector.app, operation.clone()).await?;
         Ok(ChangeAnswer {
@@ -244,5 +251,6 @@ fn step(action: PlanAction, placement: &Placement) -> Step {
         role: placement.role,
         version: placement.version,
         changes: Vec::new(),
+        stop_first: false,
     }
 }

@@ -1,19 +1,16 @@
-//! Deploy, undeploy and scale: a new desired state, committed with its operation in one transaction.
+//! Deploy, undeploy and scale: from a request to a new desired state.
 
 use super::Handle;
-use crate::actors::agent::crash::new_id;
-use crate::actors::control::operation::{self, encode, pending, plan_for};
-use crate::actors::control::rollout::{Begin, Rollout};
-use crate::actors::control::{app, paths, render, reread, world};
-use crate::domain::id::{AppName, OperationId, ProcName};
+use super::commit::{Commit, check, same_desire};
+use crate::actors::control::operation::{self, plan_for};
+use crate::actors::control::render;
+use crate::domain::id::{AppName, ProcName};
 use crate::domain::plan::Step;
-use crate::domain::record::{AppRecord, Overrides, Release, keys};
+use crate::domain::record::{AppRecord, Canary, Overrides, Release};
 use crate::domain::spec::{self, SpecErrors};
-use crate::domain::view::{ChangeAnswer, DeployRequest, OperationView, PlanView, ScaleRequest};
+use crate::domain::view::{ChangeAnswer, DeployRequest, PlanAction, ScaleRequest};
 use crate::ports::control::{Caller, ControlError, Precondition, Problem};
-use crate::ports::store::{Change, Compare, Outcome};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// The most instances of one proc.
 const MAX_INSTANCES: u32 = 1000;
@@ -57,22 +54,57 @@ impl Handle {
             meta_version: request.meta_version,
             image: request.image,
             versions: BTreeMap::new(),
+            revision: existing.as_ref().map_or(0, |v| v.record.revision) + 1,
+            good: false,
         };
         self.check_release(
             &release,
             existing.as_ref().map(|v| &*v.record),
             &request.file_name,
         )?;
-        let record = self.next_record(existing.as_ref().map(|v| &*v.record), release);
+        let mut record = self.next_record(existing.as_ref().map(|v| &*v.record), release);
         let unchanged = existing
             .as_ref()
             .is_some_and(|v| same_desire(&v.record, &record));
-        let revision = existing.map(|v| v.revision);
-        let mut answer = self
-            .commit("deploy", name, record, revision, unchanged, dry_run, caller)
-            .await?;
+        let before = existing.as_ref().map(|v| &*v.record);
+        record.canary = self.canary(before, &record, request.canary);
+        let commit = Commit {
+            unchanged,
+            brings_release: true,
+            ..Commit::new("deploy", name, existing.map(|v| v.revision))
+        };
+        let mut answer = self.commit(commit, record, dry_run, caller).await?;
         answer.warnings = warnings;
         Ok(answer)
+    }
+
+    /// The canary that a deploy is, if some of its instances are to be updated first.
+    fn canary(
+        &self,
+        before: Option<&AppRecord>,
+        record: &AppRecord,
+        asked: Option<u32>,
+    ) -> Option<Canary> {
+        let going_on = before.and_then(|old| {
+            let same = old.current.same_as(&record.current) && asked.is_none();
+            old.canary.clone().filter(|c| same && !c.promoted)
+        });
+        let canary = going_on.unwrap_or(Canary {
+            instances: asked,
+            promoted: false,
+        });
+        let tried = AppRecord {
+            canary: Some(canary),
+            ..record.clone()
+        };
+        let placements = self.shared.world.placements(&record.current.spec.appname);
+        let steps = plan_for(&tried, &placements, &self.shared.settings.site.registry);
+        let replaced = |step: &Step| {
+            let proc = tried.proc(&step.instance.proc);
+            step.action == PlanAction::Recreate && proc.is_some_and(|p| tried.canaries(&p) > 0)
+        };
+        let any = steps.iter().any(replaced);
+        tried.canary.filter(|_| any)
     }
 
     /// What no parser can know: images, and the repository that the app is bound to.
@@ -133,6 +165,7 @@ impl Handle {
                 updated_at: now,
                 removing: false,
                 operation: None,
+                canary: None,
             };
         };
         if release.spec.giturl.is_none() {
@@ -170,17 +203,10 @@ impl Handle {
         check(name, Some(app.record.etag()), precondition)?;
         let mut record = AppRecord::clone(&app.record);
         record.removing = true;
+        record.canary = None;
         record.updated_at = self.shared.clock.now_utc();
-        self.commit(
-            "undeploy",
-            name,
-            record,
-            Some(app.revision),
-            false,
-            dry_run,
-            caller,
-        )
-        .await
+        let commit = Commit::new("undeploy", name, Some(app.revision));
+        self.commit(commit, record, dry_run, caller).await
     }
 
     pub(super) async fn scale_proc(
@@ -209,6 +235,11 @@ impl Handle {
                 "app {name} is being removed"
             )));
         }
+        if record.canary.as_ref().is_some_and(|c| !c.promoted) {
+            return Err(ControlError::Conflict(format!(
+                "a canary of app {name} is in progress: `lain promote -a {name}` or `lain abort -a {name}` first"
+            )));
+        }
         // A request that asks for nothing leaves no trace.
         if asked != Overrides::default() {
             let over = record.overrides.entry(spec.full_name()).or_default();
@@ -218,175 +249,11 @@ impl Handle {
             over.spares = asked.spares.or(over.spares);
         }
         record.updated_at = self.shared.clock.now_utc();
-        let unchanged = same_desire(&app.record, &record);
-        self.commit(
-            "scale",
-            name,
-            record,
-            Some(app.revision),
-            unchanged,
-            dry_run,
-            caller,
-        )
-        .await
-    }
-
-    /// Plans, and unless it is a dry run or there is nothing to do, commits record and operation together and
-    /// hands the operation to the app's rollout.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one transaction, all of whose parts are named"
-    )]
-    pub(super) async fn commit(
-        &self,
-        kind: &str,
-        name: &AppName,
-        mut record: AppRecord,
-        revision: Option<u64>,
-        unchanged: bool,
-        dry_run: bool,
-        caller: &Caller,
-    ) -> Result<ChangeAnswer, ControlError> {
-        let placements = self.shared.world.placements(name);
-        let steps = plan_for(&record, &placements, &self.shared.settings.site.registry);
-        let plan = PlanView {
-            app: name.to_string(),
-            steps: steps.iter().map(Step::view).collect(),
+        let commit = Commit {
+            unchanged: same_desire(&app.record, &record),
+            ..Commit::new("scale", name, Some(app.revision))
         };
-        let nothing = unchanged && steps.is_empty();
-        if dry_run || nothing {
-            return Ok(ChangeAnswer {
-                operation: None,
-                plan,
-                revision: record.revision,
-                etag: record.etag(),
-                warnings: Vec::new(),
-            });
-        }
-        let operation = self.new_operation(kind, name, &caller.name, &steps)?;
-        record.operation = OperationId::new(operation.id.clone()).ok();
-        let written = self.write(name, record, revision, &operation).await?;
-        self.hand_over(name, operation.clone()).await?;
-        Ok(ChangeAnswer {
-            operation: Some(operation),
-            plan,
-            revision: written.revision,
-            etag: written.etag(),
-            warnings: Vec::new(),
-        })
-    }
-
-    pub(super) fn new_operation(
-        &self,
-        kind: &str,
-        name: &AppName,
-        actor: &str,
-        steps: &[Step],
-    ) -> Result<OperationView, ControlError> {
-        let id = OperationId::new(new_id()).map_err(|e| ControlError::Internal(e.to_string()))?;
-        let mut operation =
-            operation::operation(&id, kind, name, actor, self.shared.clock.now_utc());
-        operation.steps = steps.iter().map(pending).collect();
-        Ok(operation)
-    }
-
-    /// One transaction: the app is still at the store's `revision`, and its next record and the operation are
-    /// durable.
-    pub(super) async fn write(
-        &self,
-        name: &AppName,
-        mut record: AppRecord,
-        revision: Option<u64>,
-        operation: &OperationView,
-    ) -> Result<Arc<AppRecord>, ControlError> {
-        let before = record.etag();
-        record.revision += 1;
-        let key = keys::app(name);
-        let condition = match revision {
-            Some(revision) => Compare::RevisionIs(key.clone(), revision),
-            None => Compare::Absent(key.clone()),
-        };
-        let changes = vec![
-            Change::Put(key, encode(&record)?),
-            Change::Put(keys::operation(&operation.id), encode(operation)?),
-        ];
-        let written = self.shared.store.transact(vec![condition], changes).await;
-        if written.is_err() {
-            reread::look_again(&self.shared, name);
-        }
-        match written? {
-            Outcome::Committed(at) => {
-                self.shared.world.put_operation(operation.clone());
-                Ok(self.shared.world.put_app(record, at).record)
-            }
-            Outcome::Refused(_, entry) => {
-                if let Some(entry) = &entry {
-                    reread::take_over(&self.shared, name, entry).await?;
-                }
-                Err(ControlError::Stale {
-                    app: name.to_string(),
-                    given: before,
-                    current: match entry.map(|e| world::decode::<AppRecord>(&e)) {
-                        Some(now) => now?.etag(),
-                        None => 0,
-                    },
-                })
-            }
-        }
-    }
-
-    /// Lets the app's rollout begin. What is committed is carried out even if this is cut off.
-    pub(super) async fn hand_over(
-        &self,
-        name: &AppName,
-        operation: OperationView,
-    ) -> Result<(), ControlError> {
-        app::ensure_app(&self.shared, name)
-            .await
-            .map_err(ControlError::Unavailable)?;
-        tracing::info!(app = %name, op = operation.id, kind = operation.kind, "operation accepted");
-        self.shared.tell::<Rollout, _>(&paths::rollout(name), Begin);
-        Ok(())
-    }
-}
-
-/// Whether two records want the same, dates and operations aside.
-fn same_desire(a: &AppRecord, b: &AppRecord) -> bool {
-    a.current.spec == b.current.spec
-        && a.current.versions == b.current.versions
-        && a.current.meta_version == b.current.meta_version
-        && a.current.image == b.current.image
-        && a.overrides == b.overrides
-        && a.stopped == b.stopped
-        && a.removing == b.removing
-}
-
-/// RFC 9110 preconditions: an app that exists is changed only by who names its `ETag`, here its number.
-fn check(
-    app: &AppName,
-    current: Option<u64>,
-    precondition: Precondition,
-) -> Result<(), ControlError> {
-    match (current, precondition) {
-        (Some(_), Precondition::None) => Err(ControlError::PreconditionRequired(app.to_string())),
-        (Some(current), Precondition::Revision(given)) if given != current => {
-            Err(ControlError::Stale {
-                app: app.to_string(),
-                given,
-                current,
-            })
-        }
-        (Some(current), Precondition::Absent) => Err(ControlError::Stale {
-            app: app.to_string(),
-            given: 0,
-            current,
-        }),
-        (None, Precondition::Revision(given)) => Err(ControlError::Stale {
-            app: app.to_string(),
-            given,
-            current: 0,
-        }),
-        _ => Ok(()),
+        self.commit(commit, record, dry_run, caller).await
     }
 }
 

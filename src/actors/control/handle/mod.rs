@@ -4,19 +4,21 @@
 //! mirror and the cells, and never wait for an actor. One file a group of calls.
 
 mod command;
+mod commit;
 mod deploy;
 mod doctor;
 mod exec;
+mod history;
 mod logs;
 mod nodes;
 mod sinks;
+mod trail;
 mod tree;
 
 pub use sinks::{act_on_sink, ask_for_sink, reload};
 pub use tree::{act_on, actor_of, tree_of};
 
 use crate::actors::control::{census, views, world};
-use crate::actors::recorder::Record;
 use crate::actors::shared::Shared;
 use crate::domain::census::Census;
 use crate::domain::crash::CrashReport;
@@ -25,7 +27,7 @@ use crate::domain::record::keys;
 use crate::domain::view::{
     ActorView, AppView, AuditView, ChangeAnswer, DeployRequest, EventView, Finding, InputView,
     JoinTokenView, LogLineView, MovesView, NodeChange, NodeView, OperationView, Page, PlanAction,
-    ScaleRequest, SinkView, SinksReloaded, VersionView, WhyView,
+    RevisionView, ScaleRequest, SinkView, SinksReloaded, VersionView, WhyView,
 };
 use crate::ports::control::{
     Caller, ChildAction, Control, ControlError, CrashFilter, DriftRequest, EventStream, LogsQuery,
@@ -35,8 +37,10 @@ use crate::ports::log_index::LogsPort;
 use crate::ports::log_intake::LogIntake;
 use crate::ports::runtime::{ExecRequest, ExecSession};
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
+use tokio_stream::wrappers::WatchStream;
 
 /// The control host.
 pub struct Handle {
@@ -51,31 +55,6 @@ impl Handle {
             shared,
             rates: tree::Rates::default(),
         }
-    }
-
-    /// Keeps what was asked for, by whom, and how it went.
-    fn audit<T>(
-        &self,
-        caller: &Caller,
-        action: &str,
-        target: &str,
-        detail: String,
-        outcome: Result<T, ControlError>,
-    ) -> Result<T, ControlError> {
-        let said = outcome
-            .as_ref()
-            .map_or_else(ToString::to_string, |_| "ok".to_owned());
-        let record = AuditView {
-            at: self.shared.clock.now_utc(),
-            actor: caller.name.clone(),
-            from: caller.from.clone(),
-            action: action.to_owned(),
-            target: target.to_owned(),
-            detail,
-            outcome: said,
-        };
-        self.shared.recorder.send(Record::Audit(Box::new(record)));
-        outcome
     }
 
     fn find_app(&self, name: &AppName) -> Result<world::Versioned, ControlError> {
@@ -152,11 +131,7 @@ impl Control for Handle {
         let outcome = self
             .deploy_app(app, request, precondition, dry_run, &caller)
             .await;
-        if dry_run {
-            return outcome;
-        }
-        let detail = outcome.as_ref().map(summary).unwrap_or_default();
-        self.audit(&caller, "deploy", app.as_str(), detail, outcome)
+        self.audit_change(dry_run, &caller, "deploy", app, outcome)
     }
 
     async fn undeploy(
@@ -167,11 +142,7 @@ impl Control for Handle {
         caller: Caller,
     ) -> Result<ChangeAnswer, ControlError> {
         let outcome = self.undeploy_app(app, precondition, dry_run, &caller).await;
-        if dry_run {
-            return outcome;
-        }
-        let detail = outcome.as_ref().map(summary).unwrap_or_default();
-        self.audit(&caller, "undeploy", app.as_str(), detail, outcome)
+        self.audit_change(dry_run, &caller, "undeploy", app, outcome)
     }
 
     async fn scale(
@@ -188,6 +159,55 @@ impl Control for Handle {
         }
         let detail = serde_json::to_string(&request).unwrap_or_default();
         self.audit(&caller, "scale", &format!("{app}/{proc}"), detail, outcome)
+    }
+
+    async fn revisions(&self, app: &AppName) -> Result<Vec<RevisionView>, ControlError> {
+        self.list_revisions(app).await
+    }
+
+    async fn revision(&self, app: &AppName, revision: u64) -> Result<RevisionView, ControlError> {
+        self.read_revision(app, revision).await
+    }
+
+    async fn rollback(
+        &self,
+        app: &AppName,
+        to: Option<u64>,
+        precondition: Precondition,
+        dry_run: bool,
+        caller: Caller,
+    ) -> Result<ChangeAnswer, ControlError> {
+        let outcome = self
+            .roll_back_app(app, to, precondition, dry_run, &caller)
+            .await;
+        self.audit_change(dry_run, &caller, "rollback", app, outcome)
+    }
+
+    async fn promote(
+        &self,
+        app: &AppName,
+        precondition: Precondition,
+        caller: Caller,
+    ) -> Result<ChangeAnswer, ControlError> {
+        let outcome = self.promote_canary(app, precondition, &caller).await;
+        self.audit_change(false, &caller, "promote", app, outcome)
+    }
+
+    async fn abort(
+        &self,
+        app: &AppName,
+        precondition: Precondition,
+        dry_run: bool,
+        caller: Caller,
+    ) -> Result<ChangeAnswer, ControlError> {
+        let outcome = self.abort_canary(app, precondition, dry_run, &caller).await;
+        self.audit_change(dry_run, &caller, "abort", app, outcome)
+    }
+
+    fn endpoint_changes(&self) -> BoxStream<'static, ()> {
+        WatchStream::from_changes(self.shared.world.watch_endpoints())
+            .map(drop)
+            .boxed()
     }
 
     async fn restart(
@@ -347,19 +367,7 @@ impl Control for Handle {
         after: Option<String>,
         limit: usize,
     ) -> Result<Page<OperationView>, ControlError> {
-        let all = self.shared.world.operations();
-        let wanted = all
-            .iter()
-            .filter(|o| app.as_ref().is_none_or(|a| a.as_str() == o.app));
-        let from = wanted.filter(|o| after.as_ref().is_none_or(|after| &o.id < after));
-        let mut items: Vec<OperationView> = from
-            .take(limit.saturating_add(1))
-            .map(|o| (**o).clone())
-            .collect();
-        let next = (items.len() > limit)
-            .then(|| items.truncate(limit))
-            .and_then(|()| items.last().map(|o| o.id.clone()));
-        Ok(Page { items, next })
+        Ok(self.list_operations(app, after, limit))
     }
 
     async fn operation(&self, id: &OperationId) -> Result<OperationView, ControlError> {
@@ -420,20 +428,7 @@ impl Control for Handle {
         after: Option<String>,
         limit: usize,
     ) -> Result<Page<AuditView>, ControlError> {
-        let before = after.as_deref().map(keys::audit);
-        let entries = self
-            .shared
-            .store
-            .list_back(keys::AUDIT, before.as_deref(), limit.saturating_add(1))
-            .await?;
-        let more = entries.len() > limit;
-        let shown: Vec<_> = entries.into_iter().take(limit).collect();
-        let next = shown
-            .last()
-            .filter(|_| more)
-            .map(|e| e.key.trim_start_matches(keys::AUDIT).to_owned());
-        let items = shown.iter().map(world::decode).collect::<Result<_, _>>()?;
-        Ok(Page { items, next })
+        self.read_audit(after, limit).await
     }
 
     async fn sinks(&self) -> Result<Vec<SinkView>, ControlError> {
@@ -467,24 +462,5 @@ impl Control for Handle {
 
     async fn doctor(&self) -> Result<Vec<Finding>, ControlError> {
         Ok(self.examine().await)
-    }
-}
-
-/// What a change does, for the audit: `3 create, 1 delete`.
-fn summary(answer: &ChangeAnswer) -> String {
-    let mut counts = std::collections::BTreeMap::new();
-    for step in &answer.plan.steps {
-        *counts
-            .entry(format!("{:?}", step.action).to_lowercase())
-            .or_insert(0u32) += 1;
-    }
-    let parts: Vec<String> = counts
-        .into_iter()
-        .map(|(action, n)| format!("{n} {action}"))
-        .collect();
-    if parts.is_empty() {
-        "nothing to do".to_owned()
-    } else {
-        parts.join(", ")
     }
 }

@@ -443,6 +443,9 @@ fn note(shared: &Shared, path: &str) -> Option<String> {
         });
     }
     let (container, child) = path.rsplit_once('/')?;
+    if let ("rollout", Some(app)) = (child, container.strip_prefix("apps/app/")) {
+        return operation_of(shared, app);
+    }
     let cell = shared.node.get(&paths::container_of(shared, container)?)?;
     let seen = cell.seen();
     match child {
@@ -451,6 +454,16 @@ fn note(shared: &Shared, path: &str) -> Option<String> {
         "logs" => Some(format!("{} lines", seen.lines_seen)),
         _ => None,
     }
+}
+
+/// What an app's rollout is at.
+fn operation_of(shared: &Shared, app: &str) -> Option<String> {
+    let app = shared.world.app(&app.parse().ok()?)?;
+    let id = app.record.operation.as_ref()?;
+    let operation = shared.world.operation(id)?;
+    let waits = operation.waiting.as_ref();
+    let how = waits.map_or("in progress", |_| "canary waits");
+    Some(format!("{}: {how}", operation.kind))
 }
 
 /// The instance that a path names, if it names one.

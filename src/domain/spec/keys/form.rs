@@ -80,5 +80,6 @@ forms! {
     HEALTH_PATH: "a path that starts with /, or empty for none", Some("^(/\\S*)?$"), ["/api/ping", ""], |text: &str| if text.is_empty() { Ok(String::new()) } else { value::health_path(text) };
     PROBE_PATH: "a path that starts with /", Some("^/\\S*$"), ["/healthz?full=1"], value::health_path;
     PREPARE_VERSION: "a version of letters and digits", Some("^[A-Za-z0-9]{1,64}$"), ["redis20160510"], value::prepare_version;
+    SHARE: "per cent such as 25%", Some("^[0-9]{1,3}%$"), ["25%", "100%"], value::share;
     DNS_NAME: "a domain name", Some("^[A-Za-z0-9_.-]+$"), ["example.com"], value::dns_name;
 }

@@ -1,6 +1,6 @@
 //! The keys of health checks, restarts, schedules, updates and supervision.
 
-use super::form::{COMMAND, CRON, NON_EMPTY, PROBE_PATH};
+use super::form::{COMMAND, CRON, NON_EMPTY, PROBE_PATH, SHARE};
 use super::{Kind, Section, key};
 
 /// A command: words, or text with shell quoting.
@@ -165,6 +165,9 @@ static SCHEDULE: Section = Section::new(
 /// `schedule`: an expression, or the full form.
 pub(super) static SCHEDULE_KIND: Kind = Kind::OneOf(&[Kind::Text(&CRON), Kind::Keys(&SCHEDULE)]);
 
+/// A number of instances, or per cent of them.
+static SHARE_KIND: Kind = Kind::OneOf(&[Kind::Int(0, 1000), Kind::Text(&SHARE)]);
+
 /// `update`.
 pub(super) static UPDATE: Section = Section::new(
     "update",
@@ -180,10 +183,37 @@ pub(super) static UPDATE: Section = Section::new(
         key(
             "parallelism",
             &Kind::Int(1, 1000),
-            "Instances replaced at a time.",
+            "Instances replaced at a time, instead of `max_surge` and `max_unavailable`.",
+        )
+        .ours(),
+        key(
+            "max_surge",
+            &SHARE_KIND,
+            "How many more instances than wanted there may be: a number, or per cent, rounded up.",
         )
         .ours()
-        .default("1"),
+        .default("25%; where the old one stops first: 0"),
+        key(
+            "max_unavailable",
+            &SHARE_KIND,
+            "How many fewer instances than wanted may be available: a number, or per cent, rounded down.",
+        )
+        .ours()
+        .default("0; without a surge: 25%, at least 1"),
+        key(
+            "min_healthy_time",
+            &Kind::Duration(0, 3600),
+            "A new instance is available once it was healthy for this long without a break.",
+        )
+        .ours()
+        .default("0s; without a health check: 1s"),
+        key(
+            "canary",
+            &Kind::Int(0, 1000),
+            "Instances that are updated first and watched; the others wait for `lain promote` or `lain abort`.",
+        )
+        .ours()
+        .default("0"),
         key(
             "progress_deadline",
             &PERIOD,

@@ -143,6 +143,7 @@ static PROC_KEYS: &[Key] = &[
     key("priority", &Kind::Int(-1000, 1000), "Where several instances wait for room on nodes, higher goes first.").ours().default("0"),
     key("anti_affinity", &Kind::Words(&["none", "prefer", "require"]), "How its instances keep away from each other: not at all, on different nodes where possible, or on different nodes or not at all.").ours().default("`prefer`"),
     key("setup_time", &Kind::Duration(0, 120), "In an update, wait this long after a start before the next instance.").default("0"),
+    key("drain_time", &Kind::Duration(0, 300), "Before SIGTERM, an instance has left the published list of addresses for this long.").ours().default("1s for web procs, else 0"),
     key("kill_timeout", &Kind::Duration(10, 60), "From SIGTERM to SIGKILL.").default("10"),
     key("dns_search", &Kind::List(&Kind::Text(&DNS_NAME)), "DNS search domains, before the app's own.").default("[]"),
     key("service_name", &Kind::Text(&PROC_NAME), "The service that the portal stands for.").only(&[Portal]).required_for(Portal),

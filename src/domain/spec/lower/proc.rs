@@ -4,7 +4,7 @@ use super::super::error::SpecCode;
 use super::super::hosts::Mountpoint;
 use super::super::model::{
     AntiAffinity, BackupPolicy, CloudVolumeKind, CloudVolumes, Overlap, Port, ProcSpec, Protocol,
-    RestartPolicy, RestartSpec, Schedule, StreamPort, UpdateOrder, UpdateSpec, VolumeSpec,
+    RestartPolicy, RestartSpec, Schedule, Share, StreamPort, UpdateOrder, UpdateSpec, VolumeSpec,
 };
 use super::super::report::{Finding, Report};
 use super::super::value;
@@ -19,6 +19,8 @@ use std::time::Duration;
 const DEFAULT_MEMORY: u64 = 32 * 1024 * 1024;
 /// LAIN's default time between SIGTERM and SIGKILL.
 const DEFAULT_KILL_TIMEOUT: Duration = Duration::from_secs(10);
+/// The drain time of web procs: enough for clients that follow the list of addresses, or read it every half second.
+const WEB_DRAIN_TIME: Duration = Duration::from_secs(1);
 /// A web proc's default port.
 const WEB_PORT: Port = Port {
     port: 80,
@@ -69,6 +71,10 @@ pub(super) fn lower(declared: &Declared<'_>, report: &mut Report<'_>) -> ProcSpe
         priority: priority(body),
         anti_affinity: anti_affinity(body),
         setup_time,
+        drain_time: duration(body, "drain_time").unwrap_or(match declared.proc_type {
+            ProcType::Web => WEB_DRAIN_TIME,
+            _ => Duration::ZERO,
+        }),
         kill_timeout: duration(body, "kill_timeout").unwrap_or(DEFAULT_KILL_TIMEOUT),
         dns_search: strings(body, "dns_search", value::dns_name),
         service_name: service_name(declared),
@@ -335,11 +341,23 @@ fn update(body: &Node, exclusive: bool) -> UpdateSpec {
         Some("stop_first") => spec.order = UpdateOrder::StopFirst,
         _ => {}
     }
-    spec.parallelism = number(node, "parallelism").unwrap_or(spec.parallelism);
+    spec.parallelism = number(node, "parallelism");
+    spec.max_surge = share(node, "max_surge");
+    spec.max_unavailable = share(node, "max_unavailable");
+    spec.min_healthy_time = duration(node, "min_healthy_time").unwrap_or(spec.min_healthy_time);
+    spec.canary = number(node, "canary").unwrap_or(spec.canary);
     spec.progress_deadline = duration(node, "progress_deadline").unwrap_or(spec.progress_deadline);
     spec.auto_rollback = node
         .get("auto_rollback")
         .and_then(Node::bool)
         .unwrap_or(spec.auto_rollback);
     spec
+}
+
+/// A number of instances, or per cent.
+fn share(node: &Node, key: &str) -> Option<Share> {
+    match number(node, key) {
+        Some(count) => Some(Share::Count(count)),
+        None => value::share(text(node, key)?).ok(),
+    }
 }

@@ -16,7 +16,9 @@ pub(super) use network::{health_path, mountpoint, port_text, protocol_text, stre
 pub(super) use paths::{
     absolute_or_app, backup_hook, copy_path, kept_name, log_name, secret_file, volume,
 };
-pub(super) use settings::{MIN_MEMORY, command, cron, duration, expire, filter, memory, non_empty};
+pub(super) use settings::{
+    MIN_MEMORY, command, cron, duration, expire, filter, memory, non_empty, share,
+};
 
 use super::error::SpecCode;
 

@@ -2,7 +2,7 @@
 
 use super::super::report::shown;
 use super::{Read, Wrong};
-use crate::domain::spec::model::{Filter, FilterKind, FilterOperator, duration_text};
+use crate::domain::spec::model::{Filter, FilterKind, FilterOperator, Share, duration_text};
 use croner::parser::{CronParser, Seconds, Year};
 use std::time::Duration;
 
@@ -204,4 +204,17 @@ pub(in super::super) fn filter(text: &str) -> Read<Filter> {
         operator,
         value: value.to_owned(),
     })
+}
+
+/// A share of a proc's instances, `25%`; a number of them is written as a number.
+pub(in super::super) fn share(text: &str) -> Read<Share> {
+    let wrong = || Wrong::form(format!("{:?} is not per cent", shown(text)));
+    match text.parse::<Share>() {
+        Ok(Share::Percent(percent)) if percent > 100 => {
+            Err(Wrong::range(format!("{percent}% is more than all")))
+        }
+        Ok(share @ Share::Percent(_)) => Ok(share),
+        Ok(Share::Count(count)) => Err(wrong().suggest(format!("`{count}`, without quotes"))),
+        Err(_) => Err(wrong()),
+    }
 }

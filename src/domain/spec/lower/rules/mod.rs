@@ -1,11 +1,12 @@
 //! Combinations of keys that cannot be, and some that can but will surprise.
 //!
 //! `types` holds what each type of proc excludes, `items` what may be there only once,
-//! `surprises` what is accepted with a warning.
+//! `surprises` what is accepted with a warning, `update` how instances are replaced.
 
 mod items;
 mod surprises;
 mod types;
+mod update;
 
 use super::super::error::SpecCode;
 use super::super::model::ProcSpec;
@@ -25,6 +26,7 @@ pub(super) fn check_proc(declared: &Declared<'_>, spec: &ProcSpec, report: &mut 
         rules.keys_of_other_types();
         rules.runs_to_its_end();
         rules.stateful();
+        rules.update();
         rules.portal_of_service();
         rules.web();
         rules.repeated_items();
