@@ -108,7 +108,7 @@ fn numbers_are_tables_with_a_picture_or_given_as_they_are() {
     let fake = Fake::start().on(
         "GET",
         "logs/stats",
-        json(200, &object!({ "rows": rows, "took_ms": 1.0 })),
+        json(200, object!({ "rows": rows, "took_ms": 1.0 })),
     );
     let arguments = [
         "logs",
@@ -216,7 +216,7 @@ fn inputs_are_listed() {
     let fake = Fake::start().on(
         "GET",
         "inputs",
-        json(200, &object!({ "items": [input], "next": null })),
+        json(200, object!({ "items": [input], "next": null })),
     );
     let shown = lain(&fake, &["input", "list"]).run();
     assert_eq!(shown.code, 0, "{}", shown.stderr);
