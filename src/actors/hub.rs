@@ -233,3 +233,29 @@ fn log(event: &EventView) {
         _ => tracing::info!(kind, app, proc, instance, node, "{message}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::clock::SystemClock;
+
+    #[tokio::test]
+    async fn what_other_hosts_report_is_not_among_the_own() {
+        let hub = EventHub::new(Arc::new(SystemClock::new()));
+        let tell = |kind: &str| hub.emit(Event::new(kind, Level::Info, kind));
+        tell("one");
+        let start = hub.recent(1)[0].seq - 1;
+        let Event(foreign) = Event::new("foreign", Level::Warn, "from an agent");
+        hub.pass_on(foreign);
+        let kinds = async |stream: EventStream, count: usize| -> Vec<String> {
+            let EventStream::Events(events) = stream else {
+                panic!("they are all kept");
+            };
+            events.take(count).map(|event| event.kind).collect().await
+        };
+        let (all, own) = (hub.subscribe(Some(start)), hub.subscribe_own(Some(start)));
+        tell("two");
+        assert_eq!(kinds(all, 3).await, ["one", "foreign", "two"]);
+        assert_eq!(kinds(own, 2).await, ["one", "two"]);
+    }
+}

@@ -179,6 +179,8 @@ fn status_class(status: StatusCode) -> &'static str {
 
 /// A figure of a sink.
 type OfSink = fn(&SinkView) -> u64;
+/// A figure of an input.
+type OfInput = fn(&InputView) -> u64;
 
 /// All metrics as text.
 ///
@@ -376,7 +378,7 @@ fn add_sinks(registry: &mut Registry, sinks: &[SinkView]) {
 }
 
 fn add_inputs(registry: &mut Registry, inputs: &[InputView]) {
-    let counters: [(&str, &str, fn(&InputView) -> u64); 6] = [
+    let counters: [(&str, &str, OfInput); 6] = [
         (
             "lain_log_input_events",
             "Log events that an input put into the spool",
@@ -415,7 +417,7 @@ fn add_inputs(registry: &mut Registry, inputs: &[InputView]) {
         }
         registry.register(name, help, family);
     }
-    let gauges: [(&str, &str, fn(&InputView) -> u64); 2] = [
+    let gauges: [(&str, &str, OfInput); 2] = [
         (
             "lain_log_input_connections",
             "Open connections of an input",

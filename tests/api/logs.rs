@@ -1,13 +1,14 @@
 //! Queries over log events by the API: search, bars, values, neighbours, statistics, tail, export, saved
 //! searches, and who may see what.
 
-use crate::support::{Api, HELLO, NOTHING, READ, Send};
+use crate::support::{ADMIN, Api, HELLO, NOTHING, READ, Send};
 use lain::drivers::memory::MemoryStore;
 use lain::logging::index::{Index, Options};
 use lain::logging::query::fields;
 use lain::logging::saved::Saved;
 use lain::ports::clock::SystemClock;
 use lain::ports::log_index::{IndexEvent, LogIndex, LogsPort};
+use lain::ports::log_intake::{IntakeError, LogIntake, Writes};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -354,4 +355,126 @@ async fn searches_are_saved_read_listed_and_deleted() {
         .answer()
         .await
         .problem_is(404, "not-found");
+}
+
+/// Keeps what it was told to take.
+#[derive(Default)]
+struct Taken(std::sync::Mutex<Vec<(String, Writes)>>);
+
+#[async_trait::async_trait]
+impl LogIntake for Taken {
+    async fn take(&self, body: Vec<u8>, writes: Writes) -> Result<u64, IntakeError> {
+        let body = String::from_utf8(body).unwrap();
+        if body == "full" {
+            return Err(IntakeError::NotNow("the log spool is full".to_owned()));
+        }
+        self.0.lock().unwrap().push((body, writes));
+        Ok(1)
+    }
+}
+
+#[tokio::test]
+async fn events_are_taken_for_the_apps_that_a_token_may_write_for() {
+    let api = Api::start().await;
+    let post = |token: &str, path: &str, body: &'static str| {
+        let request = api.bare(Method::POST, path).bearer_auth(token);
+        request.body(body).answer()
+    };
+    let none = post(ADMIN, "logs/events", "{}").await;
+    none.problem_is(503, "unavailable");
+    let taken = Arc::new(Taken::default());
+    api.control.take_in(taken.clone());
+    for (token, path, status) in [
+        (ADMIN, "logs/events", 200),
+        (ADMIN, "logs/events?app=shop", 200),
+        (HELLO, "logs/events", 200),
+        (HELLO, "logs/events?app=hello", 200),
+        (HELLO, "logs/events?app=shop", 403),
+        (READ, "logs/events", 403),
+        (READ, "logs/events?app=shop", 403),
+        (NOTHING, "logs/events", 403),
+    ] {
+        let answer = post(token, path, "{}").await;
+        assert_eq!(answer.status, status, "{token} {path}: {answer:?}");
+    }
+    let app = |name: &str| Writes::App(name.to_owned());
+    let writes: Vec<Writes> = taken
+        .0
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|t| t.1.clone())
+        .collect();
+    assert_eq!(
+        writes,
+        [Writes::All, app("shop"), app("hello"), app("hello")]
+    );
+    let full = post(ADMIN, "logs/events", "full").await;
+    assert!(!full.header("retry-after").is_empty());
+    full.problem_is(503, "unavailable");
+    let packed = api.request(Method::POST, "logs/events").body("x");
+    let packed = packed.header("content-encoding", "br").answer().await;
+    packed.problem_is(415, "unsupported-media-type");
+}
+
+#[tokio::test]
+async fn access_logs_are_summed_up_by_route() {
+    let (api, index) = with_index().await;
+    let request = |n: u32| {
+        let at = format!("2025-03-01T01:{:02}:{:02}Z", n / 60, n % 60);
+        let (path, status) = match n % 10 {
+            0 => ("/broken", 502),
+            1 | 2 => ("/missing \"x\"", 404),
+            _ => ("/", 200),
+        };
+        let json = json!({
+            "app": if n < 500 { "hello" } else { "shop" }, "message": "access",
+            "url": {"path": path}, "http": {"response": {"status_code": status}},
+            "event": {"duration": u64::from(n + 1) * 1_000_000},
+        });
+        IndexEvent {
+            id: format!("{:032x}", n + 10_000),
+            at: at.parse().unwrap(),
+            json: serde_json::to_vec(&json).unwrap(),
+        }
+    };
+    let all = (0..1000).map(request).collect();
+    index.append(all).await.unwrap();
+    let stats = api.get("logs/routes").await.json();
+    assert_eq!(stats["by"], "url.path");
+    assert_eq!(stats["quantiles"], json!([0.5, 0.95, 0.99]));
+    let rows = stats["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 3);
+    let (first, missing, broken) = (&rows[0], &rows[1], &rows[2]);
+    assert_eq!(
+        (&first["route"], &first["count"]),
+        (&json!("/"), &json!(700))
+    );
+    assert_eq!(first["statuses"], json!({"2xx": 700}));
+    assert_eq!(first["error_share"], 0.0);
+    assert_eq!(first["max_ms"], 1000.0);
+    let median = first["quantiles_ms"][0].as_f64().unwrap();
+    assert!((median - 500.0).abs() < 10.0, "{median}");
+    assert_eq!(missing["route"], "/missing \"x\"");
+    assert_eq!(missing["statuses"], json!({"4xx": 200}));
+    assert_eq!(broken["error_share"], 1.0);
+    // A token for one app sees its own.
+    let own = api.bare(
+        Method::GET,
+        "logs/routes?by=app&quantiles=0.5&query=url.path:*",
+    );
+    let own = own.bearer_auth(HELLO).answer().await.json();
+    let rows = own["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(
+        rows[0]["statuses"],
+        json!({"2xx": 350, "4xx": 100, "5xx": 50})
+    );
+    for (path, code) in [
+        ("logs/routes?quantiles=2", "bad-parameter"),
+        ("logs/routes?query=a:(", "bad-parameter"),
+        ("logs/routes?colour=red", "unknown-parameter"),
+    ] {
+        api.get(path).await.problem_is(400, code);
+    }
 }

@@ -98,3 +98,129 @@ fn what_is_wrong_is_said() {
     assert_eq!((shown.code, shown.stdout.as_str()), (0, ""));
     assert!(shown.stderr.contains("no events match"));
 }
+
+#[test]
+fn numbers_are_tables_with_a_picture_or_given_as_they_are() {
+    let rows = object!([
+        { "value": "/a", "count": 80, "rate": 1.5, "numbers": 80, "min": 1.0, "mean": 2.5, "max": 9.0, "quantiles": [2.0, 8.123] },
+        { "value": "/b", "count": 4, "rate": 0.01, "numbers": 0 },
+    ]);
+    let fake = Fake::start().on(
+        "GET",
+        "logs/stats",
+        json(200, object!({ "rows": rows, "took_ms": 1.0 })),
+    );
+    let arguments = [
+        "logs",
+        "stats",
+        "app: shop",
+        "--field",
+        "event.duration",
+        "--by",
+        "url.path",
+        "--quantiles",
+        "0.5,0.99",
+    ];
+    let shown = lain(&fake, &arguments).run();
+    assert_eq!(shown.code, 0, "{}", shown.stderr);
+    let lines: Vec<Vec<&str>> = shown
+        .stdout
+        .lines()
+        .map(|l| l.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        lines[0],
+        [
+            "URL.PATH", "COUNT", "RATE", "MIN", "MEAN", "P50", "P99", "MAX"
+        ]
+    );
+    assert_eq!(
+        lines[1][..8],
+        ["/a", "80", "1.50/s", "1", "2.50", "2", "8.12", "9"]
+    );
+    assert_eq!(
+        lines[2][..8],
+        ["/b", "4", "0.0100/s", "-", "-", "-", "-", "-"]
+    );
+    assert!(lines[1][8].len() > lines[2][8].len(), "{lines:?}");
+    let asked = &fake.lines()[0];
+    for part in [
+        "field=event.duration",
+        "by=url.path",
+        "quantiles=0.5%2C0.99",
+        "limit=20",
+        "from=now-15m",
+    ] {
+        assert!(asked.contains(part), "{part} is not in {asked}");
+    }
+    let whole = lain(&fake, &["logs", "stats", "-o", "json"]).run().stdout;
+    let whole: Value = serde_json::from_str(&whole).unwrap();
+    assert_eq!(whole["rows"].as_array().unwrap().len(), 2);
+    let asked = &fake.lines()[1];
+    assert!(
+        !asked.contains("quantiles") && !asked.contains("limit"),
+        "{asked}"
+    );
+}
+
+#[test]
+fn routes_are_shown_with_their_statuses() {
+    let rows = object!([
+        { "route": "/", "count": 10, "rate": 0.5, "statuses": {"2xx": 9, "5xx": 1}, "error_share": 0.1,
+          "mean_ms": 3.0, "max_ms": 12.5, "quantiles_ms": [2.0, 12.5] },
+        { "route": "/x", "count": 1, "rate": 0.1, "statuses": {"4xx": 1}, "error_share": 0.0 },
+    ]);
+    let answer =
+        object!({ "by": "url.path", "quantiles": [0.5, 0.99], "rows": rows, "took_ms": 1.0 });
+    let fake = Fake::start().on("GET", "logs/routes", json(200, &answer));
+    let shown = lain(&fake, &["logs", "routes", "--from", "now-1h"]).run();
+    assert_eq!(shown.code, 0, "{}", shown.stderr);
+    let lines: Vec<Vec<&str>> = shown
+        .stdout
+        .lines()
+        .map(|l| l.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        lines[0],
+        [
+            "ROUTE", "COUNT", "RATE", "2XX", "3XX", "4XX", "5XX", "P50", "P99", "MAX"
+        ]
+    );
+    assert_eq!(
+        lines[1][..10],
+        [
+            "/", "10", "0.5000/s", "9", "0", "0", "1", "2ms", "12.5ms", "12.5ms"
+        ]
+    );
+    assert_eq!(
+        lines[2][..10],
+        ["/x", "1", "0.1000/s", "0", "0", "1", "0", "-", "-", "-"]
+    );
+    let empty = object!({ "by": "url.path", "quantiles": [], "rows": [], "took_ms": 1.0 });
+    let fake = Fake::start().on("GET", "logs/routes", json(200, &empty));
+    let shown = lain(&fake, &["logs", "routes"]).run();
+    assert!(
+        shown.stderr.contains("no access logs match"),
+        "{}",
+        shown.stderr
+    );
+}
+
+#[test]
+fn inputs_are_listed() {
+    let input = object!({
+        "name": "net", "kind": "syslog", "at": "tcp 127.0.0.1:5514", "state": "running", "events": 7, "bytes": 99,
+        "malformed": 1, "truncated": 2, "dropped": 3, "refused": 4, "connections": 5,
+        "last_event_at": null, "last_error": null, "last_error_at": null,
+    });
+    let fake = Fake::start().on(
+        "GET",
+        "inputs",
+        json(200, object!({ "items": [input], "next": null })),
+    );
+    let shown = lain(&fake, &["input", "list"]).run();
+    assert_eq!(shown.code, 0, "{}", shown.stderr);
+    for word in ["net", "syslog", "tcp 127.0.0.1:5514", "running", "7"] {
+        assert!(shown.stdout.contains(word), "{word}: {}", shown.stdout);
+    }
+}

@@ -261,8 +261,10 @@ impl Lain {
     /// An input, as the API shows it.
     pub fn input(&self, name: &str) -> Value {
         let page = self.get("inputs", &[]).json();
-        let found = page["items"].as_array().unwrap().iter();
-        let found = found.cloned().find(|input| input["name"] == name);
-        found.unwrap_or_else(|| panic!("no input {name} in {page}"))
+        let mut inputs = page["items"].as_array().unwrap().iter();
+        let found = inputs.find(|input| input["name"] == name);
+        found
+            .cloned()
+            .unwrap_or_else(|| panic!("no input {name} in {page}"))
     }
 }

@@ -156,7 +156,7 @@ impl Gate {
             }
         }
         let mut absent = |key: &str, value: &dyn Fn() -> Value| {
-            if !object.get(key).is_some_and(|v| !v.is_null()) {
+            if object.get(key).is_none_or(Value::is_null) {
                 object.insert(key.to_owned(), value());
             }
         };

@@ -17,11 +17,13 @@ use crate::ports::control::{
     Selector, SinkAction,
 };
 use crate::ports::log_index::LogsPort;
+use crate::ports::log_intake::LogIntake;
 use crate::ports::runtime::{ExecRequest, ExecSession};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use std::future::ready;
+use std::sync::Arc;
 use tokio_stream::wrappers::BroadcastStream;
 
 type Answer = Result<ChangeAnswer, ControlError>;
@@ -249,6 +251,10 @@ impl Control for MemoryControl {
 
     fn log_port(&self) -> Option<LogsPort> {
         super::lock(&self.logs).clone()
+    }
+
+    fn log_intake(&self) -> Option<Arc<dyn LogIntake>> {
+        super::lock(&self.intake).clone()
     }
 
     async fn logs(

@@ -22,8 +22,9 @@ use crate::domain::id::{CrashId, InstanceId, NodeName, OperationId};
 use crate::domain::view::{EventView, LogLineView, OperationState};
 use crate::ports::control::ControlError;
 use crate::ports::log_index::LogsPort;
+use crate::ports::log_intake::LogIntake;
 use chrono::{DateTime, Utc};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use world::World;
@@ -48,6 +49,7 @@ pub struct MemoryControl {
     lines: broadcast::Sender<LogLineView>,
     fault: Mutex<Option<Fault>>,
     logs: Mutex<Option<LogsPort>>,
+    intake: Mutex<Option<Arc<dyn LogIntake>>>,
     started_at: DateTime<Utc>,
 }
 
@@ -66,6 +68,7 @@ impl MemoryControl {
             lines: broadcast::channel(1024).0,
             fault: Mutex::default(),
             logs: Mutex::default(),
+            intake: Mutex::default(),
             started_at: Utc::now(),
         }
     }
@@ -83,6 +86,11 @@ impl MemoryControl {
     /// From now on log events are searched here.
     pub fn search_in(&self, logs: LogsPort) {
         *lock(&self.logs) = Some(logs);
+    }
+
+    /// From now on log events are taken in here.
+    pub fn take_in(&self, intake: Arc<dyn LogIntake>) {
+        *lock(&self.intake) = Some(intake);
     }
 
     /// Ends an operation that is held.
