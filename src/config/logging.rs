@@ -410,11 +410,8 @@ impl SinkConfig {
         one_of(self.framing.as_ref(), &["octet-counting", "newline"]).map_err(at("framing"))?;
         one_of(self.format.as_ref(), &["rfc5424", "rfc3164"]).map_err(at("format"))?;
         if self.kind == "kafka" {
-            one_of(
-                self.compression.as_ref(),
-                &["none", "lz4", "snappy"],
-            )
-            .map_err(at("compression"))?;
+            one_of(self.compression.as_ref(), &["none", "lz4", "snappy"])
+                .map_err(at("compression"))?;
         }
         if self.facility.is_some_and(|f| f > 23) {
             return Err(at("facility")("must be from 0 to 23".to_owned()));
