@@ -16,6 +16,7 @@ mod elasticsearch;
 mod http;
 mod kafka;
 mod proof;
+mod rebuild;
 mod reload;
 mod rsyslog;
 mod search;

@@ -1,6 +1,6 @@
 //! Reads the server's answers, and writes what it is asked in its own terms.
 
-use crate::ports::log_index::{LogIndexError, StatsRequest, StatsRow, ValueCount};
+use crate::ports::log_index::{Bar, LogIndexError, StatsRequest, StatsRow, ValueCount};
 use chrono::DateTime;
 use serde_json::{Value, json};
 
@@ -73,6 +73,39 @@ pub(super) fn values(buckets: &Value) -> Vec<ValueCount> {
         count: bucket["doc_count"].as_u64().unwrap_or_default(),
     };
     all.map(one).collect()
+}
+
+/// The bars, each broken down by the values that there are.
+pub(super) fn histogram(aggregations: &Value, edges: &[i64]) -> Vec<Bar> {
+    let counts = |bars: &Value| -> Vec<u64> {
+        let found = buckets(bars, edges).into_iter();
+        found
+            .map(|bucket| {
+                bucket
+                    .and_then(|b| b["doc_count"].as_u64())
+                    .unwrap_or_default()
+            })
+            .collect()
+    };
+    let by = &aggregations["by"];
+    let each = by["buckets"].as_array().into_iter().flatten();
+    let each: Vec<Vec<u64>> = each.map(|bucket| counts(&bucket["bars"])).collect();
+    let values = values(by);
+    let bar = |(n, (count, from)): (usize, (u64, &i64))| Bar {
+        from: DateTime::from_timestamp_nanos(*from),
+        count,
+        by: values
+            .iter()
+            .zip(&each)
+            .filter(|(_, counts)| counts[n] > 0)
+            .map(|(value, counts)| ValueCount {
+                value: value.value.clone(),
+                count: counts[n],
+            })
+            .collect(),
+    };
+    let all = counts(&aggregations["bars"]).into_iter().zip(edges);
+    all.enumerate().map(bar).collect()
 }
 
 /// A cursor is the sort values of a hit.

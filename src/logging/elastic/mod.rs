@@ -7,7 +7,7 @@ mod answers;
 mod names;
 mod tail;
 
-use answers::{add_rows, bars, buckets, from_millis, sort_of, values};
+use answers::{add_rows, bars, from_millis, sort_of, values};
 pub use names::Target;
 
 use crate::logging::filter::{Read, read};
@@ -15,11 +15,10 @@ use crate::logging::query::bars::{Width, edges};
 use crate::logging::query::{Check, FieldType, Fields, Plan, elastic::dsl, plan::simplify};
 use crate::ports::clock::Clock;
 use crate::ports::log_index::{
-    Bar, FieldView, Histogram, HistogramRequest, Hit, IndexStatus, LogFilter, LogIndexError,
-    LogSearch, SearchPage, SearchRequest, Stats, StatsRequest, Surrounding, TopValues,
+    FieldView, Histogram, HistogramRequest, Hit, IndexStatus, LogFilter, LogIndexError, LogSearch,
+    SearchPage, SearchRequest, Stats, StatsRequest, Surrounding, TopValues,
 };
 use async_trait::async_trait;
-use chrono::DateTime;
 use elasticsearch::Elasticsearch;
 use elasticsearch::http::Method;
 use elasticsearch::http::headers::HeaderMap;
@@ -29,6 +28,8 @@ use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// Values that bars are broken down by.
+const BROKEN_DOWN: usize = 5;
 /// How long the fields of the index are taken to be the same.
 const FIELDS_FOR: Duration = Duration::from_secs(10);
 
@@ -246,22 +247,19 @@ impl LogSearch for ElasticSearch {
         let (interval, edges) = self
             .edges(&read, &query, request.interval.as_deref())
             .await?;
-        let mut bars = self.bars(&edges);
+        let bars = self.bars(&edges);
+        let mut aggs = json!({"bars": bars.clone()});
         if let Some(by) = &request.by {
-            bars["aggs"] = json!({"by": {"terms": {"field": self.target.theirs(by), "size": 5}}});
+            // The most frequent values of all, not of each bar: colours stay what they are from bar to bar.
+            let order = json!([{"_count": "desc"}, {"_key": "asc"}]);
+            let terms =
+                json!({"field": self.target.theirs(by), "size": BROKEN_DOWN, "order": order});
+            aggs["by"] = json!({"terms": terms, "aggs": {"bars": bars}});
         }
         let answer = self
-            .query(json!({"size": 0, "query": query, "aggs": {"bars": bars}}))
+            .query(json!({"size": 0, "query": query, "aggs": aggs}))
             .await?;
-        let buckets = buckets(&answer["aggregations"]["bars"], &edges);
-        let bar = |(bucket, from): (Option<&Value>, &i64)| Bar {
-            from: DateTime::from_timestamp_nanos(*from),
-            count: bucket
-                .and_then(|b| b["doc_count"].as_u64())
-                .unwrap_or_default(),
-            by: bucket.map(|b| values(&b["by"])).unwrap_or_default(),
-        };
-        let bars: Vec<Bar> = buckets.into_iter().zip(&edges).map(bar).collect();
+        let bars = answers::histogram(&answer["aggregations"], &edges);
         Ok(Histogram {
             interval,
             total: bars.iter().map(|bar| bar.count).sum(),
