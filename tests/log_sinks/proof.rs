@@ -127,7 +127,7 @@ fn config(servers: &Servers) -> String {
 
 /// Stops a receiver, with and without a farewell by turns, and starts it again once lain was killed meanwhile.
 fn accident(lain: &mut Daemons, servers: &mut Servers, round: u64, pause: Duration) {
-    let kindly = round % 2 == 0;
+    let kindly = round.is_multiple_of(2);
     match round % 3 {
         0 if kindly => servers.rsyslog.stop(),
         0 => servers.rsyslog.kill(),
