@@ -87,7 +87,7 @@ async fn the_list_of_addresses_is_read_or_followed() {
     let mut stream = stream.send().await.unwrap();
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
     let mut text = String::new();
-    while !text.contains("\n\n") {
+    while !text.contains("data: ") {
         text.push_str(&String::from_utf8_lossy(
             &stream.chunk().await.unwrap().unwrap(),
         ));

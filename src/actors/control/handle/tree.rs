@@ -461,8 +461,7 @@ fn operation_of(shared: &Shared, app: &str) -> Option<String> {
     let app = shared.world.app(&app.parse().ok()?)?;
     let id = app.record.operation.as_ref()?;
     let operation = shared.world.operation(id)?;
-    let waits = operation.waiting.as_ref();
-    let how = waits.map_or("in progress", |_| "canary waits");
+    let how = ["in progress", "canary waits"][usize::from(operation.waiting.is_some())];
     Some(format!("{}: {how}", operation.kind))
 }
 
