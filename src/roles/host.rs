@@ -1,5 +1,7 @@
 //! One host put together from its parts: store, engine, tokens, tree, API. Shared by the roles.
 
+pub use crate::roles::address::{advertised, source_address};
+
 use crate::actors::control::nodes::join::{self, JoinError};
 use crate::actors::control::nodes::listener;
 use crate::actors::control::render::Site;
@@ -8,7 +10,6 @@ use crate::actors::shared::{Lease, Listening, Logs, Settings, Shared};
 use crate::actors::supervise::Tree;
 use crate::auth::endpoint::{Announced, Endpoint, runtime_dirs};
 use crate::auth::{AuthError, Authenticator};
-use crate::config::value::AUTO;
 use crate::config::{Config, EngineKind};
 use crate::domain::placement::Policy;
 use crate::domain::record::keys;
@@ -276,32 +277,6 @@ fn fingerprint_of(listener: &listener::Args) -> Result<String, HostError> {
     Ok(identity::fingerprint(
         &certificate.map_err(JoinError::from)?,
     ))
-}
-
-/// Where agents on other hosts connect.
-pub async fn advertised(config: &Config, port: u16) -> String {
-    let told = &config.link.advertise;
-    if told != AUTO {
-        return told.clone();
-    }
-    let ip = match config.link.listen.ip() {
-        ip if ip.is_unspecified() => source_address("").await.unwrap_or(ip),
-        ip => ip,
-    };
-    std::net::SocketAddr::new(ip, port).to_string()
-}
-
-/// The address that this host uses towards another one; towards the world for an empty name. Nothing is sent.
-pub async fn source_address(towards: &str) -> Option<std::net::IpAddr> {
-    // An address of the documentation range (RFC 5737): the route to it is the default one.
-    let towards = match towards.is_empty() {
-        true => "192.0.2.1:9",
-        false => towards,
-    };
-    let socket = tokio::net::UdpSocket::bind("0.0.0.0:0").await.ok()?;
-    socket.connect(towards).await.ok()?;
-    let ip = socket.local_addr().ok()?.ip();
-    (!ip.is_unspecified()).then_some(ip)
 }
 
 /// Tells whoever waits for it that the daemon is ready.

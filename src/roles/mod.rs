@@ -1,5 +1,6 @@
 //! Composition roots: each puts the real parts together for one way to run lain.
 
+pub mod address;
 pub mod agent;
 pub mod api_tls;
 pub mod dev;

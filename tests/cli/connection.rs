@@ -145,6 +145,6 @@ fn a_login_is_checked_and_becomes_the_current_context() {
     assert_eq!(run(&["context", "delete", "away"]).code, 0);
     // Nobody is current now: the default server is asked.
     assert_eq!(run(&["context", "list", "-o", "name"]).stdout, "lab\n");
-    let wrong = run(&["login", "https://lain.example.com"]);
+    let wrong = run(&["login", "ftp://lain.example.com"]);
     assert_eq!(wrong.code, 2, "{}", wrong.stderr);
 }

@@ -1,5 +1,6 @@
 //! The control host's half: desired state, apps, rollouts, and the handle that the API calls.
 
+pub mod allocate;
 pub mod app;
 pub mod canary;
 pub mod carry;

@@ -15,6 +15,7 @@ pub mod listener;
 pub mod node;
 pub mod ops;
 pub mod remote;
+pub mod roll;
 pub mod table;
 
 use crate::actors::shared::Shared;

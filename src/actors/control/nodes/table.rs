@@ -4,6 +4,8 @@
 //! views, none of which ever waits for an actor. Desired containers are soft: `instance` actors assign them
 //! anew after a restart.
 
+pub use crate::actors::control::nodes::roll::Nodes;
+
 use crate::domain::id::NodeName;
 use crate::domain::node_state::{self, Event, Monitor, NodeState, Notice};
 use crate::domain::view::{ActorView, SinkView};
@@ -11,7 +13,7 @@ use crate::link::message::{Input, Reply, Request, ToAgent};
 use crate::ports::agent::{Desired, NodeFacts, NodeRecord};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
@@ -433,6 +435,12 @@ impl Node {
         }
     }
 
+    /// Whether its certificate has this fingerprint.
+    pub fn has_certificate(&self, fingerprint: &str) -> bool {
+        let state = self.lock();
+        state.record.certificates.iter().any(|c| c == fingerprint)
+    }
+
     /// Asks the node something.
     ///
     /// # Errors
@@ -459,49 +467,5 @@ fn wish_of(record: &NodeRecord) -> Event {
         (true, _) => Event::Drain,
         (false, Some(_)) => Event::Cordon,
         (false, None) => Event::Uncordon,
-    }
-}
-
-/// All nodes.
-#[derive(Default)]
-pub struct Nodes {
-    nodes: RwLock<BTreeMap<NodeName, Arc<Node>>>,
-}
-
-impl Nodes {
-    /// One node.
-    pub fn get(&self, name: &NodeName) -> Option<Arc<Node>> {
-        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
-        nodes.get(name).cloned()
-    }
-
-    /// All nodes, by name.
-    pub fn all(&self) -> Vec<Arc<Node>> {
-        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
-        nodes.values().cloned().collect()
-    }
-
-    /// Adds a node; one of the same name is replaced.
-    pub fn insert(&self, node: Arc<Node>) {
-        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
-        nodes.insert(node.name.clone(), node);
-    }
-
-    /// Forgets a node.
-    pub fn remove(&self, name: &NodeName) -> Option<Arc<Node>> {
-        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
-        nodes.remove(name)
-    }
-
-    /// The node whose certificate has this fingerprint.
-    pub fn by_fingerprint(&self, fingerprint: &str) -> Option<Arc<Node>> {
-        let all = self.all();
-        all.into_iter().find(|n| {
-            n.lock()
-                .record
-                .certificates
-                .iter()
-                .any(|c| c == fingerprint)
-        })
     }
 }
