@@ -153,13 +153,7 @@ impl Instance {
         let Some(placement) = self.shared.world.placement(&self.id) else {
             return false;
         };
-        let node = self.shared.nodes.get(&placement.node);
-        let app = self.shared.world.app(&self.id.app);
-        let exclusive = app.is_some_and(|a| {
-            let proc = a.record.proc(&self.id.proc);
-            proc.is_some_and(|p| p.exclusive)
-        });
-        node.is_none_or(|n| n.is_left(exclusive))
+        relocate::is_homeless(&self.shared, &placement)
     }
 
     fn is_bound(&self) -> bool {
@@ -182,7 +176,8 @@ impl Instance {
             ctx.cancel_future(carrying.work);
         }
         let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
-        let work = async move { relocate::rehome(&shared, &id, &cause).await };
+        let turn = Arc::clone(&self.assigning);
+        let work = async move { relocate::rehome_in_turn(&shared, &id, &cause, turn).await };
         let handle = ctx.spawn(work.into_actor(self).map(|outcome, actor, ctx| {
             actor.moving = None;
             match outcome {
@@ -389,9 +384,11 @@ impl Instance {
     ) {
         let (shared, assigning) = (Arc::clone(&self.shared), Arc::clone(&self.assigning));
         let begun = step.clone();
-        let homeless = self.is_homeless();
         let work = async move {
+            // What puts it on a node, or moves it, ends first.
             drop(assigning.lock().await);
+            let placement = shared.world.placement(&begun.instance);
+            let homeless = placement.is_some_and(|p| relocate::is_homeless(&shared, &p));
             if homeless && relocate::needs_a_node(&begun) {
                 // Its node was lost before the step began.
                 relocate::rehome(&shared, &begun.instance, &Cause::NodeLost).await?;
@@ -474,7 +471,12 @@ impl Handler<MoveAway> for Instance {
             return Box::pin(std::future::ready(Err(busy)).into_actor(self));
         }
         let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
-        Box::pin(async move { relocate::move_away(&shared, &id, &cause).await }.into_actor(self))
+        let assigning = Arc::clone(&self.assigning);
+        let work = async move {
+            let _turn = assigning.lock_owned().await;
+            relocate::move_away(&shared, &id, &cause).await
+        };
+        Box::pin(work.into_actor(self))
     }
 }
 

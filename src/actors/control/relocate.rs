@@ -94,6 +94,33 @@ pub fn is_bound(record: &AppRecord, id: &InstanceId) -> bool {
         .is_some_and(|p| p.stateful || !p.volumes.is_empty())
 }
 
+/// Whether an instance's node is lost, or gone from the cluster.
+pub fn is_homeless(shared: &Shared, placement: &Placement) -> bool {
+    let id = &placement.instance;
+    let app = shared.world.app(&id.app);
+    let exclusive = app.is_some_and(|a| a.record.proc(&id.proc).is_some_and(|p| p.exclusive));
+    let node = shared.nodes.get(&placement.node);
+    node.is_none_or(|n| n.is_left(exclusive))
+}
+
+/// As [`rehome`], once nobody else is putting containers of the instance on nodes.
+///
+/// # Errors
+/// As [`rehome`].
+pub async fn rehome_in_turn(
+    shared: &Arc<Shared>,
+    id: &InstanceId,
+    cause: &Cause,
+    turn: Arc<tokio::sync::Mutex<()>>,
+) -> Result<Placement, String> {
+    let _turn = turn.lock_owned().await;
+    match shared.world.placement(id) {
+        // A move that was in progress has put it elsewhere meanwhile.
+        Some(now) if *cause == Cause::NodeLost && !is_homeless(shared, &now) => Ok(now),
+        _ => rehome(shared, id, cause).await,
+    }
+}
+
 /// Chooses another node and makes the choice durable. The containers on the old one are given up: a node
 /// that is lost puts them away when it is back. Gives the placement as it is now.
 ///
@@ -149,12 +176,12 @@ pub async fn move_away(
         let assignment = carry::assignment(shared, &record, &after, false)?;
         let cell = node::assign(shared, assignment).await?;
         announce(shared, &before, &after, cause);
-        return carry::wait_steady(&cell, Duration::ZERO).await;
+        return steady_or_lost(&cell, &target).await;
     }
     let assignment = carry::assignment(shared, &record, &after, false)?;
     let cell = node::assign(shared, assignment).await?;
     drop(turn);
-    if let Err(failure) = carry::wait_steady(&cell, Duration::ZERO).await {
+    if let Err(failure) = steady_or_lost(&cell, &target).await {
         // The old one still serves; the new one goes.
         let _ = node::retire(shared, &cell, Removal::Remove).await;
         return Err(failure);
@@ -165,6 +192,19 @@ pub async fn move_away(
     }
     announce(shared, &before, &after, cause);
     retire_others(shared, id, &after).await
+}
+
+/// As [`carry::wait_steady`], but a node that is lost is not waited for.
+async fn steady_or_lost(cell: &ContainerCell, node: &Node) -> Result<(), Failure> {
+    let lost = async {
+        let mut changed = node.subscribe();
+        while node.presence() != Presence::Down && changed.changed().await.is_ok() {}
+    };
+    tokio::select! {
+        biased;
+        steady = carry::wait_steady(cell, Duration::ZERO) => steady,
+        () = lost => Err(Failure::from(format!("node {} was lost meanwhile", node.name))),
+    }
 }
 
 async fn retire_others(
