@@ -23,6 +23,12 @@ struct Daemon {
 
 fn lain(home: &std::path::Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lain"));
+    surround(&mut command, home);
+    command
+}
+
+/// Keeps a command to its own home.
+fn surround<'a>(command: &'a mut Command, home: &std::path::Path) -> &'a mut Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
     command
         .env_clear()
@@ -30,8 +36,7 @@ fn lain(home: &std::path::Path) -> Command {
         .env("HOME", home)
         .env("XDG_RUNTIME_DIR", home.join("run"))
         .current_dir(home)
-        .stdin(Stdio::null());
-    command
+        .stdin(Stdio::null())
 }
 
 impl Daemon {
@@ -39,7 +44,17 @@ impl Daemon {
         let dir = tempfile::tempdir().unwrap();
         let ready = dir.path().join("ready");
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let child = lain(dir.path())
+        // Root's endpoint file is in /run/lain, where the command line of another machine would not see it.
+        let mut command = Command::new("unshare");
+        command.args([
+            "-m",
+            "sh",
+            "-ec",
+            "mount -t tmpfs tmpfs /run; exec \"$@\"",
+            "sh",
+        ]);
+        let child = surround(&mut command, dir.path())
+            .arg(env!("CARGO_BIN_EXE_lain"))
             .args(["dev", "--engine", "process", "--listen", "127.0.0.1:0"])
             .args(["--data-dir", "data", "--ready-file", "ready"])
             .env("LAIN_SERVER__TLS", "on")

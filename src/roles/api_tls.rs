@@ -74,7 +74,9 @@ pub async fn secure(
     let own = identity::api(&authority, &names(config).await, now)?;
     let given = given(config)?;
     let server = api_tls::server(&authority.certificate, &own, given.as_ref());
+    // Whoever reads where it is stands in another folder.
     let path = config.server.data_dir.join(AUTHORITY_FILE);
+    let path = std::path::absolute(&path).map_err(|reason| file(path.display(), reason))?;
     let written = host::make_data_dir(config).map_err(|e| std::io::Error::other(e.to_string()));
     let written = written.and_then(|_| std::fs::write(&path, &authority.certificate));
     written.map_err(|reason| file(path.display(), reason))?;

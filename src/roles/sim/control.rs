@@ -188,7 +188,8 @@ impl ControlHost {
 
 /// A planted bug: whatever runs is restarted once its control host is there again.
 async fn restart_all(shared: Arc<Shared>) {
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Once nothing excuses it any more.
+    tokio::time::sleep(Duration::from_secs(20)).await;
     for cell in shared.node.all() {
         crate::actors::agent::node::restart(&shared, &cell, "a planted bug");
     }
