@@ -24,7 +24,8 @@ use rand::RngExt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::watch::error::RecvError;
+use tokio::sync::{mpsc, watch};
 
 /// The first pause between attempts to connect; doubles up to [`LAST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -255,7 +256,7 @@ async fn write(
                 Some(message) => sender.send(&message).await?,
                 None => return Ok(()),
             },
-            Ok(_) = leaving.wait_for(|l| *l == Leaving::Asked) => {
+            Ok(()) = asked_to_leave(&mut leaving) => {
                 // The last word: whatever came after it would say that this node is there.
                 let said = sender.send(&ToControl::Goodbye).await;
                 shared.assigned.leave(Leaving::Said);
@@ -263,6 +264,12 @@ async fn write(
             }
         }
     }
+}
+
+/// Resolves once the farewell is to be said. What it saw is let go of: it is a lock on what is then changed.
+async fn asked_to_leave(leaving: &mut watch::Receiver<Leaving>) -> Result<(), RecvError> {
+    let asked = leaving.wait_for(|l| *l == Leaving::Asked);
+    asked.await.map(drop)
 }
 
 async fn read(

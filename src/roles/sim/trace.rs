@@ -17,6 +17,12 @@ pub struct Trace {
     names: HashMap<String, usize>,
 }
 
+impl Default for Trace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Trace {
     /// An empty trace that begins now.
     pub fn new() -> Self {

@@ -122,6 +122,12 @@ pub struct Truth {
 #[derive(Clone)]
 pub struct Ground(Arc<Mutex<Truth>>);
 
+impl Default for Ground {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Ground {
     /// Nothing is so yet.
     pub fn new() -> Self {

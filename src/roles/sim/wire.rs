@@ -64,11 +64,14 @@ pub struct Way {
     pub repeated: u32,
 }
 
+/// A pipe with both its ends.
+type SharedPipe = Arc<Mutex<Pipe>>;
+
 #[derive(Default)]
 struct Line {
     way: Way,
     /// Up and down of each connection that may still stand.
-    pipes: Vec<(Arc<Mutex<Pipe>>, Arc<Mutex<Pipe>>)>,
+    pipes: Vec<(SharedPipe, SharedPipe)>,
 }
 
 /// The network. Cheap to clone.
