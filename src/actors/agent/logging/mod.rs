@@ -105,13 +105,10 @@ pub async fn change(shared: &Shared) -> Result<Changes, String> {
     let plan = routes.plan();
     let changes = pipeline.change(plan.sinks, plan.multiline);
     // On a control host without containers it is the root's.
-    let path = match shared
-        .nodes
-        .get(&shared.settings.node)
-        .is_some_and(|n| n.local)
-    {
-        true => format!("{}/logging", paths::node(&shared.settings.node)),
-        false => "logging".to_owned(),
+    let path = format!("{}/logging", paths::node(&shared.settings.node));
+    let path = match shared.tree().whereis(&path) {
+        Some(_) => path,
+        None => "logging".to_owned(),
     };
     let supervisor = shared.tree().supervisor(path);
     let gone = changes.changed.iter().map(|entry| &entry.spec.name);
