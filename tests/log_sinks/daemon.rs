@@ -191,6 +191,14 @@ impl Daemons {
         self.deploy_command(instances, &write);
     }
 
+    /// The same, a hundred lines every half second: what is changed meanwhile is changed under way.
+    pub fn deploy_slowly(&self, instances: u32, lines: u32) {
+        let write = format!(
+            "i=0; while [ $i -lt {lines} ]; do echo \"proof $LAIN_INSTANCE_NO $i of some request\"; i=$((i+1)); [ $((i % 100)) -ne 0 ] || sleep 0.5; done"
+        );
+        self.deploy_command(instances, &write);
+    }
+
     /// The same, a thousand lines every tenth of a second.
     pub fn deploy_fast(&self, instances: u32, lines: u64) {
         let write = format!(

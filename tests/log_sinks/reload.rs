@@ -28,7 +28,7 @@ fn sinks_change_while_lain_runs_and_no_line_is_lost() {
     let config = |parts: &[&str]| lain_toml(parts);
     lain.write("lain.toml", &config(&[&file("file", &one, ""), &relp]));
     lain.dev();
-    lain.deploy(2, LINES);
+    lain.deploy_slowly(2, LINES);
 
     // Added by the command, then changed by SIGHUP: what the first file has not, the second one goes on with.
     lain.write(
