@@ -22,25 +22,8 @@ jars=$cache/kafka-$VERSION
 install() {
   [ -e "$jars/.complete" ] && { echo "$jars"; return; }
   need_packages 'java=openjdk-17-jre-headless' 'mvn=maven' >&2
-  local work
-  work=$(mktemp -d)
-  # shellcheck disable=SC2064  # the folder of now
-  trap "rm -rf '$work'" EXIT
-  cat > "$work/pom.xml" << POM
-<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>lain</groupId><artifactId>kafka-server</artifactId><version>1</version>
-  <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$VERSION</version></dependency>
-    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-nop</artifactId><version>1.7.36</version></dependency>
-  </dependencies>
-</project>
-POM
-  say "fetching Kafka $VERSION from Maven Central"
-  mkdir -p "$jars"
-  mvn -q -B -f "$work/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
-    -DoutputDirectory="$jars" > "$work/log" 2>&1 < /dev/null ||
-    { tail -n 10 "$work/log" >&2; die "Kafka could not be fetched; check the network and repeat"; }
+  maven_jars "$jars" "Kafka $VERSION" "<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$VERSION</version></dependency>
+    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-nop</artifactId><version>1.7.36</version></dependency>"
   touch "$jars/.complete"
   echo "$jars"
 }

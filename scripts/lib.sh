@@ -67,3 +67,25 @@ target_dir() {
 
 # Seconds since this shell began, as people read them.
 elapsed() { echo "$((SECONDS / 60)) min $((SECONDS % 60)) s"; }
+
+# `maven_jars FOLDER NAME POM-DEPENDENCIES`: fetches these and all that they need from Maven Central into FOLDER.
+maven_jars() {
+  local jars=$1 name=$2 work
+  work=$(mktemp -d)
+  # shellcheck disable=SC2064  # the folder of now
+  trap "rm -rf '$work'" EXIT
+  cat > "$work/pom.xml" << POM
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>lain</groupId><artifactId>server</artifactId><version>1</version>
+  <dependencies>
+$3
+  </dependencies>
+</project>
+POM
+  say "fetching $name from Maven Central"
+  mkdir -p "$jars"
+  mvn -q -B -f "$work/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
+    -DoutputDirectory="$jars" > "$work/log" 2>&1 < /dev/null ||
+    { tail -n 10 "$work/log" >&2; die "${name% *} could not be fetched; check the network and repeat"; }
+}

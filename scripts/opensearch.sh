@@ -22,26 +22,9 @@ jars=$cache/opensearch-$VERSION
 install() {
   [ -e "$jars/.complete" ] && { echo "$jars"; return; }
   need_packages 'javac=openjdk-17-jdk-headless' 'mvn=maven' >&2
-  local work
-  work=$(mktemp -d)
-  # shellcheck disable=SC2064  # the folder of now
-  trap "rm -rf '$work'" EXIT
-  cat > "$work/pom.xml" << POM
-<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>lain</groupId><artifactId>opensearch-server</artifactId><version>1</version>
-  <dependencies>
-    <dependency><groupId>org.opensearch</groupId><artifactId>opensearch</artifactId><version>$VERSION</version></dependency>
+  maven_jars "$jars" "OpenSearch $VERSION" "<dependency><groupId>org.opensearch</groupId><artifactId>opensearch</artifactId><version>$VERSION</version></dependency>
     <dependency><groupId>org.opensearch.plugin</groupId><artifactId>transport-netty4-client</artifactId><version>$VERSION</version></dependency>
-    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-core</artifactId><version>2.21.0</version></dependency>
-  </dependencies>
-</project>
-POM
-  say "fetching OpenSearch $VERSION from Maven Central"
-  mkdir -p "$jars"
-  mvn -q -B -f "$work/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
-    -DoutputDirectory="$jars" > "$work/log" 2>&1 < /dev/null ||
-    { tail -n 10 "$work/log" >&2; die "OpenSearch could not be fetched; check the network and repeat"; }
+    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-core</artifactId><version>2.21.0</version></dependency>"
   javac -cp "$jars/*" -d "$jars" scripts/OpenSearchServer.java
   touch "$jars/.complete"
   echo "$jars"

@@ -1,11 +1,10 @@
 //! A hundred thousand simulated instances under the real actors: memory and CPU of one process.
 
-use actix::prelude::*;
 use lain::actors::control::handle::Handle;
 use lain::actors::control::render::Site;
+use lain::actors::no_web;
 use lain::actors::root;
 use lain::actors::shared::{Settings, Shared};
-use lain::actors::supervise::{Birth, Child, ChildSpec, Context, ExitReason, Init};
 use lain::domain::view::{AppState, DeployRequest};
 use lain::drivers::memory::MemoryStore;
 use lain::drivers::simulated::Simulated;
@@ -17,19 +16,6 @@ use std::time::{Duration, Instant};
 
 const APPS: usize = 100;
 const EACH: usize = 1000;
-
-struct NoWeb;
-
-impl Actor for NoWeb {
-    type Context = Context<Self>;
-}
-
-impl Child for NoWeb {
-    type Args = ();
-    async fn init((): (), _: Birth<Self>) -> Result<Init<Self>, ExitReason> {
-        Ok(Init::Ready(Self))
-    }
-}
 
 /// Runs the measurement in a process of its own, so that memory is its alone.
 pub fn parent() {
@@ -105,7 +91,7 @@ pub fn child() {
             local: true,
             listener: None,
         };
-        let tree = root::start(&shared, hosts, || ChildSpec::worker::<NoWeb>("web", ()))
+        let tree = root::start(&shared, hosts, no_web::spec)
             .await
             .expect("the tree starts");
         shared.settle();

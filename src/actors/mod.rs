@@ -32,6 +32,7 @@ pub mod agent;
 pub mod control;
 pub mod hub;
 pub mod logging;
+pub mod no_web;
 pub mod recorder;
 pub mod root;
 pub mod shared;

@@ -6,6 +6,7 @@ use crate::cli::error::{Exit, Result};
 use crate::cli::lainfile;
 use crate::cli::request::{Change, Expect, Target};
 use crate::cli::session::Session;
+use crate::domain::id::AppName;
 use crate::domain::view::AppView;
 use clap::Args;
 use reqwest::Method;
@@ -55,7 +56,7 @@ pub async fn promote(args: PromoteArgs, session: &Session) -> Result<Exit> {
         next: format!("lain history {app}, lain ps -a {app}"),
         dry_run: false,
     };
-    give(&args.app, verdict, &args.waiting, session).await
+    give(&app, verdict, &args.waiting, session).await
 }
 
 /// Aborts.
@@ -70,7 +71,7 @@ pub async fn abort(args: AbortArgs, session: &Session) -> Result<Exit> {
         next: format!("lain history {app}, lain crashes -a {app}"),
         dry_run: args.dry_run.dry_run,
     };
-    give(&args.app, verdict, &args.waiting, session).await
+    give(&app, verdict, &args.waiting, session).await
 }
 
 struct Verdict {
@@ -81,12 +82,11 @@ struct Verdict {
 }
 
 async fn give(
-    app: &NamedApp,
+    app: &AppName,
     verdict: Verdict,
     waiting: &Waiting,
     session: &Session,
 ) -> Result<Exit> {
-    let app = lainfile::app(app.name())?;
     let target = Target::new(["apps", app.as_str()]);
     let before: AppView = session.client.get_as(&target).await?;
     let change = Change::new(Method::POST).expect(Expect::Etag(before.etag));

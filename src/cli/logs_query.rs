@@ -31,19 +31,9 @@ pub enum Language {
     Lucene,
 }
 
-/// Search the log events of all apps
-///
-/// In KQL, the language of Kibana: `level: error and status >= 500`, `message: "connection refused"`,
-/// `app: shop* and not proc: worker`. Times are RFC 3339 or relative to now: now-15m, now/d, 2026-01-31.
-/// The newest events are shown, the newest last. `-o ndjson` prints one event a line.
-#[derive(Debug, Args)]
-#[command(before_long_help = "Examples:
-  lain logs query 'level: error' --from now-1h
-  lain logs query 'app: shop and status >= 500' --histogram
-  lain logs query 'message: timeout*' --fields timestamp,app,message --limit 1000
-  lain logs query --from now/d --limit all -o ndjson > today.ndjson
-  lain logs query 'level: error' -f")]
-pub struct QueryArgs {
+/// Which events.
+#[derive(Debug, Clone, Args)]
+pub struct Which {
     /// The query; absent: all events
     #[arg(value_name = "QUERY", default_value = "", hide_default_value = true)]
     pub query: String,
@@ -62,6 +52,43 @@ pub struct QueryArgs {
     /// Only events of this app
     #[arg(short, long, value_name = "APP")]
     pub app: Option<String>,
+}
+
+impl Which {
+    /// What is asked at this place, whatever the time.
+    pub fn filtered(&self, what: &str) -> Target {
+        let language = (self.language == Language::Lucene).then_some("lucene");
+        Target::new(["logs", what])
+            .maybe("query", Some(&self.query).filter(|query| !query.is_empty()))
+            .maybe("language", language)
+            .maybe("zone", self.zone.as_ref())
+            .maybe("app", self.app.as_ref())
+    }
+
+    /// The same within the time.
+    pub fn timed(&self, what: &str) -> Target {
+        self.filtered(what)
+            .query("from", &self.from)
+            .query("to", &self.to)
+    }
+}
+
+/// Search the log events of all apps
+///
+/// In KQL, the language of Kibana: `level: error and status >= 500`, `message: "connection refused"`,
+/// `app: shop* and not proc: worker`. Times are RFC 3339 or relative to now: now-15m, now/d, 2026-01-31.
+/// The newest events are shown, the newest last. `-o ndjson` prints one event a line.
+#[derive(Debug, Args)]
+#[command(before_long_help = "Examples:
+  lain logs query 'level: error' --from now-1h
+  lain logs query 'app: shop and status >= 500' --histogram
+  lain logs query 'message: timeout*' --fields timestamp,app,message --limit 1000
+  lain logs query --from now/d --limit all -o ndjson > today.ndjson
+  lain logs query 'level: error' -f")]
+pub struct QueryArgs {
+    /// Which events.
+    #[command(flatten)]
+    pub which: Which,
     /// The fields that are shown, separated by commas
     #[arg(long, value_name = "A,B", conflicts_with = "histogram")]
     pub fields: Option<String>,
@@ -129,7 +156,7 @@ pub async fn run(args: QueryArgs, session: &Session) -> Result<Exit> {
     }
     let named = args.fields.is_some();
     let fields = fields(&args);
-    let mut target = timed(&args, "search");
+    let mut target = args.which.timed("search");
     if named {
         target = target.query("fields", fields.join(","));
     }
@@ -168,21 +195,6 @@ fn fields(args: &QueryArgs) -> Vec<String> {
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
         .collect()
-}
-
-fn filtered(args: &QueryArgs, what: &str) -> Target {
-    let language = (args.language == Language::Lucene).then_some("lucene");
-    Target::new(["logs", what])
-        .maybe("query", Some(&args.query).filter(|query| !query.is_empty()))
-        .maybe("language", language)
-        .maybe("zone", args.zone.as_ref())
-        .maybe("app", args.app.as_ref())
-}
-
-fn timed(args: &QueryArgs, what: &str) -> Target {
-    filtered(args, what)
-        .query("from", &args.from)
-        .query("to", &args.to)
 }
 
 /// One event a line, page after page, so that there is no bound on how many.
@@ -255,7 +267,10 @@ fn table(hits: &[Hit], fields: &[String], _: Style) -> Table {
 }
 
 async fn histogram(args: &QueryArgs, session: &Session) -> Result<Exit> {
-    let target = timed(args, "histogram").maybe("interval", args.interval.as_ref());
+    let target = args
+        .which
+        .timed("histogram")
+        .maybe("interval", args.interval.as_ref());
     let document = session.client.get(&target).await?;
     let screen = &session.screen;
     if !screen.is_table() {
@@ -343,7 +358,7 @@ fn cell(count: u64, most: u64, row: u64, unicode: bool) -> char {
 async fn follow(args: &QueryArgs, session: &Session) -> Result<Exit> {
     let fields = fields(args);
     let screen = &session.screen;
-    let mut watch = Watch::new(&session.client, filtered(args, "tail"));
+    let mut watch = Watch::new(&session.client, args.which.filtered("tail"));
     loop {
         match watch.next().await? {
             Signal::Event(event) if event.name == "missed" => {

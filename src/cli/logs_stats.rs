@@ -1,10 +1,9 @@
 //! `lain logs stats` and `lain logs routes`: log events as numbers, with a small picture of them.
 
 use crate::cli::error::{Exit, Result};
-use crate::cli::logs_query::Language;
+use crate::cli::logs_query::Which;
 use crate::cli::output::style::Tone;
 use crate::cli::output::table::{Cell, Table};
-use crate::cli::request::Target;
 use crate::cli::session::Session;
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -14,42 +13,6 @@ use std::collections::BTreeMap;
 
 /// Cells of the widest bar.
 const WIDTH: u64 = 20;
-
-/// Which events.
-#[derive(Debug, Clone, Args)]
-pub struct Which {
-    /// The query; absent: all events
-    #[arg(value_name = "QUERY", default_value = "", hide_default_value = true)]
-    pub query: String,
-    /// From this time
-    #[arg(long, value_name = "TIME", default_value = "now-15m")]
-    pub from: String,
-    /// Up to this time
-    #[arg(long, value_name = "TIME", default_value = "now")]
-    pub to: String,
-    /// The zone of times that name none
-    #[arg(long, value_name = "ZONE")]
-    pub zone: Option<String>,
-    /// The language of the query
-    #[arg(long, value_enum, default_value_t = Language::Kql)]
-    pub language: Language,
-    /// Only events of this app
-    #[arg(short, long, value_name = "APP")]
-    pub app: Option<String>,
-}
-
-impl Which {
-    fn target(&self, what: &str) -> Target {
-        let language = (self.language == Language::Lucene).then_some("lucene");
-        Target::new(["logs", what])
-            .maybe("query", Some(&self.query).filter(|query| !query.is_empty()))
-            .maybe("language", language)
-            .maybe("zone", self.zone.as_ref())
-            .maybe("app", self.app.as_ref())
-            .query("from", &self.from)
-            .query("to", &self.to)
-    }
-}
 
 /// Count log events, and compute statistics of a number in them
 ///
@@ -159,7 +122,7 @@ pub async fn stats(args: StatsArgs, session: &Session) -> Result<Exit> {
     let quantiles = args.field.as_ref().map(|_| &args.quantiles);
     let target = args
         .which
-        .target("stats")
+        .timed("stats")
         .maybe("field", args.field.as_ref())
         .maybe("by", args.by.as_ref())
         .maybe("interval", args.interval.as_ref())
@@ -189,7 +152,7 @@ pub async fn stats(args: StatsArgs, session: &Session) -> Result<Exit> {
 pub async fn routes(args: RoutesArgs, session: &Session) -> Result<Exit> {
     let target = args
         .which
-        .target("routes")
+        .timed("routes")
         .query("by", &args.by)
         .query("quantiles", &args.quantiles)
         .query("limit", args.limit);

@@ -1,12 +1,12 @@
 //! One host over the simulated engine and the in-memory store: a harness that reads as prose.
 
-use actix::prelude::*;
 use chrono::Utc;
 use lain::actors::control::handle::Handle;
 use lain::actors::control::render::Site;
+use lain::actors::no_web;
 use lain::actors::root;
 use lain::actors::shared::{Settings, Shared};
-use lain::actors::supervise::{Birth, Child, ChildSpec, Context, ExitReason, Init, Tree};
+use lain::actors::supervise::Tree;
 use lain::domain::id::{AppName, InstanceId};
 use lain::domain::view::{
     AppState, AppView, ChangeAnswer, DeployRequest, EventView, InstanceView, OperationState,
@@ -23,20 +23,6 @@ use std::time::Duration;
 
 /// The patience of a test, in virtual time.
 pub const PATIENCE: Duration = Duration::from_secs(600);
-
-/// Stands where the web server stands in a real tree.
-pub struct NoWeb;
-
-impl Actor for NoWeb {
-    type Context = Context<Self>;
-}
-
-impl Child for NoWeb {
-    type Args = ();
-    async fn init((): (), _: Birth<Self>) -> Result<Init<Self>, ExitReason> {
-        Ok(Init::Ready(Self))
-    }
-}
 
 /// What outlives a lain: the engine and the store.
 #[derive(Clone)]
@@ -134,7 +120,7 @@ impl Machine {
             local: true,
             listener: None,
         };
-        let tree = root::start(&shared, hosts, || ChildSpec::worker::<NoWeb>("web", ()))
+        let tree = root::start(&shared, hosts, no_web::spec)
             .await
             .expect("the tree starts");
         shared.settle();

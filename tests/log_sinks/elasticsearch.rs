@@ -144,15 +144,8 @@ pub fn seen(documents: &[Value]) -> Vec<Seen> {
         .collect()
 }
 
-#[test]
-fn every_line_is_there_once_while_elasticsearch_and_the_pipeline_are_killed() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut elastic = Elastic::start(dir.path(), Kind::Elasticsearch);
-    let url = elastic.url();
-    let sink = format!(
-        "[[logging.sink]]\nname = \"es\"\ntype = \"elasticsearch\"\nurls = [\"{url}\"]\nretry_max = \"1s\"\nbatch_events = 400\n"
-    );
-    let mut world = World::new(3, &sink);
+/// Lines are written while the pipeline, and once the server too, is killed.
+fn write_through_kills(world: &mut World, elastic: &mut Elastic) {
     world.start();
     for round in 0..4 {
         world.write(500);
@@ -168,6 +161,18 @@ fn every_line_is_there_once_while_elasticsearch_and_the_pipeline_are_killed() {
         }
         std::thread::sleep(Duration::from_millis(700));
     }
+}
+
+#[test]
+fn every_line_is_there_once_while_elasticsearch_and_the_pipeline_are_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut elastic = Elastic::start(dir.path(), Kind::Elasticsearch);
+    let url = elastic.url();
+    let sink = format!(
+        "[[logging.sink]]\nname = \"es\"\ntype = \"elasticsearch\"\nurls = [\"{url}\"]\nretry_max = \"1s\"\nbatch_events = 400\n"
+    );
+    let mut world = World::new(3, &sink);
+    write_through_kills(&mut world, &mut elastic);
     let twice = world.all_arrive(|| seen(&elastic.documents("lain-*")));
     assert_eq!(twice, 0, "each event has one document");
     let documents = elastic.documents("lain-*");
@@ -254,21 +259,7 @@ fn data_streams_of_opensearch() {
         "[[logging.sink]]\nname = \"es\"\ntype = \"elasticsearch\"\nurls = [\"{url}\"]\nretry_max = \"1s\"\nbatch_events = 400\ndata_stream = \"lain\"\nkeep_days = 3\n"
     );
     let mut world = World::new(3, &sink);
-    world.start();
-    for round in 0..4 {
-        world.write(500);
-        match round {
-            1 => world.kill(),
-            2 => {
-                elastic.running.kill();
-                world.write(500);
-                world.kill();
-                elastic.again();
-            }
-            _ => {}
-        }
-        std::thread::sleep(Duration::from_millis(700));
-    }
+    write_through_kills(&mut world, &mut elastic);
     let stream = "logs-lain.shop-default";
     assert_eq!(world.all_arrive(|| seen(&elastic.documents(stream))), 0);
     let told = elastic.call(

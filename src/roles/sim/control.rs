@@ -9,16 +9,16 @@ use crate::actors::control::handle::Handle;
 use crate::actors::control::nodes::balance::Balance;
 use crate::actors::control::nodes::listener;
 use crate::actors::control::render::Site;
+use crate::actors::no_web;
 use crate::actors::root;
 use crate::actors::shared::{Settings, Shared};
-use crate::actors::supervise::{Birth, Child, ChildSpec, Context, ExitReason, Init, Tree};
+use crate::actors::supervise::{ChildSpec, ExitReason, Tree};
 use crate::domain::id::NodeName;
 use crate::domain::view::EventView;
 use crate::drivers::none::NoRuntime;
 use crate::link::frame::split;
 use crate::link::message::{ToAgent, ToControl};
 use crate::ports::control::EventStream;
-use actix::prelude::*;
 use futures_util::StreamExt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -31,20 +31,6 @@ use tokio::task::JoinHandle;
 const GREETING: Duration = Duration::from_secs(5);
 /// The pause before a control host that could not start is started again, as systemd would.
 const AGAIN: Duration = Duration::from_millis(500);
-
-/// Stands where the web server stands in a real tree.
-pub(super) struct NoWeb;
-
-impl Actor for NoWeb {
-    type Context = Context<Self>;
-}
-
-impl Child for NoWeb {
-    type Args = ();
-    async fn init((): (), _: Birth<Self>) -> Result<Init<Self>, ExitReason> {
-        Ok(Init::Ready(Self))
-    }
-}
 
 /// What outlives a control host, and what it is made from.
 #[derive(Clone)]
@@ -133,7 +119,7 @@ impl ControlHost {
             local: false,
             listener: None,
         };
-        let tree = root::start(&shared, hosts, || ChildSpec::worker::<NoWeb>("web", ())).await;
+        let tree = root::start(&shared, hosts, no_web::spec).await;
         let tree = match tree {
             Ok(tree) => tree,
             Err(reason) => {

@@ -1,7 +1,7 @@
 //! Restart, stop, start and cancel: commands on instances that exist.
 
 use super::Handle;
-use super::commit::Also;
+use super::commit::{Also, refuse_removal};
 use crate::actors::control::instance::{Instance, RetryNow};
 use crate::actors::control::paths;
 use crate::actors::control::rollout::{Cancel, Rollout};
@@ -47,12 +47,7 @@ impl Handle {
     ) -> Result<ChangeAnswer, ControlError> {
         let app = self.find_app(&selector.app)?;
         self.check_selector(&app.record, selector)?;
-        if app.record.removing {
-            return Err(ControlError::Conflict(format!(
-                "app {} is being removed",
-                selector.app
-            )));
-        }
+        refuse_removal(&selector.app, &app.record)?;
         let mut record = AppRecord::clone(&app.record);
         mark(&mut record, action, selector);
         let placements = self.shared.world.placements(&selector.app);

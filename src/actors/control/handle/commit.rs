@@ -222,3 +222,13 @@ pub(super) fn check(
         _ => Ok(()),
     }
 }
+
+/// An app that is being removed takes no other change.
+pub(super) fn refuse_removal(name: &AppName, record: &AppRecord) -> Result<(), ControlError> {
+    match record.removing {
+        true => Err(ControlError::Conflict(format!(
+            "app {name} is being removed"
+        ))),
+        false => Ok(()),
+    }
+}

@@ -1,7 +1,7 @@
 //! Deploy, undeploy and scale: from a request to a new desired state.
 
 use super::Handle;
-use super::commit::{Commit, check, same_desire};
+use super::commit::{Commit, check, refuse_removal, same_desire};
 use crate::actors::control::operation::{self, plan_for};
 use crate::actors::control::render;
 use crate::domain::id::{AppName, ProcName};
@@ -182,13 +182,18 @@ impl Handle {
             };
             release.versions.insert(full_name, version);
         }
+        self.succeeded_by(old, release)
+    }
+
+    /// A record with another release; what operators set of procs that are no longer there is forgotten.
+    pub(super) fn succeeded_by(&self, old: &AppRecord, release: Release) -> AppRecord {
         let names: Vec<String> = release.spec.procs.iter().map(|p| p.full_name()).collect();
         let mut record = old.clone();
         record.overrides.retain(|name, _| names.contains(name));
         record.stopped.retain(|name, _| names.contains(name));
         let placements = self.shared.world.placements(&release.spec.appname);
         record.succeed(release, &placements);
-        record.updated_at = now;
+        record.updated_at = self.shared.clock.now_utc();
         record
     }
 
@@ -230,11 +235,7 @@ impl Handle {
         })?;
         let asked = scale_overrides(request, spec.proc_type)?;
         let mut record = AppRecord::clone(&app.record);
-        if record.removing {
-            return Err(ControlError::Conflict(format!(
-                "app {name} is being removed"
-            )));
-        }
+        refuse_removal(name, &record)?;
         if record.canary.as_ref().is_some_and(|c| !c.promoted) {
             return Err(ControlError::Conflict(format!(
                 "a canary of app {name} is in progress: `lain promote -a {name}` or `lain abort -a {name}` first"

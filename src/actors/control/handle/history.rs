@@ -1,7 +1,7 @@
 //! The history of an app, and what goes back in it or on with it: rollback, promote, abort.
 
 use super::Handle;
-use super::commit::{Commit, check, same_desire};
+use super::commit::{Commit, check, refuse_removal, same_desire};
 use crate::actors::control::rollout::{Promote, Rollout};
 use crate::actors::control::{history, operation, paths, world};
 use crate::actors::hub::{Event, Level};
@@ -32,6 +32,18 @@ impl Handle {
         Ok(self.find_revision(name, number).await?.view(current, true))
     }
 
+    /// An app that its `ETag` says is the one that is meant, and that is not being removed.
+    fn find_app_to_change(
+        &self,
+        name: &AppName,
+        precondition: Precondition,
+    ) -> Result<world::Versioned, ControlError> {
+        let app = self.find_app(name)?;
+        check(name, Some(app.record.etag()), precondition)?;
+        refuse_removal(name, &app.record)?;
+        Ok(app)
+    }
+
     async fn find_revision(&self, name: &AppName, number: u64) -> Result<Revision, ControlError> {
         let key = keys::revision(name, number);
         match self.shared.store.get(&key).await? {
@@ -52,9 +64,7 @@ impl Handle {
         dry_run: bool,
         caller: &Caller,
     ) -> Result<ChangeAnswer, ControlError> {
-        let app = self.find_app(name)?;
-        check(name, Some(app.record.etag()), precondition)?;
-        refuse_removal(name, &app.record)?;
+        let app = self.find_app_to_change(name, precondition)?;
         let target = match to {
             Some(number) => self.find_revision(name, number).await?,
             None => {
@@ -78,9 +88,7 @@ impl Handle {
         dry_run: bool,
         caller: &Caller,
     ) -> Result<ChangeAnswer, ControlError> {
-        let app = self.find_app(name)?;
-        check(name, Some(app.record.etag()), precondition)?;
-        refuse_removal(name, &app.record)?;
+        let app = self.find_app_to_change(name, precondition)?;
         let canary = app.record.canary.as_ref().filter(|c| !c.promoted);
         let (Some(_), Some(previous)) = (canary, app.record.previous.clone()) else {
             return Err(no_canary(name));
@@ -113,14 +121,8 @@ impl Handle {
     ) -> Result<ChangeAnswer, ControlError> {
         let old = &app.record;
         let back_to = Some(release.revision);
-        let release = self.as_next(old, release);
-        let names: Vec<String> = release.spec.procs.iter().map(|p| p.full_name()).collect();
-        let mut record = AppRecord::clone(old);
-        record.overrides.retain(|name, _| names.contains(name));
-        record.stopped.retain(|name, _| names.contains(name));
-        record.succeed(release, &self.shared.world.placements(name));
+        let mut record = self.succeeded_by(old, self.as_next(old, release));
         record.canary = None;
-        record.updated_at = self.shared.clock.now_utc();
         let commit = Commit {
             unchanged: same_desire(old, &record) && old.operation.is_none(),
             brings_release: true,
@@ -191,9 +193,7 @@ impl Handle {
         precondition: Precondition,
         caller: &Caller,
     ) -> Result<ChangeAnswer, ControlError> {
-        let app = self.find_app(name)?;
-        check(name, Some(app.record.etag()), precondition)?;
-        refuse_removal(name, &app.record)?;
+        let app = self.find_app_to_change(name, precondition)?;
         let canary = app.record.canary.as_ref().filter(|c| !c.promoted);
         let id = app.record.operation.clone().filter(|_| canary.is_some());
         let operation = id.and_then(|id| self.shared.world.operation(&id));
@@ -255,13 +255,4 @@ impl Handle {
 
 fn no_canary(name: &AppName) -> ControlError {
     ControlError::Conflict(format!("no canary of app {name} is in progress"))
-}
-
-fn refuse_removal(name: &AppName, record: &AppRecord) -> Result<(), ControlError> {
-    match record.removing {
-        true => Err(ControlError::Conflict(format!(
-            "app {name} is being removed"
-        ))),
-        false => Ok(()),
-    }
 }
