@@ -122,6 +122,14 @@ impl Node {
         self.load_with(Weight::default())
     }
 
+    /// CPU and memory that are not reserved; none where it is over-committed.
+    pub fn free(&self) -> (u64, u64) {
+        match self.facts.cpu_millis.checked_sub(self.used_cpu) {
+            Some(cpu) => (cpu, self.facts.memory.saturating_sub(self.used_memory)),
+            None => (0, 0),
+        }
+    }
+
     /// Whether there is room; never on top of what is over-committed already.
     pub fn fits(&self, needs: &Needs) -> bool {
         self.used_cpu.saturating_add(needs.cpu_millis) <= self.facts.cpu_millis

@@ -16,6 +16,7 @@
 //! does not carry a decision out removes it again.
 
 mod affinity;
+mod arrange;
 mod cluster;
 mod drain;
 mod filters;

@@ -4,6 +4,7 @@
 //! thousand of them cost little more than the heaps. Demands that are special (pinned, with failures behind
 //! them, updated, with affinities) look at every node that is open to them.
 
+use crate::domain::placement::arrange::MAX_STEPS;
 use crate::domain::placement::cluster::{Cluster, FULL, Held};
 use crate::domain::placement::filters::Filters;
 use crate::domain::placement::model::{CopyId, Decision, Demand, Group, Needs};
@@ -48,6 +49,8 @@ pub(super) struct Placer<'a> {
     pub fresh: Vec<Vec<usize>>,
     /// Attempts to make room that are left.
     pub attempts: u32,
+    /// Steps of arranging anew that are left.
+    pub steps: u32,
     /// Whether some demand of this call would or must be beside others, or far from them.
     pub has_affinities: bool,
     /// CPU and memory of the whole cluster.
@@ -83,6 +86,7 @@ impl<'a> Placer<'a> {
             shared: Shared::default(),
             decisions: vec![None; demands.len()],
             attempts: MAX_ATTEMPTS,
+            steps: MAX_STEPS,
             has_affinities: false,
             total,
             reasons: 0,
@@ -274,6 +278,7 @@ impl<'a> Placer<'a> {
                 Some(refused) => refused,
                 None if self.place_best(&mut view, index)
                     || self.make_room(&mut view, index)
+                    || self.rearrange(&mut view, index)
                     || self.preempt(&mut view, index) =>
                 {
                     continue;

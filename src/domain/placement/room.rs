@@ -93,7 +93,7 @@ impl Placer<'_> {
     }
 
     /// What is told of a node that was found by moving others: it was the only one.
-    fn told(&self, view: &View, index: usize, rank: usize) -> Why {
+    pub(super) fn told(&self, view: &View, index: usize, rank: usize) -> Why {
         let demand = &self.demands[index];
         let seeker = view.seeker(self.cluster, demand);
         let key = view.key(self.cluster, rank, &seeker);
