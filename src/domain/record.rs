@@ -207,10 +207,14 @@ impl AppRecord {
         }
     }
 
+    /// The proc of the current release by its name, as the file has it.
+    pub fn declared(&self, name: &ProcName) -> Option<&ProcSpec> {
+        self.current.spec.procs.iter().find(|p| &p.name == name)
+    }
+
     /// The proc of the current release by its name, with operators' changes applied.
     pub fn proc(&self, name: &ProcName) -> Option<ProcSpec> {
-        let proc = self.current.spec.procs.iter().find(|p| &p.name == name)?;
-        Some(self.effective(proc))
+        self.declared(name).map(|proc| self.effective(proc))
     }
 
     /// All procs of the current release with operators' changes applied, in the order of the file.

@@ -4,7 +4,7 @@
 
 use crate::domain::id::ProcName;
 use crate::domain::plan::has_canaries;
-use crate::domain::record::{AppRecord, Placement, Release};
+use crate::domain::record::{AppRecord, Canary, Placement, Release};
 use crate::domain::spec::model::ProcSpec;
 use crate::domain::view::{RevisionOutcome, RevisionView};
 use chrono::{DateTime, Utc};
@@ -12,11 +12,17 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 impl AppRecord {
+    /// The canary in progress: not promoted yet.
+    pub fn canary_in_progress(&self) -> Option<&Canary> {
+        self.canary.as_ref().filter(|c| !c.promoted)
+    }
+
     /// How many instances of a proc are updated first and watched; 0 where the change in progress is no canary, or
     /// was promoted.
     pub fn canaries(&self, proc: &ProcSpec) -> u32 {
-        let canary = self.canary.as_ref().filter(|c| !c.promoted);
-        let wanted = canary.map_or(0, |c| c.instances.unwrap_or(proc.update.canary));
+        let wanted = self
+            .canary_in_progress()
+            .map_or(0, |c| c.instances.unwrap_or(proc.update.canary));
         match has_canaries(proc.proc_type) {
             true => wanted.min(proc.num_instances),
             false => 0,
@@ -38,6 +44,9 @@ impl AppRecord {
 
     /// Whether an instance is one of those that were updated first and are watched now.
     pub fn is_canary(&self, placement: &Placement) -> bool {
+        if placement.waits || self.canary_in_progress().is_none() {
+            return false;
+        }
         let id = &placement.instance;
         let version = self.version(&id.full_name());
         let watched = self.proc(&id.proc).is_some_and(|p| self.canaries(&p) > 0);
@@ -47,7 +56,7 @@ impl AppRecord {
                 .get(&id.full_name())
                 .is_some_and(|v| *v != version)
         });
-        watched && replaces && placement.version == version && !placement.waits
+        watched && replaces && placement.version == version
     }
 }
 

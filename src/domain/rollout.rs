@@ -97,11 +97,6 @@ impl Machine {
         self.enter_stage(available)
     }
 
-    /// Whether it has ended.
-    pub fn is_finished(&self) -> bool {
-        self.finished
-    }
-
     /// Whether it waits for promotion.
     pub fn is_waiting(&self) -> bool {
         self.waiting && !self.finished
@@ -165,11 +160,11 @@ impl Machine {
             self.deadline().as_secs(),
             self.waiting_for()
         );
-        self.cut_off = self.in_progress().collect();
-        for index in self.cut_off.clone() {
+        let actions = self.finish(OperationState::Failed, Some(why));
+        for &index in &self.cut_off {
             self.states[index] = OperationState::Failed;
         }
-        self.finish(OperationState::Failed, Some(why))
+        actions
     }
 
     fn in_progress(&self) -> impl Iterator<Item = usize> + '_ {
@@ -308,8 +303,7 @@ impl Machine {
 
     fn finish(&mut self, state: OperationState, why: Option<String>) -> Vec<Action> {
         self.finished = true;
-        let cut_off: Vec<usize> = self.in_progress().collect();
-        self.cut_off.extend(cut_off);
+        self.cut_off = self.in_progress().collect();
         for step in &mut self.states {
             if !step.is_final() {
                 *step = OperationState::Cancelled;

@@ -17,3 +17,9 @@ mod signal;
 pub mod simulated;
 pub mod transaction;
 pub mod watchdog;
+
+/// Which start of the machine this is: pids, ticks and clocks since then mean nothing in another.
+pub(in crate::drivers) fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}

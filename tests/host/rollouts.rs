@@ -206,6 +206,23 @@ async fn what_failed_is_never_gone_back_to() {
 }
 
 #[actix_rt::test]
+async fn a_first_deploy_that_fails_leaves_no_operation_open() {
+    tokio::time::pause();
+    let host = Machine::new().boot().await;
+    host.ends_soon("shop:1", Duration::from_millis(10));
+    assert_eq!(
+        host.deployed(&web("shop:1", 1, "")).await.state,
+        OperationState::Failed
+    );
+    host.at_rest().await;
+    let all = host.handle.operations(None, None, 100).await.unwrap().items;
+    let open: Vec<_> = all.iter().filter(|o| !o.state.is_final()).collect();
+    assert!(open.is_empty(), "{open:#?}");
+    assert!(all.iter().all(|o| o.kind != "rollback"), "{all:#?}");
+    host.die().await;
+}
+
+#[actix_rt::test]
 async fn a_canary_waits_for_its_promotion_over_a_restart_of_lain() {
     tokio::time::pause();
     let host = Machine::new().boot().await;

@@ -17,7 +17,7 @@ pub struct Assigned {
     /// Wakes the link: there is something to report.
     pub to_report: Notify,
     /// Until when what may run only once may run here.
-    lease: watch::Sender<AgentLease>,
+    lease: Mutex<AgentLease>,
     /// The agent stops in good order, and has said so to the control host.
     leaving: watch::Sender<Leaving>,
 }
@@ -177,21 +177,12 @@ impl Assigned {
 
     /// Until when what may run only once may run here.
     pub fn lease(&self) -> AgentLease {
-        *self.lease.borrow()
+        *self.lease.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the lease.
     pub fn change_lease(&self, change: impl FnOnce(&mut AgentLease)) {
-        self.lease.send_if_modified(|lease| {
-            let before = *lease;
-            change(lease);
-            *lease != before
-        });
-    }
-
-    /// Wakes when the lease has changed.
-    pub fn leases(&self) -> watch::Receiver<AgentLease> {
-        self.lease.subscribe()
+        change(&mut self.lease.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Asks for the farewell to the control host, or notes that it was said.

@@ -76,7 +76,12 @@ impl Guard {
             true => shared.tell::<Assignments, _>(paths::ASSIGNMENTS, Unfence),
             false => shared.tell::<Assignments, _>(paths::ASSIGNMENTS, Fence),
         }
-        let seen = exclusive(&shared);
+        let seen = shared
+            .node
+            .all()
+            .iter()
+            .filter_map(guarded)
+            .collect::<Vec<Guarded>>();
         self.before.retain(|one| {
             let runs = shared.assigned.get(&one.name);
             let is_seen = seen.iter().any(|s| s.name == one.name);
@@ -99,13 +104,7 @@ impl Guard {
     }
 }
 
-/// The containers on this node that may run only once and that the engine knows.
-fn exclusive(shared: &Shared) -> Vec<Guarded> {
-    let mut all: Vec<Guarded> = shared.node.all().iter().filter_map(guarded).collect();
-    all.sort_by(|a, b| a.name.cmp(&b.name));
-    all
-}
-
+/// What is guarded of a container: one that may run only once and that the engine knows.
 fn guarded(cell: &Arc<ContainerCell>) -> Option<Guarded> {
     if !cell.assignment.exclusive {
         return None;

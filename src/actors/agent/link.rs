@@ -288,7 +288,9 @@ async fn read(
             Err(error) => return End::Broken(error.to_string()),
         };
         match message {
-            ToAgent::BeatHeard { seq, utc_ms } => beats.heard(shared, seq, utc_ms),
+            ToAgent::BeatHeard { seq, utc_ms } => {
+                beats.heard(&shared.assigned, &*shared.clock, seq, utc_ms)
+            }
             ToAgent::Assign {
                 revision,
                 put,

@@ -3,10 +3,12 @@
 //!
 //! Owned by one connection of `link`.
 
+use crate::actors::agent::assigned::Assigned;
 use crate::actors::agent::{facts, link, paths};
 use crate::actors::shared::Shared;
 use crate::link::message::ToControl;
 use crate::ports::agent::CellReport;
+use crate::ports::clock::Clock;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -52,7 +54,7 @@ impl Pulse {
     }
 
     /// A beat was answered: what may run only once may run for a while, and the control host's clock is known.
-    pub fn heard(&self, shared: &Shared, seq: u64, utc_ms: Option<i64>) {
+    pub fn heard(&self, assigned: &Assigned, clock: &dyn Clock, seq: u64, utc_ms: Option<i64>) {
         let mut waiting = self.waiting();
         let mut answered = None;
         while let Some((number, sent)) = waiting.front().copied()
@@ -64,13 +66,11 @@ impl Pulse {
         drop(waiting);
         let Some(sent) = answered else { return };
         if self.knows.load(Ordering::Acquire) {
-            shared
-                .assigned
-                .change_lease(|lease| lease.acknowledged(sent));
+            assigned.change_lease(|lease| lease.acknowledged(sent));
         }
-        let took = shared.clock.monotonic().saturating_sub(sent);
+        let took = clock.monotonic().saturating_sub(sent);
         if let Some(theirs) = utc_ms.filter(|_| took <= CLOCK_WITHIN) {
-            let ours = shared.clock.now_utc().timestamp_millis();
+            let ours = clock.now_utc().timestamp_millis();
             self.skew.store(ours.abs_diff(theirs), Ordering::Relaxed);
         }
     }

@@ -40,7 +40,7 @@ pub fn failed(shared: &Shared, app: &AppName) -> Option<String> {
 
 /// The canary in progress, as the API shows it.
 pub fn view(shared: &Shared, record: &AppRecord, placements: &[Placement]) -> Option<CanaryView> {
-    record.canary.as_ref().filter(|c| !c.promoted)?;
+    record.canary_in_progress()?;
     let operation = record.operation.as_ref();
     let operation = operation.and_then(|id| shared.world.operation(id));
     let watched = placements.iter().filter(|p| record.is_canary(p));

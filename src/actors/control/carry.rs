@@ -262,20 +262,33 @@ async fn recreate(shared: &Arc<Shared>, step: &Step) -> Result<(), Failure> {
     }
     let cell = node::assign(shared, assignment(shared, &record, &placement, false)?).await?;
     drop(turn);
-    if let Err(failure) = wait_steady(&cell, steady).await {
-        // The old one still serves; the new one goes.
-        let _ = node::retire(shared, &cell, Removal::Remove).await;
-        return Err(failure);
-    }
+    make_count(shared, &cell, &placement, wait_steady(&cell, steady)).await?;
     // From here on clients are sent to the new one.
-    if let Err(failure) = commit(shared, &placement).await {
-        // Nobody would know of it.
-        let _ = node::retire(shared, &cell, Removal::Remove).await;
-        return Err(failure);
-    }
     let serving = Serving(id.clone());
     shared.tell::<Rollout, _>(&paths::rollout(&id.app), serving);
     retire_all(shared, &old, Removal::Remove).await
+}
+
+/// Once the new container is steady, its placement counts. Else the new one goes, since nobody would know of it, and
+/// the old one still serves.
+///
+/// # Errors
+/// Why it is not steady, or what the store said.
+pub async fn make_count(
+    shared: &Arc<Shared>,
+    cell: &Arc<ContainerCell>,
+    placement: &Placement,
+    steady: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let counts = async {
+        steady.await?;
+        commit(shared, placement).await
+    };
+    let outcome = counts.await;
+    if outcome.is_err() {
+        let _ = node::retire(shared, cell, Removal::Remove).await;
+    }
+    outcome
 }
 
 /// Whether two containers of an instance may run side by side. Two runs of a oneshot proc are one too many.

@@ -6,6 +6,7 @@ use crate::actors::control::operation::{encode, operation, plan_for, update_app}
 use crate::actors::control::rollout::{Begin, Rollout};
 use crate::actors::control::{app, history, paths, steps};
 use crate::actors::hub::{Event, Level};
+use crate::actors::recorder::Record;
 use crate::actors::shared::Shared;
 use crate::domain::id::{AppName, InstanceId, OperationId};
 use crate::domain::plan;
@@ -100,7 +101,7 @@ async fn roll_back(shared: &Arc<Shared>, change: &Change) -> Result<(), StoreErr
     let (mut text, mut outcome) = (None, RevisionOutcome::Failed);
     let why = change.operation.error.as_deref();
     let why = why.unwrap_or("no reason was given");
-    let canary = |record: &AppRecord| record.canary.as_ref().is_some_and(|c| !c.promoted);
+    let canary = |record: &AppRecord| record.canary_in_progress().is_some();
     let kind = match shared.world.app(&change.app) {
         Some(app) if canary(&app.record) => "abort",
         _ => "rollback",
@@ -216,27 +217,31 @@ async fn begin(
     };
     let mut next = AppRecord::clone(&versioned.record);
     let mut changes = Vec::new();
-    match change(&mut next) {
+    let starts = match change(&mut next) {
         Start::Nothing => return Ok(None),
-        Start::Rest | Start::Operation => {}
+        Start::Rest => false,
+        Start::Operation => true,
         Start::Release { back_to } => {
             fresh.revision = Some(next.revision);
             let revision = history::revision(shared, &next, &fresh, Some(back_to));
             changes.extend(history::put(shared, app, &revision).await?);
+            true
         }
+    };
+    if starts {
+        let key = keys::operation(id.as_str());
+        changes.push(store::Change::Put(key, encode(&fresh)?));
+        shared.store.transact(Vec::new(), changes).await?;
+        shared.world.put_operation(fresh.clone());
     }
-    changes.push(store::Change::Put(
-        keys::operation(id.as_str()),
-        encode(&fresh)?,
-    ));
-    shared.store.transact(Vec::new(), changes).await?;
-    shared.world.put_operation(fresh.clone());
     let mut begun = false;
     update_app(shared, app, |record| {
         begun = false;
         match change(record) {
             Start::Nothing => return false,
             Start::Rest => {}
+            // What is looked at again later: there is no operation that the record could name.
+            Start::Operation | Start::Release { .. } if !starts => return false,
             Start::Operation | Start::Release { .. } => {
                 record.operation = Some(id.clone());
                 begun = true;
@@ -246,12 +251,15 @@ async fn begin(
         true
     })
     .await?;
-    if !begun {
-        // Something newer came in between.
-        history::end(shared, &fresh, RevisionOutcome::Cancelled).await?;
-    }
     if begun {
         shared.tell::<Rollout, _>(&paths::rollout(app), Begin);
+    } else if starts {
+        // Something newer came in between: nobody else ends it.
+        history::end(shared, &fresh, RevisionOutcome::Cancelled).await?;
+        (fresh.state, fresh.ended_at) = (OperationState::Cancelled, Some(now));
+        let ended = Record::Operation(Box::new(fresh.clone()));
+        shared.recorder.send(ended);
+        shared.world.put_operation(fresh);
     }
     Ok(begun.then_some(id))
 }

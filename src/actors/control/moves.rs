@@ -138,15 +138,15 @@ fn may_leave(
     unavailable: u32,
     failed: &BTreeMap<InstanceId, String>,
 ) -> (Vec<InstanceId>, Vec<(InstanceId, Stay)>) {
+    if !shared.nodes.get(name).is_some_and(|n| n.record().draining) {
+        // An operator has changed their mind.
+        return (Vec::new(), Vec::new());
+    }
     let mut cluster = placing::cluster(shared);
     for placed in cluster.on(name) {
         if failed.contains_key(&placed.demand.instance()) {
             cluster.remove(&placed.demand.copy());
         }
-    }
-    if !shared.nodes.get(name).is_some_and(|n| n.record().draining) {
-        // An operator has changed their mind.
-        return (Vec::new(), Vec::new());
     }
     let drained = cluster.drain(name, unavailable);
     let next = drained.moves.into_iter().map(|m| m.from.instance);

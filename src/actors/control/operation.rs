@@ -30,7 +30,7 @@ pub fn changes(from: &Release, to: &Release, registry: &str) -> BTreeMap<String,
 /// The steps that lead from what is placed to what a record wants.
 pub fn plan_for(record: &AppRecord, placements: &[Placement], registry: &str) -> Vec<Step> {
     let mut steps = plan::plan(record, placements, &reasons(record, placements, registry));
-    let first = match record.canary.as_ref().is_some_and(|c| !c.promoted) {
+    let first = match record.canary_in_progress().is_some() {
         true => canaries_of(record, placements, &steps).0,
         false => Vec::new(),
     };

@@ -90,15 +90,19 @@ pub fn remedy(shared: &Shared, id: &InstanceId, fault: FailureKind) -> Remedy {
 /// Whether an instance stays on its node whatever happens: what it wrote is there.
 pub fn is_bound(record: &AppRecord, id: &InstanceId) -> bool {
     record
-        .proc(&id.proc)
+        .declared(&id.proc)
         .is_some_and(|p| p.stateful || !p.volumes.is_empty())
+}
+
+fn is_exclusive(record: &AppRecord, id: &InstanceId) -> bool {
+    record.declared(&id.proc).is_some_and(|p| p.exclusive)
 }
 
 /// Whether an instance's node is lost, or gone from the cluster.
 pub fn is_homeless(shared: &Shared, placement: &Placement) -> bool {
     let id = &placement.instance;
     let app = shared.world.app(&id.app);
-    let exclusive = app.is_some_and(|a| a.record.proc(&id.proc).is_some_and(|p| p.exclusive));
+    let exclusive = app.is_some_and(|a| is_exclusive(&a.record, id));
     let node = shared.nodes.get(&placement.node);
     node.is_none_or(|n| n.is_left(exclusive))
 }
@@ -138,7 +142,7 @@ pub async fn rehome(
     carry::commit(shared, &after).await.map_err(|f| f.reason)?;
     drop(turn);
     announce(shared, &before, &after, cause);
-    let exclusive = record.proc(&id.proc).is_some_and(|p| p.exclusive);
+    let exclusive = is_exclusive(&record, id);
     for cell in shared.node.of(id) {
         if cell.node() != &before.node {
             continue;
@@ -168,7 +172,7 @@ pub async fn move_away(
     let turn = shared.placing.lock().await;
     let target = choose(shared, &record, &before, cause)?;
     let after = moved(shared, &record, &before, &target, cause)?;
-    let exclusive = record.proc(&id.proc).is_some_and(|p| p.exclusive);
+    let exclusive = is_exclusive(&record, id);
     if exclusive || is_bound(&record, id) {
         carry::commit(shared, &after).await?;
         drop(turn);
@@ -181,15 +185,7 @@ pub async fn move_away(
     let assignment = carry::assignment(shared, &record, &after, false)?;
     let cell = node::assign(shared, assignment).await?;
     drop(turn);
-    if let Err(failure) = steady_or_lost(&cell, &target).await {
-        // The old one still serves; the new one goes.
-        let _ = node::retire(shared, &cell, Removal::Remove).await;
-        return Err(failure);
-    }
-    if let Err(failure) = carry::commit(shared, &after).await {
-        let _ = node::retire(shared, &cell, Removal::Remove).await;
-        return Err(failure);
-    }
+    carry::make_count(shared, &cell, &after, steady_or_lost(&cell, &target)).await?;
     announce(shared, &before, &after, cause);
     retire_others(shared, id, &after).await
 }

@@ -86,6 +86,15 @@ struct Running {
     view: OperationView,
 }
 
+impl Running {
+    /// Notes in what is shown where each step stands.
+    fn mark(&mut self) {
+        for (shown, state) in self.view.steps.iter_mut().zip(&self.machine.states) {
+            shown.state = *state;
+        }
+    }
+}
+
 impl Actor for Rollout {
     type Context = Context<Self>;
 
@@ -213,7 +222,7 @@ impl Rollout {
         };
         let deadlines = steps.iter().map(|s| deadline(proc(&s.instance)));
         let deadlines = deadlines.collect();
-        let gated = record.canary.as_ref().is_some_and(|c| !c.promoted);
+        let gated = record.canary_in_progress().is_some();
         let machine = match gated {
             false => {
                 let all: Vec<usize> = (0..steps.len()).collect();
@@ -346,9 +355,7 @@ impl Rollout {
         let Some(running) = &mut self.running else {
             return;
         };
-        for (shown, state) in running.view.steps.iter_mut().zip(&running.machine.states) {
-            shown.state = *state;
-        }
+        running.mark();
         self.shared.world.put_operation(running.view.clone());
         self.unkept = true;
     }
@@ -371,9 +378,7 @@ impl Rollout {
         running.view.ended_at = Some(now);
         running.view.error = why;
         running.view.waiting = None;
-        for (shown, state) in running.view.steps.iter_mut().zip(&running.machine.states) {
-            shown.state = *state;
-        }
+        running.mark();
         self.keep();
         (self.unshown, self.unkept) = (false, false);
         let Some(running) = self.running.take() else {

@@ -44,11 +44,11 @@ impl Child for Rebuilder {
 async fn look_for_ever(shared: &Arc<Shared>) {
     loop {
         tokio::time::sleep(EVERY).await;
-        let index = shared.logs().and_then(|logs| logs.index.clone());
-        for missing in index.iter().flat_map(|index| index.missing()) {
-            if let Some(index) = &index {
-                rebuild(shared, &**index, &missing).await;
-            }
+        let Some(index) = shared.logs().and_then(|logs| logs.index.clone()) else {
+            continue;
+        };
+        for missing in index.missing() {
+            rebuild(shared, &*index, &missing).await;
         }
     }
 }

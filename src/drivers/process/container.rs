@@ -95,7 +95,9 @@ impl Container {
 
     /// Its process, if that very process still runs.
     pub(super) fn still_runs(&self) -> Option<Process> {
-        let run = self.run().filter(|run| run.boot == folder::boot_id())?;
+        let run = self
+            .run()
+            .filter(|run| run.boot == crate::drivers::boot_id())?;
         let process = Process::open(run.pid).ok()?;
         // Only now, with the process held: a pid that was reused before cannot pass.
         let same = pidfd::start_time(run.pid) == Some(run.ticks) && !process.has_ended();
@@ -152,7 +154,7 @@ impl Container {
         self.note(Life::Running(Run {
             pid,
             ticks,
-            boot: folder::boot_id(),
+            boot: crate::drivers::boot_id(),
             paused: false,
         }));
         Ok(Some((process, child)))

@@ -133,9 +133,3 @@ fn read<T: for<'a> Deserialize<'a>>(path: &Path, name: &str) -> io::Result<T> {
     let text = fs::read(path.join(name))?;
     Ok(serde_json::from_slice(&text)?)
 }
-
-/// Which boot of the machine this is: pids and ticks mean nothing in another.
-pub(super) fn boot_id() -> String {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.trim().to_owned()
-}

@@ -147,7 +147,7 @@ async fn another_process_with_the_same_pid_is_another_process() {
     let run = folder::Run {
         pid: innocent.id(),
         ticks: 1,
-        boot: folder::boot_id(),
+        boot: crate::drivers::boot_id(),
         paused: false,
     };
     let state = folder::State {

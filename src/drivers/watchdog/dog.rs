@@ -5,8 +5,9 @@
 //! another start of the agent has written a note of its own.
 
 use crate::domain::id::ContainerId;
+use crate::drivers::boot_id;
 use crate::drivers::pidfd::{self, Process};
-use crate::drivers::watchdog::note::{Note, Notes, boot};
+use crate::drivers::watchdog::note::{Note, Notes};
 use crate::ports::clock::since_boot;
 use crate::ports::watchdog::Guarded;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -55,7 +56,7 @@ fn decide(note: Option<&Note>, boot: &str, owner: &str, gone: bool, now: Duratio
 /// That the note cannot be opened, or standard input not be watched.
 pub fn run(path: &Path, owner: &str) -> io::Result<()> {
     let notes = Notes::open(path)?;
-    let (boot, input) = (boot(), io::stdin());
+    let (boot, input) = (boot_id(), io::stdin());
     let mut gone = false;
     loop {
         let note = notes.read();

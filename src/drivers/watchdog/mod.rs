@@ -7,6 +7,7 @@
 pub mod dog;
 mod note;
 
+use crate::drivers::boot_id;
 use crate::ports::clock::since_boot;
 use crate::ports::watchdog::{Guarded, Inherited, Watchdog};
 use note::{Note, Notes};
@@ -93,7 +94,7 @@ impl Watchdog for FileWatchdog {
 
     fn tell(&self, left: Option<Duration>, guarded: &[Guarded]) -> Result<(), String> {
         let note = Note {
-            boot: note::boot(),
+            boot: boot_id(),
             owner: self.owner.clone(),
             deadline: left.map(|left| since_boot() + left),
             guarded: guarded.to_vec(),
@@ -107,7 +108,7 @@ impl Watchdog for FileWatchdog {
 /// What is left of the lease of an incarnation before: nothing of one from before the machine was started.
 fn left_of(note: Note, now: Duration) -> Option<Inherited> {
     let left = note.deadline?.checked_sub(now)?;
-    (note.boot == note::boot()).then_some(Inherited {
+    (note.boot == boot_id()).then_some(Inherited {
         left,
         guarded: note.guarded,
     })

@@ -87,19 +87,13 @@ impl Notes {
     }
 }
 
-/// Which start of the machine this is.
-pub fn boot() -> String {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    id.map(|id| id.trim().to_owned()).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn note(owner: &str, seconds: u64) -> Note {
         Note {
-            boot: boot(),
+            boot: crate::drivers::boot_id(),
             owner: owner.to_owned(),
             deadline: Some(Duration::from_secs(seconds)),
             guarded: Vec::new(),

@@ -10,7 +10,6 @@ use super::truth::Why;
 use super::wire::Net;
 use crate::actors::agent::assigned::Assigned;
 use crate::domain::crash::Exit;
-use crate::domain::id::{InstanceId, NodeName};
 use crate::domain::view::InstanceRole;
 use crate::link::message::Kept;
 use crate::ports::agent::{Assignment, NodeFacts, Phase, Task, Want, tasks};
@@ -332,27 +331,6 @@ impl Agent {
 
 /// An agent that lives until this is dropped; its machine's containers run on.
 pub struct Running(Rc<Agent>);
-
-impl Running {
-    /// Names and instances of what it keeps running, for whoever plants a bug.
-    pub fn restart_all(&self) {
-        for desired in self.0.assigned.all() {
-            let name = desired.assignment.container.name.clone();
-            self.0.enqueue(&name, vec![Task::Restart]);
-        }
-    }
-
-    /// The machine that it runs on.
-    pub fn node(&self) -> &NodeName {
-        &self.0.machine.name
-    }
-
-    /// The instances that it is to run.
-    pub fn instances(&self) -> Vec<InstanceId> {
-        let all = self.0.assigned.all();
-        all.into_iter().map(|d| d.assignment.instance).collect()
-    }
-}
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -75,7 +75,6 @@ pub struct Machine {
 }
 
 struct Inner {
-    powered: bool,
     containers: BTreeMap<String, Container>,
     disk: BTreeMap<String, Desired>,
     habits: Habits,
@@ -93,7 +92,6 @@ impl Machine {
             ground,
             changed: Notify::new(),
             inner: RefCell::new(Inner {
-                powered: true,
                 containers: BTreeMap::new(),
                 disk: BTreeMap::new(),
                 habits: Habits::default(),
@@ -102,11 +100,6 @@ impl Machine {
                 epochs: 0,
             }),
         })
-    }
-
-    /// Whether it has power.
-    pub fn is_powered(&self) -> bool {
-        self.inner.borrow().powered
     }
 
     /// Changes how it behaves.
@@ -244,7 +237,6 @@ impl Machine {
 
     /// Cuts the power, or gives it back.
     pub fn set_power(&self, on: bool) {
-        self.inner.borrow_mut().powered = on;
         self.ground.note(format!(
             "{}: power {}",
             self.name,

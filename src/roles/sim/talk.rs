@@ -2,12 +2,11 @@
 
 use super::agent::{Agent, Seen, facts};
 use super::wire::End;
+use crate::actors::agent::tell::Pulse;
 use crate::link::frame::{Receiver, Sender, split};
 use crate::link::message::{Kept, PROTOCOL, PROTOCOL_MIN, ToAgent, ToControl};
 use crate::ports::agent::{CellReport, Desired, Health, Task, tasks};
 use crate::ports::clock::Clock;
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -62,7 +61,7 @@ impl Agent {
         sender: Sender<ToControl>,
         beat: Duration,
     ) {
-        let beats = RefCell::new(VecDeque::new());
+        let beats = Pulse::default();
         tokio::select! {
             biased;
             () = self.read(receiver, &beats) => {}
@@ -70,25 +69,11 @@ impl Agent {
         }
     }
 
-    async fn read(
-        self: &Rc<Self>,
-        mut receiver: Receiver<ToAgent>,
-        beats: &RefCell<VecDeque<(u64, Duration)>>,
-    ) {
-        // Before all is known that is assigned, no answer to a beat allows anything.
-        let mut knows = false;
+    async fn read(self: &Rc<Self>, mut receiver: Receiver<ToAgent>, beats: &Pulse) {
         while let Ok(Some(message)) = receiver.next().await {
             match message {
-                ToAgent::BeatHeard { seq, .. } => {
-                    let mut beats = beats.borrow_mut();
-                    while let Some((number, sent)) = beats.front().copied()
-                        && number <= seq
-                    {
-                        beats.pop_front();
-                        if number == seq && knows {
-                            self.assigned.change_lease(|lease| lease.acknowledged(sent));
-                        }
-                    }
+                ToAgent::BeatHeard { seq, utc_ms } => {
+                    beats.heard(&self.assigned, &*self.machine.clock, seq, utc_ms);
                 }
                 ToAgent::Assign {
                     revision,
@@ -97,7 +82,9 @@ impl Agent {
                     base,
                     keep,
                 } => {
-                    knows |= base.is_none();
+                    if base.is_none() {
+                        beats.knows_all();
+                    }
                     self.take_up(revision, put, gone, base.is_none(), keep);
                 }
                 ToAgent::KeptUpTo(number) => {
@@ -147,7 +134,7 @@ impl Agent {
         &self,
         mut sender: Sender<ToControl>,
         beat: Duration,
-        beats: &RefCell<VecDeque<(u64, Duration)>>,
+        beats: &Pulse,
     ) -> std::io::Result<()> {
         let mut ticks = tokio::time::interval(beat);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -157,7 +144,7 @@ impl Agent {
                 biased;
                 _ = ticks.tick() => {
                     seq += 1;
-                    beats.borrow_mut().push_back((seq, self.now()));
+                    beats.sent(seq, self.now());
                     sender.send(&ToControl::Beat { seq }).await?;
                 }
                 () = self.to_keep.notified() => {}

@@ -108,7 +108,7 @@ impl Handle {
                 Also::default(),
             )
             .await?;
-        self.hand_over(&selector.app, operation.clone()).await?;
+        self.hand_over(&selector.app, &operation).await?;
         Ok(ChangeAnswer {
             operation: Some(operation),
             plan,

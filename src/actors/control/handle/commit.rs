@@ -25,10 +25,8 @@ pub(super) struct Commit<'a> {
     pub unchanged: bool,
     /// It brings a release, which gets its place in the history.
     pub brings_release: bool,
-    /// The revision that the release is from.
-    pub back_to: Option<u64>,
     /// What else is written in the same transaction.
-    pub also: Vec<Change>,
+    pub also: Also,
 }
 
 impl<'a> Commit<'a> {
@@ -40,8 +38,7 @@ impl<'a> Commit<'a> {
             at,
             unchanged: false,
             brings_release: false,
-            back_to: None,
-            also: Vec::new(),
+            also: Also::default(),
         }
     }
 }
@@ -85,15 +82,10 @@ impl Handle {
         let mut operation = self.new_operation(commit.kind, name, &caller.name, &steps)?;
         operation.revision = commit.brings_release.then_some(record.revision + 1);
         record.operation = OperationId::new(operation.id.clone()).ok();
-        let (at, also) = (
-            commit.at,
-            Also {
-                back_to: commit.back_to,
-                changes: commit.also,
-            },
-        );
-        let written = self.write(name, record, at, &operation, also).await?;
-        self.hand_over(name, operation.clone()).await?;
+        let written = self
+            .write(name, record, commit.at, &operation, commit.also)
+            .await?;
+        self.hand_over(name, &operation).await?;
         Ok(ChangeAnswer {
             operation: Some(operation),
             plan,
@@ -172,7 +164,7 @@ impl Handle {
     pub(super) async fn hand_over(
         &self,
         name: &AppName,
-        operation: OperationView,
+        operation: &OperationView,
     ) -> Result<(), ControlError> {
         app::ensure_app(&self.shared, name)
             .await
@@ -185,10 +177,8 @@ impl Handle {
 
 /// Whether two records want the same, dates and operations aside.
 pub(super) fn same_desire(a: &AppRecord, b: &AppRecord) -> bool {
-    a.current.spec == b.current.spec
+    a.current.same_as(&b.current)
         && a.current.versions == b.current.versions
-        && a.current.meta_version == b.current.meta_version
-        && a.current.image == b.current.image
         && a.overrides == b.overrides
         && a.stopped == b.stopped
         && a.removing == b.removing

@@ -2,10 +2,10 @@
 
 use super::Handle;
 use super::commit::{Commit, check, refuse_removal, same_desire};
-use crate::actors::control::operation::{self, plan_for};
+use crate::actors::control::operation;
 use crate::actors::control::render;
 use crate::domain::id::{AppName, ProcName};
-use crate::domain::plan::Step;
+use crate::domain::plan::{self, Step};
 use crate::domain::record::{AppRecord, Canary, Overrides, Release};
 use crate::domain::spec::{self, SpecErrors};
 use crate::domain::view::{ChangeAnswer, DeployRequest, PlanAction, ScaleRequest};
@@ -87,7 +87,7 @@ impl Handle {
     ) -> Option<Canary> {
         let going_on = before.and_then(|old| {
             let same = old.current.same_as(&record.current) && asked.is_none();
-            old.canary.clone().filter(|c| same && !c.promoted)
+            old.canary_in_progress().filter(|_| same).cloned()
         });
         let canary = going_on.unwrap_or(Canary {
             instances: asked,
@@ -97,8 +97,12 @@ impl Handle {
             canary: Some(canary),
             ..record.clone()
         };
+        if tried.procs().iter().all(|proc| tried.canaries(proc) == 0) {
+            return None;
+        }
         let placements = self.shared.world.placements(&record.current.spec.appname);
-        let steps = plan_for(&tried, &placements, &self.shared.settings.site.registry);
+        // Which steps there are does not depend on why.
+        let steps = plan::plan(&tried, &placements, &BTreeMap::new());
         let replaced = |step: &Step| {
             let proc = tried.proc(&step.instance.proc);
             step.action == PlanAction::Recreate && proc.is_some_and(|p| tried.canaries(&p) > 0)
@@ -236,7 +240,7 @@ impl Handle {
         let asked = scale_overrides(request, spec.proc_type)?;
         let mut record = AppRecord::clone(&app.record);
         refuse_removal(name, &record)?;
-        if record.canary.as_ref().is_some_and(|c| !c.promoted) {
+        if record.canary_in_progress().is_some() {
             return Err(ControlError::Conflict(format!(
                 "a canary of app {name} is in progress: `lain promote -a {name}` or `lain abort -a {name}` first"
             )));

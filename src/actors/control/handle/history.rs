@@ -1,7 +1,7 @@
 //! The history of an app, and what goes back in it or on with it: rollback, promote, abort.
 
 use super::Handle;
-use super::commit::{Commit, check, refuse_removal, same_desire};
+use super::commit::{Also, Commit, check, refuse_removal, same_desire};
 use crate::actors::control::rollout::{Promote, Rollout};
 use crate::actors::control::{history, operation, paths, world};
 use crate::actors::hub::{Event, Level};
@@ -89,7 +89,7 @@ impl Handle {
         caller: &Caller,
     ) -> Result<ChangeAnswer, ControlError> {
         let app = self.find_app_to_change(name, precondition)?;
-        let canary = app.record.canary.as_ref().filter(|c| !c.promoted);
+        let canary = app.record.canary_in_progress();
         let (Some(_), Some(previous)) = (canary, app.record.previous.clone()) else {
             return Err(no_canary(name));
         };
@@ -126,10 +126,12 @@ impl Handle {
         let commit = Commit {
             unchanged: same_desire(old, &record) && old.operation.is_none(),
             brings_release: true,
-            back_to,
-            also: match dry_run {
-                true => Vec::new(),
-                false => self.given_up(name, old, caller).await?,
+            also: Also {
+                back_to,
+                changes: match dry_run {
+                    true => Vec::new(),
+                    false => self.given_up(name, old, caller).await?,
+                },
             },
             ..Commit::new(kind, name, Some(app.revision))
         };
@@ -178,7 +180,7 @@ impl Handle {
         if revision.outcome != RevisionOutcome::Deploying {
             return Ok(Vec::new());
         }
-        revision.outcome = match old.canary.as_ref().is_some_and(|c| !c.promoted) {
+        revision.outcome = match old.canary_in_progress().is_some() {
             true => RevisionOutcome::Aborted,
             false => RevisionOutcome::RolledBack,
         };
@@ -194,7 +196,7 @@ impl Handle {
         caller: &Caller,
     ) -> Result<ChangeAnswer, ControlError> {
         let app = self.find_app_to_change(name, precondition)?;
-        let canary = app.record.canary.as_ref().filter(|c| !c.promoted);
+        let canary = app.record.canary_in_progress();
         let id = app.record.operation.clone().filter(|_| canary.is_some());
         let operation = id.and_then(|id| self.shared.world.operation(&id));
         let mut operation = operation

@@ -199,7 +199,6 @@ pub async fn attach(
     let ToControl::Hello {
         protocol,
         node: name,
-        boot,
         facts,
         ..
     } = hello
@@ -220,7 +219,6 @@ pub async fn attach(
     let attach = Attach {
         receiver,
         sender,
-        boot,
         facts,
     };
     let actor = shared.actor::<RemoteNode>(&path);

@@ -37,8 +37,6 @@ pub struct Attach {
     pub receiver: Receiver<ToControl>,
     /// Where answers go.
     pub sender: Sender<ToAgent>,
-    /// Which start of the agent.
-    pub boot: String,
     /// What the node is.
     pub facts: Box<NodeFacts>,
 }
@@ -208,11 +206,10 @@ impl Handler<Attach> for RemoteNode {
         let Attach {
             receiver,
             sender,
-            boot,
             facts,
         } = attach;
         let (outgoing, queue) = mpsc::channel(OUTGOING);
-        let link = Link::new(outgoing, boot);
+        let link = Link::new(outgoing);
         let now = self.shared.clock.monotonic();
         self.node.on(Sign::Heard, now);
         join::keep_facts(&self.shared, &self.node, *facts);

@@ -56,17 +56,14 @@ struct State {
 pub struct Link {
     /// What is to be sent.
     pub outgoing: mpsc::Sender<ToAgent>,
-    /// Which start of the agent it belongs to.
-    pub boot: String,
     pending: Mutex<HashMap<u64, mpsc::Sender<Reply>>>,
 }
 
 impl Link {
     /// A link whose messages go to `outgoing`.
-    pub fn new(outgoing: mpsc::Sender<ToAgent>, boot: String) -> Arc<Self> {
+    pub fn new(outgoing: mpsc::Sender<ToAgent>) -> Arc<Self> {
         Arc::new(Self {
             outgoing,
-            boot,
             pending: Mutex::default(),
         })
     }
