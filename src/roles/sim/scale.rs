@@ -301,7 +301,7 @@ async fn begin(nodes: u32, per_node: u32) -> std::result::Result<Cluster, String
         local: false,
         listener: None,
     };
-    let tree = root::start(&shared, hosts, || crate::actors::no_web::spec());
+    let tree = root::start(&shared, hosts, crate::actors::no_web::spec);
     let tree = tree.await.map_err(|e| e.to_string())?;
     let balance = ChildSpec::worker::<Balance>("balance", Arc::clone(&shared));
     let begun = tree.supervisor("nodes").start_child(balance).await;
