@@ -180,21 +180,8 @@ fn second_helping(dir: &Path, file: &Path, events: u64, sinks: &str) -> (f64, Du
             container_id: format!("{helping}").repeat(64),
             ..(*source()).clone()
         });
-        let origin = LogOrigin {
-            created_at: None,
-            image: String::new(),
-            labels: source.labels.clone(),
-            file: Some((file.to_owned(), LogFormat::DockerJson)),
-        };
         let (before, began) = (cpu(), Instant::now());
-        let mut reader = ContainerReader::open(&pipeline, &source, &origin, &[], 20);
-        let mut synced = Instant::now();
-        while reader.round().unwrap() != Round::End {
-            if synced.elapsed() > Duration::from_millis(500) {
-                pipeline.spool.sync().unwrap();
-                synced = Instant::now();
-            }
-        }
+        read(&pipeline, &mut reader(&pipeline, &source, file));
         while pipeline.sink("a").unwrap().view(&pipeline).sent < helping * events {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -315,29 +302,35 @@ fn until_sent(pipeline: &Pipeline, events: u64) {
     }
 }
 
-/// Reads the file into a spool in `dir`, with the syncs that a node makes; waits for the sinks, if there are any.
-fn to_spool(dir: &Path, file: &Path, events: u64, sinks: &str) -> (f64, Duration) {
-    let pipeline = pipeline(dir, sinks);
+/// Reads the file as that of a container.
+fn reader(pipeline: &Arc<Pipeline>, source: &Arc<LogSource>, file: &Path) -> ContainerReader {
     let origin = LogOrigin {
         created_at: None,
         image: String::new(),
-        labels: source().labels.clone(),
+        labels: source.labels.clone(),
         file: Some((file.to_owned(), LogFormat::DockerJson)),
     };
-    let (before, began) = (cpu(), Instant::now());
-    let mut reader = ContainerReader::open(&pipeline, &source(), &origin, &[], 20);
-    drive(&pipeline);
+    ContainerReader::open(pipeline, source, &origin, &[], 20)
+}
+
+/// To its end, with the syncs that a node makes meanwhile.
+fn read(pipeline: &Pipeline, reader: &mut ContainerReader) {
     let mut synced = Instant::now();
-    loop {
-        let round = reader.round().unwrap();
+    while reader.round().unwrap() != Round::End {
         if synced.elapsed() > Duration::from_millis(500) {
             pipeline.spool.sync().unwrap();
             synced = Instant::now();
         }
-        if round == Round::End {
-            break;
-        }
     }
+}
+
+/// Reads the file into a spool in `dir`, with the syncs that a node makes; waits for the sinks, if there are any.
+fn to_spool(dir: &Path, file: &Path, events: u64, sinks: &str) -> (f64, Duration) {
+    let pipeline = pipeline(dir, sinks);
+    let (before, began) = (cpu(), Instant::now());
+    let mut reader = reader(&pipeline, &source(), file);
+    drive(&pipeline);
+    read(&pipeline, &mut reader);
     pipeline.spool.sync().unwrap();
     until_sent(&pipeline, events);
     let cost = (cpu() - before, began.elapsed());

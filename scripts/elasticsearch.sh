@@ -65,5 +65,5 @@ CONFIG
     exec env ES_JAVA_HOME="$java" ES_TMPDIR="$dir/tmp" ES_JAVA_OPTS="-Xms${LAIN_ES_HEAP:-512m} -Xmx${LAIN_ES_HEAP:-512m}" \
       "${as[@]}" "$home/bin/elasticsearch" -q
     ;;
-  *) sed -n '2,9p' "$0" | sed 's/^# \{0,1\}//' ;;
+  *) usage ;;
 esac

@@ -78,5 +78,5 @@ PROPERTIES
 case ${1:-} in
   install) install ;;
   run) shift; [ $# -ge 2 ] || die "run needs a folder and a port"; run "$@" ;;
-  *) sed -n '2,13p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
+  *) usage ;;
 esac

@@ -1,9 +1,12 @@
-# lib.sh: what quickstart.sh and test.sh share. Sourced, never run.
+# lib.sh: what the other scripts share. Sourced at the root of the repository, never run.
 # shellcheck shell=bash
 
 me=$(basename "$0")
 say() { echo "$me: $*" >&2; }
 die() { say "$*"; exit 1; }
+
+# The script's head comment, and its end: it was called wrongly. Named from the root, where all of them have gone.
+usage() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "scripts/$me" >&2; exit 2; }
 
 # `as_root CMD…`: as root, by sudo where this is another user.
 as_root() {
@@ -46,6 +49,19 @@ need_packages() {
     { tail -n 10 "$log" >&2; die "apt-get install ${missing[*]} failed"; }
   rm -f "$log"
 }
+
+# `need_quietly 'COMMAND=PACKAGE PACKAGE'…`: the same for the program of a service, which does not start on this
+# machine. A subshell, so that the trap is its own: what forbids services to start goes however this ends.
+need_quietly() (
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    trap 'as_root rm -f "$policy"' EXIT
+    trap 'exit 130' INT TERM
+    # shellcheck disable=SC2016  # for the shell of root
+    as_root sh -c 'printf "#!/bin/sh\nexit 101\n" > "$1" && chmod +x "$1"' sh "$policy"
+  fi
+  need_packages "$@"
+)
 
 # What a build needs besides Rust: a C and C++ compiler and make for librdkafka, which is built along;
 # OpenSSL's headers; and protoc with its own definitions, since etcd's client makes its calls from etcd's

@@ -15,10 +15,7 @@ program() { PATH=$PATH:/usr/sbin:/sbin command -v nginx; }
 
 install() {
   if ! program > /dev/null; then
-    # Installed for its program: nothing of it is to start on this machine.
-    as_root sh -c 'test -e /usr/sbin/policy-rc.d || { printf "#!/bin/sh\nexit 101\n" > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d; touch /tmp/.lain-policy-nginx; }'
-    need_packages nginx=nginx-light
-    as_root sh -c 'test ! -e /tmp/.lain-policy-nginx || rm -f /usr/sbin/policy-rc.d /tmp/.lain-policy-nginx'
+    need_quietly nginx=nginx-light
   fi
   program || die "nginx is still missing; run: apt-get install nginx-light"
 }
@@ -66,5 +63,5 @@ CONF
 case ${1:-} in
   install) install ;;
   run) shift; [ $# -eq 2 ] || die "run needs a folder and a port"; run "$@" ;;
-  *) sed -n '2,9p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
+  *) usage ;;
 esac

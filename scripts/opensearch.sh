@@ -41,5 +41,5 @@ run() {
 case ${1:-} in
   install) install ;;
   run) shift; [ $# -eq 2 ] || die "run needs a folder and a port"; run "$@" ;;
-  *) sed -n '2,13p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
+  *) usage ;;
 esac

@@ -17,10 +17,7 @@ program() { PATH=$PATH:/usr/sbin:/sbin command -v rsyslogd; }
 install() {
   if ! program > /dev/null || [ ! -e /usr/lib/x86_64-linux-gnu/rsyslog/imrelp.so ] &&
     [ ! -e /usr/lib/aarch64-linux-gnu/rsyslog/imrelp.so ]; then
-    # Installed for its program: nothing of it is to start on this machine.
-    as_root sh -c 'test -e /usr/sbin/policy-rc.d || { printf "#!/bin/sh\nexit 101\n" > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d; touch /tmp/.lain-policy; }'
-    need_packages 'imrelp=rsyslog rsyslog-relp rsyslog-openssl'
-    as_root sh -c 'test ! -e /tmp/.lain-policy || rm -f /usr/sbin/policy-rc.d /tmp/.lain-policy'
+    need_quietly 'imrelp=rsyslog rsyslog-relp rsyslog-openssl'
   fi
   program || die "rsyslogd is still missing; run: apt-get install rsyslog rsyslog-relp rsyslog-openssl"
 }
@@ -64,5 +61,5 @@ run() {
 case ${1:-} in
   install) install ;;
   run) shift; [ $# -ge 1 ] || die "run needs a folder"; run "$@" ;;
-  *) sed -n '2,11p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
+  *) usage ;;
 esac

@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib.sh
 . scripts/lib.sh
 
-case ${1:-} in '' | -h | --help) sed -n '2,11p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;; esac
+case ${1:-} in '' | -h | --help) usage ;; esac
 wanted=${1//,/ }
 shift
 dir=/tmp/lain-with

@@ -98,18 +98,23 @@ impl Lain {
         ]);
     }
 
-    /// What the API answers, by a connection of its own: a command line for each question would cost more than
-    /// what is measured.
-    fn get(&self, path: &str) -> Value {
+    /// Asks the API by a connection of its own. `more`: headers, each with its end of line.
+    fn ask(&self, path: &str, more: &str) -> TcpStream {
         let token = std::fs::read_to_string(self.dir.path().join("data/admin.token"));
+        let token = token.expect("a token");
         let host = self.url.trim_start_matches("http://");
         let mut stream = TcpStream::connect(host).expect("lain listens");
-        write!(
-            stream,
-            "GET /api/v1/{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n",
-            token.expect("a token").trim()
-        )
-        .expect("a request");
+        let request = format!(
+            "GET /api/v1/{path} HTTP/1.1\r\nHost: {host}\r\n{more}Authorization: Bearer {}\r\n\r\n",
+            token.trim()
+        );
+        stream.write_all(request.as_bytes()).expect("a request");
+        stream
+    }
+
+    /// What the API answers, without the command line, which for each question would cost more than what is measured.
+    fn get(&self, path: &str) -> Value {
+        let mut stream = self.ask(path, "Connection: close\r\n");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
@@ -186,15 +191,7 @@ impl Lain {
 
     /// Keeps a list as the API has it, until told to stop.
     pub fn follow_endpoints(&self, app: &str, list: &List, stop: &AtomicBool) {
-        let token = std::fs::read_to_string(self.dir.path().join("data/admin.token"));
-        let token = token.expect("a token");
-        let host = self.url.trim_start_matches("http://");
-        let mut stream = TcpStream::connect(host).expect("the API");
-        let request = format!(
-            "GET /api/v1/apps/{app}/endpoints?watch=true HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\n\r\n",
-            token.trim()
-        );
-        stream.write_all(request.as_bytes()).expect("a request");
+        let mut stream = self.ask(&format!("apps/{app}/endpoints?watch=true"), "");
         stream
             .set_read_timeout(Some(Duration::from_millis(200)))
             .expect("a timeout");

@@ -138,18 +138,29 @@ pub fn http_ok(port: u16) -> bool {
 pub fn http_ok_at(address: SocketAddr) -> bool {
     // Short: a try that falls into the moment without a container hangs in the engine's proxy, for the second
     // until the kernel sends anew, and would be taken for the container's own time.
-    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(50)) else {
+    answers_ok(
+        address,
+        Duration::from_millis(50),
+        Duration::from_millis(100),
+    )
+}
+
+/// As [`http_ok_at`], for a client that is patient.
+pub fn http_ok_within(address: SocketAddr, patience: Duration) -> bool {
+    answers_ok(address, patience, patience)
+}
+
+fn answers_ok(address: SocketAddr, connect: Duration, read: Duration) -> bool {
+    let Ok(mut stream) = TcpStream::connect_timeout(&address, connect) else {
         return false;
     };
-    let _ = stream.set_read_timeout(Some(Duration::from_millis(100)));
-    if stream
-        .write_all(b"GET /cgi-bin/health HTTP/1.0\r\n\r\n")
-        .is_err()
-    {
-        return false;
-    }
     let mut head = [0; 12];
-    stream.read_exact(&mut head).is_ok() && &head[9..] == b"200"
+    stream.set_read_timeout(Some(read)).is_ok()
+        && stream
+            .write_all(b"GET /cgi-bin/health HTTP/1.0\r\n\r\n")
+            .is_ok()
+        && stream.read_exact(&mut head).is_ok()
+        && &head[9..] == b"200"
 }
 
 /// Whether somebody listens at a port of this host, which for a published one is the engine's proxy. Seen in the
@@ -164,20 +175,6 @@ pub fn is_listened_at(port: u16) -> bool {
             local.is_some_and(|l| l.ends_with(&port)) && state == Some("0A")
         })
     })
-}
-
-/// As [`http_ok_at`], for a client that is patient.
-pub fn http_ok_within(address: SocketAddr, patience: Duration) -> bool {
-    let Ok(mut stream) = TcpStream::connect_timeout(&address, patience) else {
-        return false;
-    };
-    let mut head = [0; 12];
-    stream.set_read_timeout(Some(patience)).is_ok()
-        && stream
-            .write_all(b"GET /cgi-bin/health HTTP/1.0\r\n\r\n")
-            .is_ok()
-        && stream.read_exact(&mut head).is_ok()
-        && &head[9..] == b"200"
 }
 
 /// Polls, half a millisecond apart.

@@ -1,6 +1,6 @@
 //! `lain sink`: where log events go, and what to do about it.
 
-use crate::cli::error::{CliError, Exit, Result};
+use crate::cli::error::{Exit, Result};
 use crate::cli::output::style::{Style, Tone, plain};
 use crate::cli::output::table::{Cell, Table};
 use crate::cli::output::time;
@@ -110,9 +110,7 @@ async fn reload(session: &Session) -> Result<Exit> {
         session.screen.document(&answer)?;
         return Ok(Exit::Ok);
     }
-    let reloaded: SinksReloaded = serde_json::to_value(&answer)
-        .and_then(serde_json::from_value)
-        .map_err(|e| CliError::failed(format!("the answer cannot be read: {e}")))?;
+    let reloaded: SinksReloaded = session.client.view(&answer)?;
     for (what, names) in [
         ("added", &reloaded.added),
         ("changed", &reloaded.changed),

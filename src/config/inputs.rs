@@ -3,7 +3,8 @@
 //! Read strictly, as sinks are: an unknown key, a key of another kind of input, a wrong value are errors with
 //! their places. A later file's input replaces an earlier one of its name.
 
-use super::logging::{duration_fault, size_fault};
+use super::checks::{self, Kind, Wrong, at, duration_of, named, one_of, size_of};
+use crate::domain::log::LineFormat;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,11 +37,8 @@ pub struct InputConfig {
 /// The keys that every kind takes.
 const COMMON: &[&str] = &["name", "type", "app", "proc"];
 
-/// The formats of a file's lines.
-pub const FORMATS: &[&str] = &["plain", "nginx", "metrics"];
-
 /// The kinds: which keys each must have, and which it may have.
-pub const KINDS: &[(&str, &[&str], &[&str])] = &[
+pub const KINDS: &[Kind] = &[
     (
         "syslog",
         &[],
@@ -59,60 +57,11 @@ pub const KINDS: &[(&str, &[&str], &[&str])] = &[
     ("file", &["paths"], &["format"]),
 ];
 
-/// A key and what is wrong with it.
-type Wrong = (String, String);
-
-fn at(key: &str, problem: impl std::fmt::Display) -> Wrong {
-    (key.to_owned(), format!("{key}: {problem}"))
-}
-
-fn one_of(key: &str, value: Option<&String>, words: &[&str]) -> Result<(), Wrong> {
-    match value {
-        Some(value) if !words.contains(&value.as_str()) => Err(at(
-            key,
-            format_args!("expected one of {}, found {value:?}", words.join(", ")),
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Whether a text can name an input, an app or a proc.
-fn named(key: &str, text: &str) -> Result<(), Wrong> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let right = (1..=63).contains(&text.len())
-        && text.chars().all(legal)
-        && text.starts_with(|c: char| c.is_ascii_alphanumeric());
-    let expected =
-        "expected 1 to 63 letters, digits, dashes, dots or underscores, a letter or digit first";
-    right.then_some(()).ok_or_else(|| at(key, expected))
-}
-
 impl InputConfig {
     /// What is wrong, and with which key.
     pub(super) fn check(&self, keys: &[String]) -> Result<(), Wrong> {
         named("name", &self.name)?;
-        let Some((_, must, may)) = KINDS.iter().find(|(kind, ..)| *kind == self.kind) else {
-            let known: Vec<&str> = KINDS.iter().map(|(kind, ..)| *kind).collect();
-            let (known, found) = (known.join(", "), &self.kind);
-            return Err(at(
-                "type",
-                format_args!("expected one of {known}, found {found:?}"),
-            ));
-        };
-        for key in keys.iter().map(String::as_str) {
-            if !COMMON.contains(&key) && !must.contains(&key) && !may.contains(&key) {
-                return Err(at(
-                    key,
-                    format_args!("not a key of an input of type {}", self.kind),
-                ));
-            }
-        }
-        if let Some(missing) = must.iter().find(|key| !keys.iter().any(|k| k == **key)) {
-            return Err(at(
-                missing,
-                format_args!("an input of type {} needs it", self.kind),
-            ));
-        }
+        checks::kind("an input", &self.kind, keys, KINDS, COMMON)?;
         self.app.iter().try_for_each(|app| named("app", app))?;
         self.proc.iter().try_for_each(|proc| named("proc", proc))?;
         if self.proc.is_some() && self.app.is_none() {
@@ -133,7 +82,8 @@ impl InputConfig {
             self.transport.as_ref(),
             &["tcp", "udp", "tls", "tcp+udp"],
         )?;
-        one_of("format", self.format.as_ref(), FORMATS)?;
+        let formats = LineFormat::ALL.map(LineFormat::as_str);
+        one_of("format", self.format.as_ref(), &formats)?;
         let tls = self.transport.as_deref() == Some("tls");
         for (key, file) in [("cert_file", &self.cert_file), ("key_file", &self.key_file)] {
             if tls && file.is_none() {
@@ -149,16 +99,11 @@ impl InputConfig {
                 return Err(at(key, "goes with transport = \"tls\" only"));
             }
         }
-        if let Some(text) = &self.max_message {
-            size_fault(text).map_err(|e| at("max_message", e))?;
-            let bytes = self.max_message().unwrap_or_default();
-            if !(480..=1 << 20).contains(&bytes) {
-                return Err(at("max_message", "must be from 480B to 1MiB"));
-            }
+        let bytes = size_of("max_message", self.max_message.as_ref())?;
+        if bytes.is_some_and(|bytes| !(480..=1 << 20).contains(&bytes)) {
+            return Err(at("max_message", "must be from 480B to 1MiB"));
         }
-        if let Some(text) = &self.idle_timeout {
-            duration_fault(text).map_err(|e| at("idle_timeout", e))?;
-        }
+        duration_of("idle_timeout", self.idle_timeout.as_ref())?;
         if self.connections == Some(0) {
             return Err(at("connections", "must be at least 1"));
         }

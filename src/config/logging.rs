@@ -4,11 +4,10 @@
 //! Read strictly: an unknown key, a key of another kind of sink, a pattern that is none are errors with
 //! their places. A later file's sink replaces an earlier one of its name.
 
+use crate::config::checks::{self, Kind, Wrong, at, duration_of, named, one_of, size_of};
 use crate::config::inputs::InputConfig;
-use crate::config::value::{ByteSize, FromValue, Value};
 use crate::domain::log::Level;
 use crate::domain::secret::Secret;
-use crate::domain::spec::model::duration_text;
 use regex::bytes::Regex;
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -111,7 +110,7 @@ const COMMON: &[&str] = &[
 const RESERVED: [&str; 2] = ["index", "reload"];
 
 /// The kinds: which keys each must have, and which it may have.
-pub const KINDS: &[(&str, &[&str], &[&str])] = &[
+pub const KINDS: &[Kind] = &[
     (
         "syslog",
         &["address"],
@@ -286,16 +285,6 @@ impl Lists {
     }
 }
 
-/// What is wrong with a text that is to be a duration.
-pub(super) fn duration_fault(text: &str) -> Result<(), String> {
-    duration(text).map(drop)
-}
-
-/// What is wrong with a text that is to be a size.
-pub(super) fn size_fault(text: &str) -> Result<(), String> {
-    size(text).map(drop)
-}
-
 fn typed<T: for<'de> Deserialize<'de>>(item: &Spanned<DeValue<'_>>) -> Result<T, Fault> {
     T::deserialize(ValueDeserializer::from(item.clone())).map_err(|error| {
         let place = error.span().unwrap_or_else(|| item.span());
@@ -330,135 +319,72 @@ pub(super) fn regex(pattern: &str) -> Result<(), String> {
     Regex::new(pattern).map(drop).map_err(wrong)
 }
 
-/// Whether a text is a duration.
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("expected {}, found {text:?}", Duration::EXPECTED);
-    duration_text::parse(text)
-        .filter(|d| !d.is_zero())
-        .ok_or_else(wrong)
-}
-
-/// Whether a text is a size.
-fn size(text: &str) -> Result<u64, String> {
-    let found = ByteSize::from_value(&Value::Text(text.to_owned()));
-    found
-        .map(|size| size.0)
-        .ok_or_else(|| format!("expected {}, found {text:?}", ByteSize::EXPECTED))
-}
-
-fn one_of(value: Option<&String>, words: &[&str]) -> Result<(), String> {
-    match value {
-        Some(value) if !words.contains(&value.as_str()) => Err(format!(
-            "expected one of {}, found {value:?}",
-            words.join(", ")
-        )),
-        _ => Ok(()),
-    }
-}
-
 impl SinkConfig {
     /// What is wrong, and with which key.
-    pub(super) fn check(&self, keys: &[String]) -> Result<(), (String, String)> {
-        let at = |key: &str| {
-            let key = key.to_owned();
-            move |problem: String| (key.clone(), format!("{key}: {problem}"))
-        };
-        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let named = (1..=63).contains(&self.name.len())
-            && self.name.chars().all(legal)
-            && self.name.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if !named {
-            let problem = "expected 1 to 63 letters, digits, dashes, dots or underscores, a letter or digit first";
-            return Err(at("name")(problem.to_owned()));
-        }
+    pub(super) fn check(&self, keys: &[String]) -> Result<(), Wrong> {
+        named("name", &self.name)?;
         if RESERVED.contains(&self.name.as_str()) {
             let problem = format!("{:?} is lain's own; choose another", self.name);
-            return Err(at("name")(problem));
+            return Err(at("name", problem));
         }
-        let Some((_, must, may)) = KINDS.iter().find(|(kind, ..)| *kind == self.kind) else {
-            let known: Vec<&str> = KINDS.iter().map(|(kind, ..)| *kind).collect();
-            return Err(at("type")(format!(
-                "expected one of {}, found {:?}",
-                known.join(", "),
-                self.kind
-            )));
-        };
-        for key in keys {
-            let key = key.as_str();
-            if !COMMON.contains(&key) && !must.contains(&key) && !may.contains(&key) {
-                return Err(at(key)(format!(
-                    "not a key of a sink of type {}",
-                    self.kind
-                )));
-            }
-        }
-        if let Some(missing) = must.iter().find(|key| !keys.iter().any(|k| k == **key)) {
-            return Err(at(missing)(format!(
-                "a sink of type {} needs it",
-                self.kind
-            )));
-        }
+        checks::kind("a sink", &self.kind, keys, KINDS, COMMON)?;
         for (key, patterns) in [("match", &self.matching), ("exclude", &self.exclude)] {
             patterns
                 .iter()
                 .try_for_each(|p| regex(p))
-                .map_err(at(key))?;
+                .map_err(|problem| at(key, problem))?;
         }
         if let Some(level) = &self.min_level {
             let known = Level::ALL.iter().any(|l| l.as_str() == level);
-            known.then_some(()).ok_or_else(|| {
-                at("min_level")(format!("{level:?} is no level; one is \"warn\""))
-            })?;
+            let problem = format_args!("{level:?} is no level; one is \"warn\"");
+            known
+                .then_some(())
+                .ok_or_else(|| at("min_level", problem))?;
         }
         if self
             .sample
             .is_some_and(|share| !(0.0..=1.0).contains(&share))
         {
-            return Err(at("sample")("must be from 0 to 1".to_owned()));
+            return Err(at("sample", "must be from 0 to 1"));
         }
-        for (key, text) in [
-            ("timeout", &self.timeout),
-            ("retry_max", &self.retry_max),
-            ("linger", &self.linger),
-        ] {
-            text.iter()
-                .try_for_each(|t| duration(t).map(drop))
-                .map_err(at(key))?;
-        }
-        for (key, text) in [
-            ("batch_size", &self.batch_size),
-            ("max_message", &self.max_message),
-            ("max_size", &self.max_size),
-        ] {
-            text.iter()
-                .try_for_each(|t| size(t).map(drop))
-                .map_err(at(key))?;
-        }
-        one_of(self.from.as_ref(), &["oldest", "now"]).map_err(at("from"))?;
-        one_of(self.transport.as_ref(), &["tcp", "tls", "udp"]).map_err(at("transport"))?;
-        one_of(self.framing.as_ref(), &["octet-counting", "newline"]).map_err(at("framing"))?;
-        one_of(self.format.as_ref(), &["rfc5424", "rfc3164"]).map_err(at("format"))?;
+        duration_of("timeout", self.timeout.as_ref())?;
+        duration_of("retry_max", self.retry_max.as_ref())?;
+        duration_of("linger", self.linger.as_ref())?;
+        size_of("batch_size", self.batch_size.as_ref())?;
+        size_of("max_message", self.max_message.as_ref())?;
+        size_of("max_size", self.max_size.as_ref())?;
+        one_of("from", self.from.as_ref(), &["oldest", "now"])?;
+        one_of("transport", self.transport.as_ref(), &["tcp", "tls", "udp"])?;
+        one_of(
+            "framing",
+            self.framing.as_ref(),
+            &["octet-counting", "newline"],
+        )?;
+        one_of("format", self.format.as_ref(), &["rfc5424", "rfc3164"])?;
         if self.kind == "kafka" {
-            one_of(self.compression.as_ref(), &["none", "lz4", "snappy"])
-                .map_err(at("compression"))?;
+            one_of(
+                "compression",
+                self.compression.as_ref(),
+                &["none", "lz4", "snappy"],
+            )?;
         }
         if self.facility.is_some_and(|f| f > 23) {
-            return Err(at("facility")("must be from 0 to 23".to_owned()));
+            return Err(at("facility", "must be from 0 to 23"));
         }
         if self.batch_events == Some(0) {
-            return Err(at("batch_events")("must be at least 1".to_owned()));
+            return Err(at("batch_events", "must be at least 1"));
         }
         Ok(())
     }
 
     /// A duration that was checked.
     pub fn duration(text: Option<&String>) -> Option<Duration> {
-        text.and_then(|t| duration(t).ok())
+        text.and_then(|t| checks::duration(t).ok())
     }
 
     /// A size that was checked, in bytes.
     pub fn size(text: Option<&String>) -> Option<u64> {
-        text.and_then(|t| size(t).ok())
+        text.and_then(|t| checks::size(t).ok())
     }
 
     /// The values of this sink that nobody may see.
@@ -481,10 +407,8 @@ impl MultilineConfig {
             "halt_before",
             "halt_with",
         ];
-        one_of(Some(&self.mode), &modes).map_err(|e| format!("mode: {e}"))?;
-        if let Some(text) = &self.timeout {
-            duration(text).map_err(|e| format!("timeout: {e}"))?;
-        }
-        Ok(())
+        one_of("mode", Some(&self.mode), &modes)
+            .and_then(|()| duration_of("timeout", self.timeout.as_ref()).map(drop))
+            .map_err(|(_, problem)| problem)
     }
 }

@@ -5,6 +5,7 @@
 //! ([`resolve`]), and the result is typed ([`schema`]). All errors are reported at once, each with
 //! its place. Called once by the roles and by `lain config`; nothing else reads the environment.
 
+mod checks;
 pub mod document;
 pub mod error;
 pub mod inputs;

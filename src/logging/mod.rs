@@ -9,6 +9,8 @@
 //! setup.rs   the configuration → a pipeline
 //! routes.rs  where events go: this configuration and the control host's, read again while lain runs
 //! event/     the form of an event and its one encoding
+//! pem.rs     certificates and keys that the configuration names
+//! whole.rs   files that are there whole or not at all
 //! ```
 
 pub mod elastic;
@@ -16,6 +18,7 @@ pub mod event;
 pub mod filter;
 pub mod index;
 pub mod inputs;
+pub mod pem;
 pub mod pipe;
 pub mod query;
 pub mod routes;
@@ -25,3 +28,4 @@ pub mod sinks;
 pub mod sources;
 pub mod spool;
 pub mod tracing_setup;
+pub mod whole;

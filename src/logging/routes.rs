@@ -7,11 +7,10 @@
 use crate::config::{Config, Lists};
 use crate::domain::secret::Secret;
 use crate::logging::setup::{self, Plan};
+use crate::logging::whole;
 use crate::ports::log_index::LogIndex;
 use serde::{Deserialize, Serialize};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -38,22 +37,20 @@ pub struct Routes {
     /// Where a node keeps what its control host said; `None` on a control host.
     kept: Option<PathBuf>,
     told: watch::Sender<Arc<Secret>>,
-    /// Whether this control host takes events into an index.
-    indexes: bool,
 }
 
 impl Routes {
-    /// Of a control host, whose lists its nodes get too. `index`: where its own node's events go, besides.
-    pub fn of_control(config: &Config, index: Option<Arc<dyn LogIndex>>, indexes: bool) -> Self {
+    /// Of a control host, whose lists its nodes get too. `index`: where the events of its own node go, besides, and
+    /// those of the others.
+    pub fn of_control(config: &Config, index: Option<Arc<dyn LogIndex>>) -> Self {
         Self {
-            told: watch::channel(Arc::new(document(config, indexes))).0,
+            told: watch::channel(Arc::new(document(config, index.is_some()))).0,
             state: Mutex::new(State {
                 config: config.clone(),
                 control: None,
             }),
             index,
             kept: None,
-            indexes,
         }
     }
 
@@ -80,7 +77,6 @@ impl Routes {
             }),
             index: Some(index),
             kept: Some(kept),
-            indexes: false,
         }
     }
 
@@ -114,7 +110,7 @@ impl Routes {
         let config = before.read_again().map_err(|e| e.to_string())?;
         if self.kept.is_none() {
             self.told
-                .send_replace(Arc::new(document(&config, self.indexes)));
+                .send_replace(Arc::new(document(&config, self.index.is_some())));
         }
         self.lock().config = config;
         Ok(())
@@ -136,7 +132,8 @@ impl Routes {
             return Ok(false);
         }
         if let Some(path) = &self.kept {
-            write(path, text).map_err(|e| format!("{} cannot be written: {e}", path.display()))?;
+            whole::write(path, text.as_bytes())
+                .map_err(|e| format!("{} cannot be written: {e}", path.display()))?;
         }
         self.lock().control = Some(control);
         Ok(true)
@@ -169,25 +166,12 @@ fn complain(unknown: &[String]) {
     }
 }
 
-/// Whole or not at all, for its owner only.
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    let fresh = path.with_extension("new");
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_data()?;
-    std::fs::rename(&fresh, path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{FileSource, Sources};
     use crate::ports::log_index::{Appended, IndexEvent, IndexStatus, LogIndexError};
+    use std::path::Path;
 
     struct Nowhere;
 
@@ -231,8 +215,9 @@ mod tests {
         let more = format!(
             "{HTTP}[[logging.sink]]\nname = \"bus\"\ntype = \"kafka\"\nbrokers = \"k:1\"\n"
         );
-        let control = Routes::of_control(&config(dir.path(), "control.toml", &more), None, true);
-        assert_eq!(names(&control), ["all", "bus"]);
+        let control = config(dir.path(), "control.toml", &more);
+        let control = Routes::of_control(&control, Some(Arc::new(Nowhere)));
+        assert_eq!(names(&control), ["all", "bus", "index"]);
         let kept = dir.path().join("routes.json");
         let own = config(dir.path(), "node.toml", FILE);
         let node = Routes::of_node(&own, Arc::new(Nowhere), kept.clone());
@@ -249,7 +234,8 @@ mod tests {
         );
         assert_eq!(mode & 0o777, 0o600);
         // Without an index at the control host nothing is sent there.
-        let control = Routes::of_control(&config(dir.path(), "control.toml", &more), None, false);
+        let control = Routes::of_control(&config(dir.path(), "control.toml", &more), None);
+        assert_eq!(names(&control), ["all", "bus"]);
         let told = control.told().borrow().clone();
         assert_eq!(node.take(told.expose()), Ok(true));
         assert_eq!(names(&node), ["bus", "all"]);
@@ -258,7 +244,7 @@ mod tests {
     #[test]
     fn a_configuration_is_read_again_and_a_wrong_one_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let routes = Routes::of_control(&config(dir.path(), "a.toml", FILE), None, true);
+        let routes = Routes::of_control(&config(dir.path(), "a.toml", FILE), None);
         let mut told = routes.told();
         let mark = routes.plan().sinks[0].mark.clone();
         routes.reload().unwrap();

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Lists, MultilineConfig, SinkConfig, WhenFull};
 use crate::domain::log::Level;
+use crate::domain::secret::Secret;
 use crate::logging::elastic::{ElasticSearch, Target};
 use crate::logging::event::multiline::{Mode, Rule};
 use crate::logging::inputs::setup as setup_inputs;
@@ -126,8 +127,7 @@ fn mark(sink: Option<&SinkConfig>, redact: &[String], hidden: &[String]) -> Stri
         redact: redact.iter().chain(hidden).cloned().collect(),
         ..Lists::default()
     };
-    let digest = Sha256::digest(all.sealed().expose().as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(all.sealed().expose().as_bytes()))
 }
 
 /// Searches Elasticsearch or OpenSearch, where the configuration says so; `None` for the embedded index.
@@ -143,15 +143,22 @@ pub fn elastic(config: &Config, clock: Arc<dyn Clock>) -> Option<Result<ElasticS
     let urls = urls.filter(|url| !url.is_empty()).map(str::to_owned);
     let mut options = elasticsearch::Options::new(urls.collect());
     let login = settings.username.clone().zip(settings.password.clone());
-    let key = settings.api_key.clone().map(elasticsearch::Login::ApiKey);
-    options.login =
-        key.or(login.map(|(user, password)| elasticsearch::Login::Basic(user, password)));
+    options.login = elastic_login(settings.api_key.as_ref(), login);
     options.ca_file = settings.ca_file.clone().map(Into::into);
     let transport = options.transport().map_err(|e| e.to_string());
     Some(transport.map(|transport| {
         let client = ::elasticsearch::Elasticsearch::new(transport);
         ElasticSearch::new(client, Target::lain(&settings.indices), clock)
     }))
+}
+
+/// Who we are to Elasticsearch; a key goes before a password.
+fn elastic_login(
+    key: Option<&Secret>,
+    basic: Option<(String, Secret)>,
+) -> Option<elasticsearch::Login> {
+    let basic = basic.map(|(user, password)| elasticsearch::Login::Basic(user, password));
+    key.cloned().map(elasticsearch::Login::ApiKey).or(basic)
 }
 
 /// The values of a configuration that no sink may see, besides the sinks' own.
@@ -280,9 +287,7 @@ fn factory(sink: &SinkConfig) -> Option<Arc<dyn SinkFactory>> {
                         .unwrap_or_else(|| "lain".to_owned()),
                 },
             };
-            let key = sink.api_key.clone().map(elasticsearch::Login::ApiKey);
-            options.login =
-                key.or(login.map(|(user, password)| elasticsearch::Login::Basic(user, password)));
+            options.login = elastic_login(sink.api_key.as_ref(), login);
             options.ca_file.clone_from(&sink.ca_file);
             options.manage_template = sink.manage_template.unwrap_or(true);
             options.keep_days = sink.keep_days;

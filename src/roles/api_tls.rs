@@ -61,7 +61,7 @@ impl Secured {
     }
 }
 
-/// Prepares TLS; the data directory is there or is made.
+/// Prepares TLS where the configuration asks for it; the data directory is there.
 ///
 /// # Errors
 /// [`ApiTlsError`].
@@ -69,7 +69,10 @@ pub async fn secure(
     config: &Config,
     store: &dyn Store,
     now: DateTime<Utc>,
-) -> Result<Secured, ApiTlsError> {
+) -> Result<Option<Secured>, ApiTlsError> {
+    if !config.api_tls() {
+        return Ok(None);
+    }
     let authority = join::authority(store, config.cluster.name.as_str(), now).await?;
     let own = identity::api(&authority, &names(config).await, now)?;
     let given = given(config)?;
@@ -77,15 +80,14 @@ pub async fn secure(
     // Whoever reads where it is stands in another folder.
     let path = config.server.data_dir.join(AUTHORITY_FILE);
     let path = std::path::absolute(&path).map_err(|reason| file(path.display(), reason))?;
-    let written = host::make_data_dir(config).map_err(|e| std::io::Error::other(e.to_string()));
-    let written = written.and_then(|_| std::fs::write(&path, &authority.certificate));
+    let written = std::fs::write(&path, &authority.certificate);
     written.map_err(|reason| file(path.display(), reason))?;
     let certificate = identity::certificate_of(&authority.certificate)?;
-    Ok(Secured {
+    Ok(Some(Secured {
         config: server.map_err(ApiTlsError::Given)?,
         fingerprint: identity::fingerprint(&certificate),
         authority_file: path,
-    })
+    }))
 }
 
 fn file(path: impl std::fmt::Display, reason: std::io::Error) -> ApiTlsError {

@@ -166,8 +166,7 @@ pub async fn start_on(
     }
     // A control host without containers has something to say, too, and takes events in by the API.
     let index = shared.logs().and_then(|l| l.index.clone());
-    let indexes = index.is_some();
-    let routes = Routes::of_control(config, index, indexes);
+    let routes = Routes::of_control(config, index);
     collect_logs(&shared, config, &clock, routes)?;
     let listener = match kind {
         Kind::Dev => None,
@@ -180,10 +179,7 @@ pub async fn start_on(
         local: kind == Kind::Dev,
         listener,
     };
-    let secured = match config.api_tls() {
-        true => Some(api_tls::secure(config, &*shared.store, clock.now_utc()).await?),
-        false => None,
-    };
+    let secured = api_tls::secure(config, &*shared.store, clock.now_utc()).await?;
     let bound = Bound::default();
     let args = web_server::Args {
         shared: Arc::clone(&shared),

@@ -105,6 +105,7 @@ async fn etcd(config: &Config, url: &str) -> Result<EtcdStore> {
 
 /// Stands by until it is elected, then leads.
 async fn stand(options: &ServerOptions, config: &Config, log: &LogGuard) -> Result<()> {
+    host::make_data_dir(config).map_err(|e| failed(&e))?;
     let etcd = Arc::new(etcd(config, &config.server.store).await?);
     let store: Arc<dyn Store> = etcd.clone();
     if backup::is_incomplete(&*store)
@@ -125,14 +126,9 @@ async fn stand(options: &ServerOptions, config: &Config, log: &LogGuard) -> Resu
         .await
         .map_err(|e| failed(&e))?;
     let control = identity::control(&authority, now).map_err(|e| failed(&e))?;
-    let secured = match config.api_tls() {
-        true => Some(
-            api_tls::secure(config, &*store, now)
-                .await
-                .map_err(|e| failed(&e))?,
-        ),
-        false => None,
-    };
+    let secured = api_tls::secure(config, &*store, now)
+        .await
+        .map_err(|e| failed(&e))?;
     let credentials = Credentials {
         authority: authority.certificate,
         control,
@@ -191,7 +187,6 @@ async fn lead(
     let held = leadership.clone();
     let renewing = renew_for_ever(election, &held, config.etcd.leader_lease);
     tokio::pin!(renewing);
-    host::make_data_dir(config).map_err(|e| failed(&e))?;
     let started = host::start_on(Kind::Server, config, guarded);
     let host = tokio::select! {
         host = started => host.map_err(|e| failed(&e))?,

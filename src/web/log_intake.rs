@@ -61,7 +61,15 @@ pub async fn take_events(
     let encoding = encoding.map(|e| e.to_str().unwrap_or("unknown").to_ascii_lowercase());
     let body = match encoding.as_deref() {
         None | Some("identity" | "") => body.to_vec(),
-        Some("gzip" | "x-gzip") => unpack(&body, api.limits.body.saturating_mul(RATIO))?,
+        Some("gzip" | "x-gzip") => {
+            let most = api.limits.body.saturating_mul(RATIO);
+            // Not on the thread that answers everybody else.
+            let unpacked = actix_web::web::block(move || unpack(&body, most)).await;
+            unpacked.map_err(|error| {
+                let detail = format!("the body could not be unpacked now: {error}; send it again");
+                Problem::new(Kind::Unavailable, detail)
+            })??
+        }
         Some(other) => {
             let detail = format!("Content-Encoding {other} is not understood; send gzip or none");
             return Err(Problem::new(Kind::UnsupportedMediaType, detail));

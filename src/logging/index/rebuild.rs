@@ -1,9 +1,10 @@
 //! Which days are to be built again from the nodes' spools, and which nodes send theirs already; on disk.
 
+use crate::logging::whole;
 use crate::ports::log_index::MissingDay;
 use chrono::NaiveDate;
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Its file in the index's folder.
@@ -14,6 +15,8 @@ const FILE: &str = "rebuild.json";
 pub(super) struct Rebuild {
     path: Option<PathBuf>,
     days: BTreeMap<NaiveDate, Vec<String>>,
+    /// Whether the disk does not have `days` as they are.
+    changed: bool,
 }
 
 impl Rebuild {
@@ -25,6 +28,7 @@ impl Rebuild {
         Self {
             path: Some(path),
             days: days.unwrap_or_default(),
+            changed: false,
         }
     }
 
@@ -39,6 +43,7 @@ impl Rebuild {
     /// A day is damaged: whoever sent it before sends it again.
     pub(super) fn add(&mut self, day: NaiveDate) -> io::Result<()> {
         self.days.insert(day, Vec::new());
+        self.changed = true;
         self.write()
     }
 
@@ -47,25 +52,23 @@ impl Rebuild {
             && !nodes.iter().any(|known| known == node)
         {
             nodes.push(node.to_owned());
+            self.changed = true;
         }
         self.write()
     }
 
     pub(super) fn remove(&mut self, day: NaiveDate) -> io::Result<()> {
-        self.days.remove(&day);
+        self.changed |= self.days.remove(&day).is_some();
         self.write()
     }
 
-    /// Whole or not at all.
-    fn write(&self) -> io::Result<()> {
-        let Some(path) = &self.path else {
-            return Ok(());
-        };
-        let fresh = path.with_extension("new");
-        let mut file = std::fs::File::create(&fresh)?;
-        file.write_all(&serde_json::to_vec(&self.days)?)?;
-        file.sync_data()?;
-        std::fs::rename(&fresh, path)
+    /// Writes what has changed, also what could not be written before.
+    fn write(&mut self) -> io::Result<()> {
+        if let Some(path) = self.path.as_ref().filter(|_| self.changed) {
+            whole::write(path, &serde_json::to_vec(&self.days)?)?;
+            self.changed = false;
+        }
+        Ok(())
     }
 }
 
@@ -86,6 +89,11 @@ mod tests {
         assert_eq!(again.days(), [MissingDay { day, nodes }]);
         again.remove(day).unwrap();
         assert!(Rebuild::open(dir.path()).days().is_empty());
+        // What changes nothing writes nothing.
+        std::fs::remove_file(dir.path().join(FILE)).unwrap();
+        again.remove(day).unwrap();
+        again.done(day, "n1").unwrap();
+        assert!(!dir.path().join(FILE).exists());
         std::fs::write(dir.path().join(FILE), "{").unwrap();
         assert!(Rebuild::open(dir.path()).days().is_empty());
     }

@@ -93,7 +93,7 @@ impl Input for Files {
                 }
                 Err((state, reason)) => {
                     gate.cell.state(state);
-                    gate.cell.failed(gate.clock.now_utc().into(), &reason);
+                    gate.failed(&reason);
                     tokio::time::sleep(TROUBLE).await;
                 }
             }

@@ -47,8 +47,7 @@ pub struct Gate {
     pub cell: Arc<InputCell>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
-    /// This host.
-    pub host: Host,
+    host: Host,
     spool: Spool,
     name: String,
     label: Label,
@@ -143,6 +142,11 @@ impl Gate {
     /// [`SpoolError::Io`].
     pub fn sync(&self) -> Result<(), SpoolError> {
         self.spool.sync()
+    }
+
+    /// Notes a failure, of now.
+    pub fn failed(&self, reason: &str) {
+        self.cell.failed(self.clock.now_utc().into(), reason);
     }
 
     fn event(&self, taken: &Taken, seq: u64, sources: &mut Sources) -> LogEvent {

@@ -60,8 +60,7 @@ impl LogIntake for HttpIntake {
             let count = events.len() as u64;
             let stored = gate.put(&mut events).and_then(|()| gate.sync());
             stored.map_err(|error| {
-                gate.cell
-                    .failed(gate.clock.now_utc().into(), &error.to_string());
+                gate.failed(&error.to_string());
                 IntakeError::NotNow(match error {
                     SpoolError::Full { .. } => error.to_string(),
                     SpoolError::Io { .. } => format!("{error}; send it again"),

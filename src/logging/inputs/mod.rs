@@ -9,7 +9,7 @@
 //! gate.rs           numbers them and puts them into the spool
 //! cell.rs           what is shown of an input
 //! setup.rs          the configuration → inputs
-//! tls.rs            certificates of those that listen
+//! tls.rs            TLS of those that listen
 //! ```
 //! Each is driven by an actor of its own, `…/logging/input/<name>`; events by HTTP come through the API.
 
@@ -87,9 +87,7 @@ impl InputEntry {
         let ended = self.spec.input.run(&self.gate).await;
         if let Err(reason) = &ended {
             self.gate.cell.state("failed");
-            self.gate
-                .cell
-                .failed(self.gate.clock.now_utc().into(), reason);
+            self.gate.failed(reason);
         }
         ended
     }

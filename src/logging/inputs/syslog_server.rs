@@ -167,7 +167,7 @@ impl Syslog {
                     gate.cell.change(|view| view.refused += 1);
                     let most = self.connections;
                     let reason = format!("{from} was refused: {most} connections are open");
-                    gate.cell.failed(gate.clock.now_utc().into(), &reason);
+                    gate.failed(&reason);
                 }
                 Ok((stream, from)) => {
                     gate.cell.change(|view| view.connections += 1);
@@ -176,9 +176,7 @@ impl Syslog {
                     ));
                 }
                 Err(error) => {
-                    let now = gate.clock.now_utc().into();
-                    gate.cell
-                        .failed(now, &format!("a connection failed: {error}"));
+                    gate.failed(&format!("a connection failed: {error}"));
                     tokio::time::sleep(ACCEPT).await;
                 }
             }
@@ -208,9 +206,7 @@ impl Syslog {
             }
         };
         if let Err(error) = ended {
-            let now = gate.clock.now_utc().into();
-            gate.cell
-                .failed(now, &format!("connection of {from}: {error}"));
+            gate.failed(&format!("connection of {from}: {error}"));
         }
     }
 
@@ -311,8 +307,7 @@ impl Syslog {
                 events.extend(self.events(gate, received));
             }
             while let Err(error) = gate.put(&mut events) {
-                gate.cell
-                    .failed(gate.clock.now_utc().into(), &error.to_string());
+                gate.failed(&error.to_string());
                 gate.cell.state(match error {
                     SpoolError::Full { .. } => "waiting",
                     SpoolError::Io { .. } => "failed",

@@ -1,10 +1,9 @@
 //! TLS for inputs that listen, through rustls with ring.
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use crate::logging::pem;
+use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 
@@ -19,15 +18,6 @@ pub struct Files {
     pub ca_file: Option<PathBuf>,
 }
 
-fn wrong(key: &str, path: &Path, error: impl std::fmt::Display) -> String {
-    format!("TLS: {key} {} cannot be used: {error}", path.display())
-}
-
-fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    read.map_err(|e| wrong(key, path, e))
-}
-
 /// What accepts connections.
 ///
 /// # Errors
@@ -40,22 +30,15 @@ pub fn acceptor(files: &Files) -> Result<TlsAcceptor, String> {
     let builder = match &files.ca_file {
         None => builder.with_no_client_auth(),
         Some(path) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in certificates("ca_file", path)? {
-                roots
-                    .add(certificate)
-                    .map_err(|e| wrong("ca_file", path, e))?;
-            }
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-            builder.with_client_cert_verifier(verifier.map_err(|e| wrong("ca_file", path, e))?)
+            let roots = Arc::new(pem::roots("ca_file", path)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+            builder.with_client_cert_verifier(verifier.map_err(|e| pem::wrong("ca_file", path, e))?)
         }
     };
-    let chain = certificates("cert_file", &files.cert_file)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key_file)
-        .map_err(|e| wrong("key_file", &files.key_file, e))?;
+    let chain = pem::certificates("cert_file", &files.cert_file)?;
+    let key = pem::key("key_file", &files.key_file)?;
     let config = builder
         .with_single_cert(chain, key)
-        .map_err(|e| wrong("cert_file", &files.cert_file, e))?;
+        .map_err(|e| pem::wrong("cert_file", &files.cert_file, e))?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -117,7 +117,8 @@ pub struct Pipeline {
     /// Held from a change of the sinks to the end of carrying it out.
     pub changing: tokio::sync::Mutex<()>,
     sinks: RwLock<Vec<Arc<SinkEntry>>>,
-    inputs: RwLock<Vec<Arc<InputEntry>>>,
+    /// Made once, when it opens: a change of them takes a restart.
+    inputs: OnceLock<Vec<Arc<InputEntry>>>,
     /// Events that the API takes.
     pub http: Arc<HttpIntake>,
     readers: Mutex<HashMap<String, Arc<ReaderHandle>>>,
@@ -145,7 +146,7 @@ impl Pipeline {
             clock,
             multiline: RwLock::new(multiline),
             changing: tokio::sync::Mutex::default(),
-            inputs: RwLock::default(),
+            inputs: OnceLock::new(),
             http: Arc::new(http),
             sinks: RwLock::new(sinks.into_iter().map(entry).collect()),
             readers: Mutex::default(),
@@ -234,23 +235,22 @@ impl Pipeline {
         views
     }
 
-    /// Gives it inputs, in place of those that it has.
+    /// Gives it its inputs, once; those that it has stay.
     pub fn set_inputs(&self, specs: Vec<InputSpec>) {
-        let made = specs.into_iter().map(|spec| InputEntry::new(spec, self));
-        let entries = made.map(Arc::new).collect();
-        *self.inputs.write().unwrap_or_else(PoisonError::into_inner) = entries;
+        self.inputs.get_or_init(|| {
+            let made = specs.into_iter().map(|spec| InputEntry::new(spec, self));
+            made.map(Arc::new).collect()
+        });
     }
 
     /// The inputs.
-    pub fn inputs(&self) -> Vec<Arc<InputEntry>> {
-        let inputs = self.inputs.read().unwrap_or_else(PoisonError::into_inner);
-        inputs.clone()
+    pub fn inputs(&self) -> &[Arc<InputEntry>] {
+        self.inputs.get().map_or(&[], Vec::as_slice)
     }
 
     /// What is shown of the inputs, by name.
     pub fn input_views(&self) -> Vec<InputView> {
-        let inputs = self.inputs();
-        let views = inputs.iter().map(|input| input.gate.cell.view());
+        let views = self.inputs().iter().map(|input| input.gate.cell.view());
         let mut views: Vec<_> = views.chain([self.http.cell().view()]).collect();
         views.sort_by(|a, b| a.name.cmp(&b.name));
         views

@@ -6,7 +6,7 @@
 
 use super::bulk::{Target, day_of, index_of, sort};
 use super::template::{self, Unknown};
-use crate::domain::log::{LogEvent, Stamp};
+use crate::domain::log::LogEvent;
 use crate::domain::secret::Secret;
 use crate::logging::event::Encoder;
 use crate::ports::sink::{Delivery, Sink, SinkError, SinkFactory};
@@ -224,7 +224,7 @@ impl Elasticsearch {
 
     /// Deletes what is older than `keep_days`, now and then. A failure is said and tried again: events are not
     /// held up.
-    async fn retain(&mut self, now: Stamp) {
+    async fn retain(&mut self) {
         let Some(days) = self.options.keep_days else {
             return;
         };
@@ -235,7 +235,7 @@ impl Elasticsearch {
             return;
         }
         self.retained = Some(Instant::now());
-        let now = chrono::DateTime::<chrono::Utc>::from(now);
+        let now = chrono::Utc::now();
         let oldest = now - chrono::Days::new(u64::from(days));
         let old = match self.options.target.clone() {
             Target::Daily { prefix } => self.old_days(&prefix, oldest).await,
@@ -289,7 +289,7 @@ impl Elasticsearch {
     }
 
     /// The backing indices of our data streams that were rolled over before `oldest`. Those that are written to
-    /// roll over once they are a day old, or large.
+    /// roll over once they are a day old, or large. A stream that cannot be tended does not keep the others from it.
     async fn old_parts(
         &self,
         dataset: &str,
@@ -302,25 +302,44 @@ impl Elasticsearch {
         let mut old = Vec::new();
         for stream in streams["data_streams"].as_array().into_iter().flatten() {
             let name = stream["name"].as_str().unwrap_or_default();
-            let conditions =
-                serde_json::json!({"conditions": {"max_age": "1d", "max_size": "50gb"}});
-            self.call(
-                Method::Post,
-                &format!("/{name}/_rollover"),
-                Some(conditions),
-            )
-            .await?;
-            let settings = self
-                .rows(&format!("/{name}/_settings/index.creation_date"))
-                .await?;
-            let parts = settings.as_object().into_iter().flatten();
-            let made = parts.filter_map(|(index, settings)| {
-                let made = settings["settings"]["index"]["creation_date"].as_str()?;
-                Some((index.clone(), made.parse().ok()?))
-            });
-            old.extend(over_before(made.collect(), oldest, now));
+            self.roll_over(name).await;
+            match self.parts(name).await {
+                Ok(made) => old.extend(over_before(made, oldest, now)),
+                Err(error) => {
+                    tracing::warn!(name, %error, "the indices of a data stream could not be looked for");
+                }
+            }
         }
         Ok(old)
+    }
+
+    /// Begins a new backing index where the one that is written to is a day old, or large. What has rolled over
+    /// before can be deleted without it: a failure is said, no more.
+    async fn roll_over(&self, name: &str) {
+        let conditions = serde_json::json!({"conditions": {"max_age": "1d", "max_size": "50gb"}});
+        let path = format!("/{name}/_rollover");
+        match self.call(Method::Post, &path, Some(conditions)).await {
+            Ok(answer) if answer.status_code().is_success() => {}
+            Ok(answer) => {
+                tracing::warn!(name, status = %answer.status_code(), "a data stream could not be rolled over");
+            }
+            Err(error) => {
+                tracing::warn!(name, %error, "a data stream could not be rolled over");
+            }
+        }
+    }
+
+    /// The backing indices of a data stream, and when each was made.
+    async fn parts(&self, name: &str) -> Result<Vec<(String, i64)>, SinkError> {
+        let settings = self
+            .rows(&format!("/{name}/_settings/index.creation_date"))
+            .await?;
+        let parts = settings.as_object().into_iter().flatten();
+        let made = parts.filter_map(|(index, settings)| {
+            let made = settings["settings"]["index"]["creation_date"].as_str()?;
+            Some((index.clone(), made.parse().ok()?))
+        });
+        Ok(made.collect())
     }
 }
 
@@ -344,7 +363,7 @@ fn over_before(
 impl Sink for Elasticsearch {
     async fn send(&mut self, events: &[LogEvent]) -> Result<Delivery, SinkError> {
         self.prepare().await?;
-        self.retain(chrono::Utc::now().into()).await;
+        self.retain().await;
         let mut body = Vec::with_capacity(events.len() * 800);
         let mut text = Vec::new();
         for (n, event) in events.iter().enumerate() {
@@ -422,5 +441,45 @@ mod tests {
         );
         let wrong = made(&[("a", 1), ("b", 40)]);
         assert!(over_before(wrong, at(50), at(9)).is_empty());
+    }
+
+    /// A server of two data streams, of which the first one cannot be tended.
+    async fn answer(listener: tokio::net::TcpListener) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let count = stream.read(&mut request).await.unwrap();
+            let line = String::from_utf8_lossy(&request[..count]).into_owned();
+            let path = line.split(' ').nth(1).unwrap();
+            let (status, body) = match path {
+                "/_data_stream/logs-shop.*-prod" => {
+                    (200, r#"{"data_streams":[{"name":"one"},{"name":"two"}]}"#)
+                }
+                "/two/_settings/index.creation_date" => (
+                    200,
+                    r#"{"two-1":{"settings":{"index":{"creation_date":"1"}}},"two-2":{"settings":{"index":{"creation_date":"2"}}}}"#,
+                ),
+                _ => (403, "{}"),
+            };
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_cannot_be_tended_does_not_keep_the_next_one_from_it() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let sink = Elasticsearch::new(Options::new(vec![url])).unwrap();
+        let now = chrono::Utc::now();
+        let old = tokio::select! {
+            old = sink.old_parts("shop", "prod", now, now) => old,
+            () = answer(listener) => unreachable!(),
+        };
+        assert_eq!(old.unwrap(), ["two-1"]);
     }
 }

@@ -1,10 +1,10 @@
 //! TLS for the sinks that bring their own connections, through rustls with ring.
 
+use crate::logging::pem;
 use crate::ports::sink::SinkError;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -23,19 +23,12 @@ pub struct TlsOptions {
     pub server_name: Option<String>,
 }
 
-fn refused(what: &str, path: Option<&Path>, error: impl std::fmt::Display) -> SinkError {
-    let path = path
-        .map(|p| format!(" {}", p.display()))
-        .unwrap_or_default();
-    SinkError::Refused {
-        reason: format!("TLS: {what}{path} cannot be used: {error}"),
-    }
+fn refused(reason: String) -> SinkError {
+    SinkError::Refused { reason }
 }
 
-/// Reads the certificates of a PEM file.
-fn certificates(what: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, SinkError> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    read.map_err(|e| refused(what, Some(path), e))
+fn unusable(what: &str, error: impl std::fmt::Display) -> SinkError {
+    refused(format!("TLS: {what} cannot be used: {error}"))
 }
 
 /// The configuration that the options ask for.
@@ -43,32 +36,26 @@ fn certificates(what: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>,
 /// # Errors
 /// [`SinkError::Refused`]: which file is wrong, and why.
 pub fn config(options: &TlsOptions) -> Result<Arc<ClientConfig>, SinkError> {
-    let mut roots = RootCertStore::empty();
-    match &options.ca_file {
-        Some(path) => {
-            for certificate in certificates("ca_file", path)? {
-                roots
-                    .add(certificate)
-                    .map_err(|e| refused("ca_file", Some(path), e))?;
-            }
-        }
+    let roots = match &options.ca_file {
+        Some(path) => pem::roots("ca_file", path).map_err(refused)?,
         None => {
+            let mut roots = RootCertStore::empty();
             let system = rustls_native_certs::load_native_certs();
             roots.add_parsable_certificates(system.certs);
+            roots
         }
-    }
+    };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|e| refused("the protocol", None, e))?
+        .map_err(|e| unusable("the protocol", e))?
         .with_root_certificates(roots);
     let config = match (&options.cert_file, &options.key_file) {
         (Some(cert), Some(key)) => {
-            let chain = certificates("cert_file", cert)?;
-            let own =
-                PrivateKeyDer::from_pem_file(key).map_err(|e| refused("key_file", Some(key), e))?;
+            let chain = pem::certificates("cert_file", cert).map_err(refused)?;
+            let own = pem::key("key_file", key).map_err(refused)?;
             let with = builder.with_client_auth_cert(chain, own);
-            with.map_err(|e| refused("cert_file", Some(cert), e))?
+            with.map_err(|e| refused(pem::wrong("cert_file", cert, e)))?
         }
         _ => builder.with_no_client_auth(),
     };
@@ -86,8 +73,8 @@ pub async fn connect(
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, SinkError> {
     let name = options.server_name.as_deref().unwrap_or(host);
-    let server = ServerName::try_from(name.to_owned())
-        .map_err(|e| refused("the receiver's name", None, e))?;
+    let server =
+        ServerName::try_from(name.to_owned()).map_err(|e| unusable("the receiver's name", e))?;
     let shaken = TlsConnector::from(Arc::clone(config))
         .connect(server, stream)
         .await;

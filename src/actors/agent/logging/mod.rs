@@ -68,7 +68,7 @@ pub fn children(shared: &Arc<Shared>, pipeline: &Arc<Pipeline>) -> Vec<ChildSpec
     }
     for entry in pipeline.inputs() {
         let id = format!("input/{}", entry.spec.name);
-        let child = ChildSpec::worker::<input::InputWorker>(id, entry)
+        let child = ChildSpec::worker::<input::InputWorker>(id, Arc::clone(entry))
             .placement(Placement::Dedicated)
             .backoff(BACKOFF);
         children.push(child);
