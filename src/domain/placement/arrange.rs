@@ -30,7 +30,7 @@ struct Item<'d> {
     open: Vec<usize>,
 }
 
-impl Placer<'_> {
+impl<'a> Placer<'a> {
     /// Places a demand by arranging anew what this call has placed.
     pub(super) fn rearrange(&mut self, view: &mut View, index: usize) -> bool {
         if self.has_affinities || self.steps == 0 {
@@ -80,7 +80,7 @@ impl Placer<'_> {
     }
 
     /// What is to be put down, the most difficult first; the same whatever the order in which it came.
-    fn items(&mut self, held: &[(usize, usize)], index: usize) -> Vec<Item<'_>> {
+    fn items(&mut self, held: &[(usize, usize)], index: usize) -> Vec<Item<'a>> {
         let demands = self.demands;
         let held = held.iter().map(|&(other, rank)| (other, Some(rank)));
         let mut items = Vec::new();
