@@ -57,7 +57,8 @@ pub enum Touch {
     Finished(Option<String>),
     /// Limits that were applied.
     Resources((u32, u64)),
-    /// Nothing: the store may have another one, since a write of it failed or was only said to have failed.
+    /// Nothing: the store may have another one, or one that nobody knows of, since a write of it failed or was only
+    /// said to have failed.
     Again,
 }
 
@@ -176,7 +177,10 @@ fn changes_of(shared: &Shared, batch: &mut Vec<Record>) -> Vec<Change> {
                 touch(shared, &id, |p| p.finished = text)
             }
             Record::Placement(id, Touch::Resources(r)) => touch(shared, &id, |p| p.resources = r),
-            Record::Placement(id, Touch::Again) => touch(shared, &id, |_| ()),
+            Record::Placement(id, Touch::Again) => {
+                let known = touch(shared, &id, |_| ());
+                known.or_else(|| Some(Change::Delete(keys::instance(&id))))
+            }
             Record::Operation(operation) => put(keys::operation(&operation.id), &operation),
             Record::Runs(app, proc, runs) => put(keys::runs(&app, &proc), &runs),
             Record::Audit(audit) => put(keys::audit(&new_id()), &audit),

@@ -77,9 +77,9 @@ pub async fn retire_all(
 }
 
 /// Puts away what an interrupted step has left beside the container that counts: a new one that was only tried, or
-/// an old one on its way out. Nothing where no step was.
-pub async fn put_back(shared: &Arc<Shared>, id: &InstanceId, was_at_work: bool) {
-    let Some(placement) = shared.world.placement(id).filter(|_| was_at_work) else {
+/// an old one on its way out.
+pub async fn put_back(shared: &Arc<Shared>, id: &InstanceId) {
+    let Some(placement) = shared.world.placement(id) else {
         return;
     };
     let name = render::name_of(&placement);

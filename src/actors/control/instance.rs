@@ -209,6 +209,23 @@ impl Instance {
         }
     }
 
+    /// Whether a step was given up when the placement was as it wants it, and no container is.
+    fn is_half_done(&self, step: &Step) -> bool {
+        let runs_on = !matches!(self.id.proc_type, ProcType::Oneshot | ProcType::Cron);
+        let wanted = runs_on && relocate::needs_a_node(step) && !self.is_stopped();
+        let placement = self.shared.world.placement(&self.id);
+        placement.filter(|_| wanted).is_some_and(|p| {
+            let name = render::name_of(&p);
+            let absent = self
+                .shared
+                .node
+                .of(&self.id)
+                .iter()
+                .all(|c| c.name() != name);
+            absent && p.version == step.version && !p.waits && p.finished.is_none()
+        })
+    }
+
     fn assign(&mut self, ctx: &mut Context<Self>) {
         self.retry = None;
         let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
@@ -483,13 +500,18 @@ impl Handler<MoveAway> for Instance {
 impl Handler<Withdraw> for Instance {
     type Result = ResponseActFuture<Self, ()>;
     fn handle(&mut self, _: Withdraw, ctx: &mut Self::Context) -> Self::Result {
+        let Some(Carrying { work, reply, step }) = self.carrying.take() else {
+            return Box::pin(std::future::ready(()).into_actor(self));
+        };
+        ctx.cancel_future(work);
+        let _ = reply.send(Err(Failure::from("it was given up".to_owned())));
         let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
-        let given_up = self.carrying.take();
-        let at_work = given_up.is_some();
-        if let Some(Carrying { work, reply, .. }) = given_up {
-            ctx.cancel_future(work);
-            let _ = reply.send(Err(Failure::from("it was given up".to_owned())));
-        }
-        Box::pin(async move { draining::put_back(&shared, &id, at_work).await }.into_actor(self))
+        let putting_back = async move { draining::put_back(&shared, &id).await };
+        Box::pin(putting_back.into_actor(self).map(|(), actor, ctx| {
+            if actor.carrying.is_none() && actor.is_half_done(&step) {
+                // Nobody waits for it, and no plan sees it: it is at the step's version already.
+                actor.begin(step, oneshot::channel().0, ctx);
+            }
+        }))
     }
 }

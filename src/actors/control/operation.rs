@@ -4,6 +4,7 @@
 
 use crate::actors::agent::node;
 use crate::actors::control::{carry, placing, render, reread};
+use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
 use crate::domain::id::{AppName, InstanceId, OperationId};
 use crate::domain::plan::{self, Step};
@@ -225,12 +226,15 @@ async fn place(shared: &Arc<Shared>, record: &AppRecord, steps: &[Step]) -> Resu
         .collect::<Result<Vec<_>, serde_json::Error>>()
         .map_err(|e| e.to_string())?;
     let turn = shared.keeping.read().await;
-    if !changes.is_empty() {
-        shared
-            .store
-            .transact(Vec::new(), changes)
-            .await
-            .map_err(|e| e.to_string())?;
+    if !changes.is_empty()
+        && let Err(error) = shared.store.transact(Vec::new(), changes).await
+    {
+        // They may have been written all the same: instances that nobody would know of.
+        for placement in fresh {
+            let again = Record::Placement(placement.instance, Touch::Again);
+            shared.recorder.send(again);
+        }
+        return Err(error.to_string());
     }
     for placement in fresh {
         for cell in shared.node.of(&placement.instance) {
