@@ -33,6 +33,7 @@ pub mod control;
 pub mod hub;
 pub mod logging;
 pub mod no_web;
+pub mod node_table;
 pub mod recorder;
 pub mod root;
 pub mod shared;

@@ -3,15 +3,17 @@
 //! Holds no logic of its own beyond look-ups. Made by a role, handed to actors as `Arc<Shared>`.
 
 use crate::actors::agent::assigned::Assigned;
-use crate::actors::agent::cell::{ContainerCell, Poke};
+use crate::actors::agent::cell::Poke;
+use crate::actors::control::kept::Kept;
 use crate::actors::control::moves::Moves;
 use crate::actors::control::nodes::table::Nodes;
 use crate::actors::control::render::Site;
 use crate::actors::control::world::World;
 use crate::actors::hub::EventHub;
+use crate::actors::node_table::NodeTable;
 use crate::actors::recorder::Recorder;
 use crate::actors::supervise::{ActorRef, Child, SupervisorRef, Tree};
-use crate::domain::id::{ContainerId, InstanceId, NodeName};
+use crate::domain::id::NodeName;
 use crate::domain::labels;
 use crate::domain::node_state;
 use crate::domain::node_state::lease::Times;
@@ -20,14 +22,12 @@ use crate::logging::pipe::Pipeline;
 use crate::logging::routes::Routes;
 use crate::ports::clock::Clock;
 use crate::ports::log_index::{LogIndex, LogsPort};
-use crate::ports::runtime::{ContainerStatus, EngineInfo, Runtime, RuntimeError};
+use crate::ports::runtime::{EngineInfo, Runtime, RuntimeError};
 use crate::ports::store::Store;
 use actix::dev::ToEnvelope;
 use actix::{Handler, Message};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{
-    Arc, LazyLock, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-};
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
@@ -147,6 +147,8 @@ pub struct Shared {
     pub moves: Moves,
     /// Held from the choice of a node to the placement that the next choice looks at.
     pub placing: tokio::sync::Mutex<()>,
+    /// The cluster as the last choice of a node saw it.
+    pub cluster: Kept,
     /// Held shared while a placement is committed and mirrored, alone while placements are read from the mirror and
     /// written: an older one never takes the place of a newer one in the store.
     pub keeping: tokio::sync::RwLock<()>,
@@ -189,6 +191,7 @@ impl Shared {
             assigned: Assigned::default(),
             moves: Moves::default(),
             placing: tokio::sync::Mutex::default(),
+            cluster: Kept::default(),
             keeping: tokio::sync::RwLock::default(),
             recorder: Recorder::default(),
             starts: Semaphore::new(settings.concurrent_starts.max(1)),
@@ -377,124 +380,4 @@ fn probe_client() -> reqwest::Client {
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .unwrap_or_default()
-}
-
-/// The containers that are to run, or still run, on this node: by name, by instance and by engine id.
-#[derive(Default)]
-pub struct NodeTable {
-    cells: RwLock<Cells>,
-    found: Mutex<HashMap<String, ContainerStatus>>,
-    /// Held while a container is assigned.
-    pub assigning: tokio::sync::Mutex<()>,
-}
-
-#[derive(Default)]
-struct Cells {
-    /// Ordered, so that whoever goes through all of them does so in the same order at each run.
-    by_name: BTreeMap<String, Arc<ContainerCell>>,
-    /// Ordered, so that the instances of a proc lie together.
-    by_instance: BTreeMap<InstanceId, Vec<Arc<ContainerCell>>>,
-}
-
-impl NodeTable {
-    fn read(&self) -> RwLockReadGuard<'_, Cells> {
-        self.cells.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Cells> {
-        self.cells.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The cell of a container.
-    pub fn get(&self, name: &str) -> Option<Arc<ContainerCell>> {
-        self.read().by_name.get(name).cloned()
-    }
-
-    /// All cells.
-    pub fn all(&self) -> Vec<Arc<ContainerCell>> {
-        self.read().by_name.values().cloned().collect()
-    }
-
-    /// The cell whose container has this engine id.
-    pub fn by_engine_id(&self, id: &ContainerId) -> Option<Arc<ContainerCell>> {
-        self.read()
-            .by_name
-            .values()
-            .find(|c| c.look(|o| o.id.as_ref() == Some(id)))
-            .cloned()
-    }
-
-    /// The host ports of all cells of a node.
-    pub fn published_ports(&self, node: &NodeName) -> HashSet<u16> {
-        let cells = self.read();
-        let published = cells
-            .by_name
-            .values()
-            .filter(|c| c.node() == node)
-            .flat_map(|c| &c.assignment.container.ports);
-        published.map(|p| p.host_port).collect()
-    }
-
-    /// The cells of one instance, oldest version first: two while a new version takes over.
-    pub fn of(&self, id: &InstanceId) -> Vec<Arc<ContainerCell>> {
-        self.read().by_instance.get(id).cloned().unwrap_or_default()
-    }
-
-    /// The cells of all instances of a proc.
-    pub fn of_proc(&self, id: &InstanceId) -> Vec<Arc<ContainerCell>> {
-        let from = InstanceId {
-            no: 0,
-            ..id.clone()
-        };
-        let to = InstanceId {
-            no: u32::MAX,
-            ..id.clone()
-        };
-        self.read()
-            .by_instance
-            .range(from..=to)
-            .flat_map(|(_, cells)| cells)
-            .cloned()
-            .collect()
-    }
-
-    /// Adds a cell; one of the same name is replaced.
-    pub fn insert(&self, cell: Arc<ContainerCell>) {
-        let mut cells = self.write();
-        let mine = cells
-            .by_instance
-            .entry(cell.instance().clone())
-            .or_default();
-        mine.retain(|c| c.name() != cell.name());
-        mine.push(Arc::clone(&cell));
-        mine.sort_by_key(|c| c.assignment.version);
-        cells.by_name.insert(cell.name().to_owned(), cell);
-    }
-
-    /// Forgets a cell.
-    pub fn remove(&self, name: &str) -> Option<Arc<ContainerCell>> {
-        let mut cells = self.write();
-        let cell = cells.by_name.remove(name)?;
-        if let Some(mine) = cells.by_instance.get_mut(cell.instance()) {
-            mine.retain(|c| c.name() != name);
-            if mine.is_empty() {
-                cells.by_instance.remove(cell.instance());
-            }
-        }
-        Some(cell)
-    }
-
-    /// Keeps what the engine listed, so that actors adopt without asking one by one.
-    pub fn set_found(&self, found: Vec<ContainerStatus>) {
-        let found = found.into_iter().map(|c| (c.name.clone(), c)).collect();
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
-    }
-
-    /// A container that the engine listed at start, taken once.
-    pub fn take_found(&self, name: &str) -> Option<ContainerStatus> {
-        self.found
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(name)
-    }
 }

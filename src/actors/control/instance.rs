@@ -10,7 +10,7 @@ use crate::actors::control::carry::{self, Failure};
 use crate::actors::control::nodes::balance::{self, Balance, Failed};
 use crate::actors::control::relocate::{self, Cause};
 use crate::actors::control::rollout::{InstanceCrashed, Rollout};
-use crate::actors::control::{draining, job, paths, render};
+use crate::actors::control::{draining, job, operation, paths, render};
 use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
@@ -18,6 +18,7 @@ use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::domain::id::{InstanceId, ProcType};
 use crate::domain::node_state::escalate::{FailureKind, Remedy};
 use crate::domain::plan::Step;
+use crate::domain::view::PlanAction;
 use actix::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,7 +183,7 @@ impl Instance {
             actor.moving = None;
             match outcome {
                 Ok(_) => match actor.carrying.take() {
-                    Some(carrying) => actor.begin(carrying.step, carrying.reply, ctx),
+                    Some(carrying) => actor.begin(None, carrying.step, carrying.reply, ctx),
                     None => actor.assign(ctx),
                 },
                 Err(reason) => {
@@ -209,21 +210,23 @@ impl Instance {
         }
     }
 
-    /// Whether a step was given up when the placement was as it wants it, and no container is.
+    /// Whether a step was given up on its way between two states, and the instance is wanted: it was to be stopped, or
+    /// the placement is as the step wants it, and no container is.
     fn is_half_done(&self, step: &Step) -> bool {
-        let runs_on = !matches!(self.id.proc_type, ProcType::Oneshot | ProcType::Cron);
-        let wanted = runs_on && relocate::needs_a_node(step) && !self.is_stopped();
-        let placement = self.shared.world.placement(&self.id);
-        placement.filter(|_| wanted).is_some_and(|p| {
-            let name = render::name_of(&p);
-            let absent = self
-                .shared
-                .node
-                .of(&self.id)
-                .iter()
-                .all(|c| c.name() != name);
-            absent && p.version == step.version && !p.waits && p.finished.is_none()
-        })
+        let (shared, id) = (&self.shared, &self.id);
+        let runs_on = !matches!(id.proc_type, ProcType::Oneshot | ProcType::Cron);
+        let Some(placement) = shared.world.placement(id).filter(|_| runs_on) else {
+            return false;
+        };
+        if placement.waits || placement.finished.is_some() || self.is_stopped() {
+            return false;
+        }
+        if !relocate::needs_a_node(step) {
+            return operation::is_wanted(shared, id);
+        }
+        let name = render::name_of(&placement);
+        let absent = shared.node.of(id).iter().all(|c| c.name() != name);
+        absent && placement.version == step.version
     }
 
     fn assign(&mut self, ctx: &mut Context<Self>) {
@@ -393,8 +396,10 @@ impl Instance {
 }
 
 impl Instance {
+    /// Begins a step, once what has to be done `first` is.
     fn begin(
         &mut self,
+        first: Option<Step>,
         step: Step,
         reply: oneshot::Sender<Result<(), Failure>>,
         ctx: &mut Context<Self>,
@@ -404,6 +409,9 @@ impl Instance {
         let work = async move {
             // What puts it on a node, or moves it, ends first.
             drop(assigning.lock().await);
+            if let Some(first) = first {
+                carry::carry_out(Arc::clone(&shared), first).await?;
+            }
             let placement = shared.world.placement(&begun.instance);
             let homeless = placement.is_some_and(|p| relocate::is_homeless(&shared, &p));
             if homeless && relocate::needs_a_node(&begun) {
@@ -457,7 +465,7 @@ impl Handler<Carry> for Instance {
         if let Some(moving) = self.moving.take() {
             ctx.cancel_future(moving);
         }
-        self.begin(step, reply, ctx);
+        self.begin(None, step, reply, ctx);
     }
 }
 
@@ -509,8 +517,14 @@ impl Handler<Withdraw> for Instance {
         let putting_back = async move { draining::put_back(&shared, &id).await };
         Box::pin(putting_back.into_actor(self).map(|(), actor, ctx| {
             if actor.carrying.is_none() && actor.is_half_done(&step) {
-                // Nobody waits for it, and no plan sees it: it is at the step's version already.
-                actor.begin(step, oneshot::channel().0, ctx);
+                // Nobody waits for it, and no plan sees it: its placement is as it is wanted.
+                let first = (!relocate::needs_a_node(&step)).then(|| Step {
+                    action: PlanAction::Delete,
+                    ..step.clone()
+                });
+                let action = first.as_ref().map_or(step.action, |_| PlanAction::Start);
+                let step = Step { action, ..step };
+                actor.begin(first, step, oneshot::channel().0, ctx);
             }
         }))
     }

@@ -12,6 +12,7 @@ pub mod handle;
 pub mod history;
 pub mod instance;
 pub mod job;
+pub mod kept;
 pub mod moves;
 pub mod nodes;
 pub mod operation;

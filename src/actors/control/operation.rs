@@ -118,6 +118,17 @@ pub async fn prepare(
     Ok((steps, view))
 }
 
+/// Whether an instance is among those that its app is to have.
+pub fn is_wanted(shared: &Shared, id: &InstanceId) -> bool {
+    let Some(app) = shared.world.app(&id.app).filter(|a| !a.record.removing) else {
+        return false;
+    };
+    let placements = shared.world.placements(&id.app);
+    let steps = plan_for(&app.record, &placements, &shared.settings.site.registry);
+    let gone = |s: &Step| &s.instance == id && s.action == PlanAction::Delete;
+    !steps.iter().any(gone)
+}
+
 /// Adds what a lain that died had begun and not seen to its end: it is waited for, as the operation would have.
 fn with_begun(
     mut steps: Vec<Step>,

@@ -4,6 +4,7 @@
 //! Decisions are made one after another: what one decided, the next one reckons with.
 
 use crate::actors::agent::cell::ContainerCell;
+use crate::actors::control::kept;
 use crate::actors::control::nodes::table::{Node, Presence};
 use crate::actors::control::render::{self, Site};
 use crate::actors::shared::{EngineState, Shared};
@@ -26,7 +27,8 @@ const CPU_OF_LEVEL: u64 = 125;
 /// Memory of a node that has not said how much it has, in bytes.
 const UNKNOWN: u64 = 1 << 50;
 
-fn facts_of(shared: &Shared, node: &Node) -> Option<NodeFacts> {
+/// A node as placement sees it; `None` while it has not said how large it is.
+pub fn facts_of(shared: &Shared, node: &Node) -> Option<NodeFacts> {
     if node.local {
         let (cpus, memory) = match &*shared.engine.borrow() {
             EngineState::Up(info) => (info.cpus, info.memory),
@@ -73,7 +75,7 @@ pub fn needs(app: &AppName, proc: &ProcSpec) -> Needs {
 
 /// The needs of each proc of each app as placements were made, so that equal ones are shared.
 #[derive(Default)]
-struct KnownNeeds(HashMap<(Group, u32, u64), Arc<Needs>>);
+pub struct KnownNeeds(HashMap<(Group, u32, u64), Arc<Needs>>);
 
 impl KnownNeeds {
     fn of(&mut self, record: Option<&AppRecord>, placement: &Placement) -> Arc<Needs> {
@@ -110,32 +112,45 @@ pub fn cluster(shared: &Shared) -> Cluster {
     let mut placed = Vec::new();
     for placement in shared.world.all_placements() {
         let record = records.get(&placement.instance.app).map(|r| &**r);
-        let needs = known.of(record, &placement);
-        let cells = shared.node.of(&placement.instance);
-        let name = render::name_of(&placement);
-        // What is being tried elsewhere has its place there, and serves once it is ready.
-        let tried = cells
-            .iter()
-            .filter(|c| c.name() != name && c.node() != &placement.node);
-        placed.extend(tried.filter_map(|cell| {
+        placed.extend(placed_of(shared, record, &placement, &mut known));
+    }
+    Cluster::new(shared.settings.policy.clone(), facts, placed)
+}
+
+/// What an instance takes up: its own place, and where it is being tried elsewhere.
+pub fn placed_of(
+    shared: &Shared,
+    record: Option<&AppRecord>,
+    placement: &Placement,
+    known: &mut KnownNeeds,
+) -> Vec<Placed> {
+    let needs = known.of(record, placement);
+    let cells = shared.node.of(&placement.instance);
+    let name = render::name_of(placement);
+    // What is being tried elsewhere has its place there, and serves once it is ready.
+    let tried = cells
+        .iter()
+        .filter(|c| c.name() != name && c.node() != &placement.node);
+    let mut placed: Vec<Placed> = tried
+        .filter_map(|cell| {
             let drift = drift_of(cell).filter(|drift| *drift > placement.drift)?;
-            let mut demand = demand_of(&placement, Arc::clone(&needs));
+            let mut demand = demand_of(placement, Arc::clone(&needs));
             (demand.version, demand.drift) = (cell.assignment.version, drift);
             Some(Placed {
                 demand,
                 available: cell.look(|o| o.is_ready()),
                 node: cell.node().clone(),
             })
-        }));
-        let own = cells.iter().find(|c| c.name() == name);
-        let idle = !is_to_run(record, &placement);
-        placed.push(Placed {
-            demand: demand_of(&placement, needs),
-            available: idle || own.is_some_and(|c| c.look(|o| o.is_ready())),
-            node: placement.node,
-        });
-    }
-    Cluster::new(shared.settings.policy.clone(), facts, placed)
+        })
+        .collect();
+    let own = cells.iter().find(|c| c.name() == name);
+    let idle = !is_to_run(record, placement);
+    placed.push(Placed {
+        demand: demand_of(placement, needs),
+        available: idle || own.is_some_and(|c| c.look(|o| o.is_ready())),
+        node: placement.node.clone(),
+    });
+    placed
 }
 
 /// LAIN's drift count of a container.
@@ -168,7 +183,6 @@ pub fn place_new(
     shared: &Shared,
     wanted: &[(InstanceId, ProcSpec, u64)],
 ) -> Result<Vec<Arc<Node>>, String> {
-    let mut cluster = cluster(shared);
     let mut known: HashMap<Group, Arc<Needs>> = HashMap::new();
     let demands: Vec<Demand> = wanted
         .iter()
@@ -179,7 +193,7 @@ pub fn place_new(
             Demand::new(Arc::clone(needs), id.no, *version)
         })
         .collect();
-    let decisions = cluster.place(&demands);
+    let decisions = kept::decide(shared, &demands, |cluster| cluster.place(&demands));
     let mut nodes = Vec::with_capacity(decisions.len());
     for ((id, ..), decision) in wanted.iter().zip(decisions) {
         nodes.push(node_of(shared, id, &decision)?);
@@ -197,20 +211,15 @@ pub fn place_lost(
     record: &AppRecord,
     placement: &Placement,
 ) -> Result<Arc<Node>, String> {
-    let mut cluster = cluster(shared);
-    let lost = cluster.lost(&placement.node);
     let id = &placement.instance;
-    if lost.stays.iter().any(|copy| &copy.instance == id) {
-        let node = &placement.node;
-        return Err(format!("its data is on node {node}, which is down"));
-    }
-    let Some(at) = lost.demands.iter().position(|d| &d.instance() == id) else {
+    match kept::of_lost(shared, placement) {
+        kept::OfLost::Stays => {
+            let node = &placement.node;
+            Err(format!("its data is on node {node}, which is down"))
+        }
         // It was on its way elsewhere, or its node is gone from the cluster.
-        return place_again(shared, record, placement);
-    };
-    match cluster.place(&lost.demands).get(at) {
-        Some(decision) => node_of(shared, id, decision),
-        None => Err(format!("no node takes {id}")),
+        kept::OfLost::NotThere => place_again(shared, record, placement),
+        kept::OfLost::Decided(decision) => node_of(shared, id, &decision),
     }
 }
 
@@ -223,19 +232,20 @@ pub fn place_again(
     record: &AppRecord,
     placement: &Placement,
 ) -> Result<Arc<Node>, String> {
-    let mut cluster = cluster(shared);
     let proc = record
         .proc(&placement.instance.proc)
         .ok_or_else(|| format!("proc {} is gone", placement.instance.proc))?;
     let needs = Arc::new(needs(&placement.instance.app, &proc));
     let mut demand = demand_of(placement, needs);
-    cluster.remove(&demand.copy());
+    let before = demand.copy();
     demand.drift += 1;
     demand.avoid.entry(placement.node.clone()).or_insert(1);
-    let decision = cluster
-        .place(std::slice::from_ref(&demand))
-        .into_iter()
-        .next();
+    let demands = [demand];
+    let decided = kept::decide(shared, &demands, |cluster| {
+        cluster.remove(&before);
+        cluster.place(&demands)
+    });
+    let decision = decided.into_iter().next();
     let decision = decision.unwrap_or_else(|| Decision::Nowhere(Arc::new(Rejections::default())));
     node_of(shared, &placement.instance, &decision)
 }

@@ -386,9 +386,10 @@ impl Rollout {
         };
         self.drop_work(ctx);
         let steps = &running.machine.steps;
-        // Only a replacement has something to put back.
+        // Only a replacement has something to put back, and only what was to go may have to come back.
         let cut_off = running.machine.cut_off.iter().map(|&index| &steps[index]);
-        let cut_off = cut_off.filter(|step| step.action == PlanAction::Recreate);
+        let cut_off =
+            cut_off.filter(|step| matches!(step.action, PlanAction::Recreate | PlanAction::Delete));
         let cut_off: Vec<InstanceId> = cut_off.map(|step| step.instance.clone()).collect();
         // Whoever takes its place puts that back, before it plans.
         let cut_off = match self.superseded {

@@ -8,7 +8,7 @@ use crate::domain::view::{OperationView, RunView};
 use crate::ports::store::{Entry, Store, StoreError};
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::PoisonError;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::watch;
@@ -33,6 +33,10 @@ struct State {
     placements: BTreeMap<AppName, BTreeMap<InstanceId, Placement>>,
     /// How many placements each host port of each node is given to.
     ports: HashMap<(NodeName, u16), u32>,
+    /// The instances on each node.
+    on: HashMap<NodeName, BTreeSet<InstanceId>>,
+    /// Instances whose placement or whose app has changed since this was last asked; `None`: nobody has asked yet.
+    changed: Option<BTreeSet<InstanceId>>,
     operations: VecDeque<Arc<OperationView>>,
     runs: BTreeMap<(AppName, String), Vec<RunView>>,
     retries: BTreeMap<InstanceId, DateTime<Utc>>,
@@ -40,7 +44,16 @@ struct State {
 }
 
 impl State {
+    fn note(&mut self, id: &InstanceId) {
+        if let Some(changed) = &mut self.changed {
+            changed.insert(id.clone());
+        }
+    }
+
     fn put_placement(&mut self, placement: Placement) {
+        self.note(&placement.instance);
+        let on = self.on.entry(placement.node.clone()).or_default();
+        on.insert(placement.instance.clone());
         for &(_, host) in &placement.ports {
             let key = (placement.node.clone(), host);
             *self.ports.entry(key).or_default() += 1;
@@ -54,8 +67,19 @@ impl State {
         }
     }
 
-    /// Gives back the host ports of a placement that is gone or replaced.
+    /// Gives back the place and the host ports of a placement that is gone or replaced.
     fn release(&mut self, placement: &Placement) {
+        let id = &placement.instance;
+        self.note(id);
+        let now = self.placements.get(&id.app).and_then(|all| all.get(id));
+        if now.is_none_or(|now| now.node != placement.node)
+            && let Some(on) = self.on.get_mut(&placement.node)
+        {
+            on.remove(id);
+            if on.is_empty() {
+                self.on.remove(&placement.node);
+            }
+        }
         for (_, host) in &placement.ports {
             let key = (placement.node.clone(), *host);
             if let Some(count) = self.ports.get_mut(&key) {
@@ -181,10 +205,14 @@ impl World {
             record: Arc::new(record),
             revision,
         };
-        self.write().apps.insert(
-            versioned.record.current.spec.appname.clone(),
-            versioned.clone(),
-        );
+        let name = versioned.record.current.spec.appname.clone();
+        let mut state = self.write();
+        let ids = state.placements.get(&name).into_iter().flatten();
+        for id in ids.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            state.note(&id);
+        }
+        state.apps.insert(name, versioned.clone());
+        drop(state);
         versioned
     }
 
@@ -238,13 +266,16 @@ impl World {
 
     /// The placements on one node.
     pub fn placements_on(&self, node: &NodeName) -> Vec<Placement> {
-        self.read()
-            .placements
-            .values()
-            .flat_map(BTreeMap::values)
-            .filter(|p| &p.node == node)
+        let state = self.read();
+        let on = state.on.get(node).into_iter().flatten();
+        on.filter_map(|id| state.placements.get(&id.app)?.get(id))
             .cloned()
             .collect()
+    }
+
+    /// The instances whose placement or whose app has changed since this was last asked; `None`: any may have.
+    pub fn take_changed(&self) -> Option<BTreeSet<InstanceId>> {
+        self.write().changed.replace(BTreeSet::new())
     }
 
     /// One placement.

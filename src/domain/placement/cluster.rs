@@ -3,7 +3,7 @@
 //! Kept by the control actors and fed by every change, or made anew from facts: the same facts give the
 //! same decisions whatever the order in which they came.
 
-use crate::domain::id::NodeName;
+use crate::domain::id::{InstanceId, NodeName};
 use crate::domain::placement::model::{CopyId, Demand, Group, Needs, NodeFacts, Placed, Policy};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -234,6 +234,22 @@ impl Cluster {
         let group = *self.ids.get(&Group::of(&copy.instance))?;
         let held = self.release((group, copy.instance.no), (copy.version, copy.drift))?;
         Some(self.placed_of(held))
+    }
+
+    /// Removes every copy of an instance.
+    pub fn remove_instance(&mut self, id: &InstanceId) {
+        let Some(group) = self.known_group(&Group::of(id)) else {
+            return;
+        };
+        let instance = (group, id.no);
+        while let Some(age) = self.live(instance).map(Held::age) {
+            self.release(instance, age);
+        }
+    }
+
+    /// Whether a node is there.
+    pub fn has_node(&self, name: &NodeName) -> bool {
+        self.rank(name).is_some()
     }
 
     /// Notes whether a copy serves; `false` when it is not placed.

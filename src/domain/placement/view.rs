@@ -375,6 +375,14 @@ impl View {
 }
 
 impl Cluster {
+    /// Whether a node takes `demand` now.
+    pub fn takes(&self, demand: &Demand, node: &NodeName) -> bool {
+        let mut view = View::new(self, &mut Shared::default(), &demand.needs);
+        view.count(self);
+        self.rank(node)
+            .is_some_and(|rank| view.obstacle(self, rank, demand).is_none())
+    }
+
     /// Why each node that does not take `demand` now does not; nodes that are left out would take it.
     pub fn rejections(&self, demand: &Demand) -> Rejections {
         let mut view = View::new(self, &mut Shared::default(), &demand.needs);

@@ -39,6 +39,17 @@ struct Known {
     revision: u64,
     /// A command after that got no answer, or a bad one: it may have been taken all the same.
     unsure: bool,
+    /// The file of a deploy of which nobody knows whether it was taken.
+    maybe: Option<u32>,
+}
+
+impl Known {
+    /// A command that would have led to this may have been taken.
+    fn may_be(&mut self, tried: Wanted) {
+        if self.unsure && tried.generation != self.wanted.generation {
+            self.maybe = Some(tried.generation);
+        }
+    }
 }
 
 /// See the module.
@@ -108,6 +119,7 @@ impl Operator {
             },
             revision: 0,
             unsure: false,
+            maybe: None,
         };
         let apps = (1..=apps).filter_map(|n| AppName::new(format!("app{n}")).ok());
         Self {
@@ -245,7 +257,11 @@ impl Operator {
         };
         match answer {
             Ok(Ok(answer)) => {
+                let before = known.wanted.generation;
                 known.wanted = change(known.wanted);
+                if known.wanted.generation != before {
+                    known.maybe = None;
+                }
                 (known.revision, known.unsure) = (answer.revision, false);
                 self.ground.note(format!(
                     "operator: {what}: acknowledged, revision {}",
@@ -269,10 +285,12 @@ impl Operator {
                 if matches!(error, ControlError::NotFound { .. }) && known.unsure {
                     known.wanted.there = false;
                 }
+                known.may_be(change(known.wanted));
             }
             Err(_) => {
                 self.ground.note(format!("operator: {what}: no answer"));
                 known.unsure = true;
+                known.may_be(change(known.wanted));
             }
         }
     }
@@ -381,7 +399,12 @@ impl Operator {
         let command = web.as_ref().and_then(|p| p.cmd.clone()).unwrap_or_default();
         let is = (command.last().cloned(), web.map(|p| p.num_instances));
         let want = (Some(wanted.generation.to_string()), Some(wanted.web));
-        if is == want || overrides(&record, wanted) || rolled_back(app, store).await? {
+        let maybe = known.maybe.map(|generation| Wanted {
+            generation,
+            ..wanted
+        });
+        let said = is == want || overrides(&record, wanted);
+        if said || maybe.is_some_and(|m| overrides(&record, m)) || rolled_back(app, store).await? {
             return Ok(Ok(()));
         }
         Ok(Err(format!(

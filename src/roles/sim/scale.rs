@@ -17,7 +17,7 @@ use crate::cli::output::Screen;
 use crate::cli::output::document::Document;
 use crate::cli::sim::SimArgs;
 use crate::domain::id::{AppName, NodeName};
-use crate::domain::record::keys;
+use crate::domain::record::{Placement, keys};
 use crate::domain::view::DeployRequest;
 use crate::drivers::memory::MemoryStore;
 use crate::drivers::none::NoRuntime;
@@ -191,7 +191,7 @@ async fn measure(
         deploy(&cluster.handle, number, count).await?;
     }
     let all = usize::try_from(instances).unwrap_or(usize::MAX);
-    until(|| cluster.shared.world.all_placements().len() >= all).await?;
+    until(|| count(&cluster.shared, |_| true) >= all).await?;
     let placed = watch.cost();
     screen.note(&format!("all placed after {:.1} s\n", placed.seconds));
     until(|| running(&cluster.shared) >= all).await?;
@@ -217,12 +217,7 @@ async fn measure(
         .into_iter()
         .take(usize::try_from(nodes / 10).unwrap_or(1).max(1))
         .collect();
-    let on_lost = || {
-        let all = cluster.shared.world.all_placements();
-        all.iter()
-            .filter(|p| lost.binary_search(&p.node).is_ok())
-            .count()
-    };
+    let on_lost = || count(&cluster.shared, |p| lost.binary_search(&p.node).is_ok());
     let instances_lost = on_lost();
     let watch = Watch::start();
     for name in &lost {
@@ -248,6 +243,16 @@ async fn measure(
     };
     cluster.tree.stop().await;
     Ok(measured)
+}
+
+/// Placements that are so; copies none.
+fn count(shared: &Shared, so: impl Fn(&Placement) -> bool) -> usize {
+    let mut found = 0;
+    for (app, _) in shared.world.apps() {
+        let world = &shared.world;
+        world.each_placement(&app, |placement, _| found += usize::from(so(placement)));
+    }
+    found
 }
 
 fn running(shared: &Shared) -> usize {

@@ -184,6 +184,11 @@ impl Node {
         self.changed.send_modify(|n| *n += 1);
     }
 
+    /// How often it has changed.
+    pub fn changes(&self) -> u64 {
+        *self.changed.borrow()
+    }
+
     /// Wakes when its presence changes.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
