@@ -188,6 +188,8 @@ schema! {
         strategy: Strategy;
         /// The node label across whose values the instances of a proc are spread.
         spread_label: Option<String>;
+        /// Whether an instance that finds no room takes the place of what has a lower priority.
+        preemption: bool;
         /// How long nodes must have been calm before instances are moved for an even load; zero: never.
         rebalance_after: Duration;
     }

@@ -379,6 +379,9 @@ pub struct Placement {
     /// Why it could not be placed anywhere, while that is so.
     #[serde(default)]
     pub unplaced: Option<String>,
+    /// Its place went to another one, of a higher priority: it is to go to another node, if there is one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub evicted: bool,
     /// Its turn in a change has not come: nothing was begun for it yet.
     #[serde(default)]
     pub waits: bool,

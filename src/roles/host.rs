@@ -425,6 +425,7 @@ pub fn settings(role: &'static str, config: &Config, owner: String) -> Settings 
         policy: Policy {
             strategy: config.placement.strategy,
             spread_label: config.placement.spread_label.clone(),
+            preemption: config.placement.preemption,
             ..Policy::default()
         },
         rebalance_after: config.placement.rebalance_after,

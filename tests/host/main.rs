@@ -9,6 +9,7 @@ mod chaos;
 mod clocks;
 mod fence;
 mod jobs;
+mod preemption;
 mod rollouts;
 mod support;
 

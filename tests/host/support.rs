@@ -12,6 +12,7 @@ use lain::domain::view::{
     AppState, AppView, ChangeAnswer, DeployRequest, EventView, InstanceView, OperationState,
     OperationView, ScaleRequest,
 };
+use lain::domain::placement::Policy;
 use lain::drivers::memory::MemoryStore;
 use lain::drivers::simulated::{Handle as Engine, Simulated};
 use lain::ports::clock::Clock;
@@ -31,6 +32,8 @@ pub struct Machine {
     pub engine: Engine,
     pub store: Arc<MemoryStore>,
     pub clock: VirtualClock,
+    /// Which node of several; here, who may stay on the one.
+    pub policy: Policy,
 }
 
 /// Clocks that go with tokio's, paused or not.
@@ -73,6 +76,7 @@ impl Machine {
             runtime,
             store: Arc::new(MemoryStore::new()),
             clock,
+            policy: Policy::default(),
         }
     }
 
@@ -101,7 +105,7 @@ impl Machine {
             freeze_spares: true,
             data_dir: std::env::temp_dir(),
             lease: Default::default(),
-            policy: lain::domain::placement::Policy::default(),
+            policy: self.policy.clone(),
             rebalance_after: Duration::ZERO,
         };
         let store: Arc<dyn Store> = self.store.clone();

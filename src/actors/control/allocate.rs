@@ -46,6 +46,7 @@ pub fn allocate(
         finished: None,
         failed_on: Vec::new(),
         unplaced: None,
+        evicted: false,
         waits: false,
         generation: next_generation(shared, 0),
     })

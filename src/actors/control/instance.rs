@@ -106,7 +106,7 @@ impl Actor for Instance {
             return;
         }
         match placement.gave_up {
-            0 if self.is_homeless() => self.rehome(Cause::NodeLost, ctx),
+            0 if self.is_homeless() => self.rehome(self.why_homeless(), ctx),
             0 => self.assign(ctx),
             times => self.wait_to_retry(times, ctx),
         }
@@ -155,6 +155,13 @@ impl Instance {
             return false;
         };
         relocate::is_homeless(&self.shared, &placement)
+    }
+
+    fn why_homeless(&self) -> Cause {
+        match self.shared.world.placement(&self.id) {
+            Some(placement) if placement.evicted => Cause::Evicted,
+            _ => Cause::NodeLost,
+        }
     }
 
     fn is_bound(&self) -> bool {
@@ -405,7 +412,7 @@ impl Instance {
         ctx: &mut Context<Self>,
     ) {
         let (shared, assigning) = (Arc::clone(&self.shared), Arc::clone(&self.assigning));
-        let begun = step.clone();
+        let (begun, cause) = (step.clone(), self.why_homeless());
         let work = async move {
             // What puts it on a node, or moves it, ends first.
             drop(assigning.lock().await);
@@ -416,7 +423,7 @@ impl Instance {
             let homeless = placement.is_some_and(|p| relocate::is_homeless(&shared, &p));
             if homeless && relocate::needs_a_node(&begun) {
                 // Its node was lost before the step began.
-                relocate::rehome(&shared, &begun.instance, &Cause::NodeLost).await?;
+                relocate::rehome(&shared, &begun.instance, &cause).await?;
             }
             carry::carry_out(shared, begun).await
         };
@@ -474,7 +481,7 @@ impl Handler<NodeChanged> for Instance {
     fn handle(&mut self, _: NodeChanged, ctx: &mut Self::Context) {
         if self.is_homeless() {
             if self.retry.is_none() && !self.is_stopped() {
-                self.rehome(Cause::NodeLost, ctx);
+                self.rehome(self.why_homeless(), ctx);
             }
         } else if self
             .shared

@@ -7,6 +7,7 @@ pub mod carry;
 pub mod census;
 pub mod conclude;
 pub mod draining;
+pub mod evict;
 pub mod group;
 pub mod handle;
 pub mod history;

@@ -3,6 +3,7 @@
 //! Called by `rollout` and the control handle. Everything here may be repeated after a crash at any point.
 
 use crate::actors::agent::node;
+use crate::actors::control::evict::evict;
 use crate::actors::control::{carry, placing, render, reread};
 use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
@@ -209,8 +210,8 @@ async fn place(shared: &Arc<Shared>, record: &AppRecord, steps: &[Step]) -> Resu
     }
     // From the choice of nodes to the mirror that the next choice looks at, nobody else chooses.
     let _turn = shared.placing.lock().await;
-    let nodes = match wanted.is_empty() {
-        true => Vec::new(),
+    let (nodes, evictions) = match wanted.is_empty() {
+        true => (Vec::new(), Vec::new()),
         false => placing::place_new(shared, &wanted)?,
     };
     for ((step, (id, proc, _)), node) in creates.iter().zip(&wanted).zip(&nodes) {
@@ -254,7 +255,7 @@ async fn place(shared: &Arc<Shared>, record: &AppRecord, steps: &[Step]) -> Resu
         shared.world.put_placement(placement);
     }
     drop(turn);
-    Ok(())
+    evict(shared, &evictions).await
 }
 
 /// Placements whose role changes so that as many are active as the record wants.

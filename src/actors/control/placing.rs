@@ -4,6 +4,7 @@
 //! Decisions are made one after another: what one decided, the next one reckons with.
 
 use crate::actors::agent::cell::ContainerCell;
+use crate::actors::control::evict::Eviction;
 use crate::actors::control::kept;
 use crate::actors::control::nodes::table::{Node, Presence};
 use crate::actors::control::render::{self, Site};
@@ -143,6 +144,10 @@ pub fn placed_of(
             })
         })
         .collect();
+    if placement.evicted {
+        // Its place is another one's.
+        return placed;
+    }
     let own = cells.iter().find(|c| c.name() == name);
     let idle = !is_to_run(record, placement);
     placed.push(Placed {
@@ -175,14 +180,14 @@ pub fn demand_of(placement: &Placement, needs: Arc<Needs>) -> Demand {
     demand
 }
 
-/// Nodes for new instances, in their order.
+/// Nodes for new instances, in their order, and who has to leave for them.
 ///
 /// # Errors
 /// A sentence for the first one that no node takes, with each node's reason.
 pub fn place_new(
     shared: &Shared,
     wanted: &[(InstanceId, ProcSpec, u64)],
-) -> Result<Vec<Arc<Node>>, String> {
+) -> Result<(Vec<Arc<Node>>, Vec<Eviction>), String> {
     let mut known: HashMap<Group, Arc<Needs>> = HashMap::new();
     let demands: Vec<Demand> = wanted
         .iter()
@@ -195,10 +200,13 @@ pub fn place_new(
         .collect();
     let decisions = kept::decide(shared, &demands, |cluster| cluster.place(&demands));
     let mut nodes = Vec::with_capacity(decisions.len());
+    let mut evictions = Vec::new();
     for ((id, ..), decision) in wanted.iter().zip(decisions) {
-        nodes.push(node_of(shared, id, &decision)?);
+        let (node, evicts) = node_of(shared, id, &decision)?;
+        nodes.push(node);
+        evictions.extend(evicts);
     }
-    Ok(nodes)
+    Ok((nodes, evictions))
 }
 
 /// Another node for an instance whose node is lost, chosen together with all others that were there, so that they
@@ -210,7 +218,7 @@ pub fn place_lost(
     shared: &Shared,
     record: &AppRecord,
     placement: &Placement,
-) -> Result<Arc<Node>, String> {
+) -> Result<(Arc<Node>, Vec<Eviction>), String> {
     let id = &placement.instance;
     match kept::of_lost(shared, placement) {
         kept::OfLost::Stays => {
@@ -231,7 +239,7 @@ pub fn place_again(
     shared: &Shared,
     record: &AppRecord,
     placement: &Placement,
-) -> Result<Arc<Node>, String> {
+) -> Result<(Arc<Node>, Vec<Eviction>), String> {
     let proc = record
         .proc(&placement.instance.proc)
         .ok_or_else(|| format!("proc {} is gone", placement.instance.proc))?;
@@ -265,12 +273,21 @@ pub fn rejections(shared: &Shared, record: &AppRecord, placement: &Placement) ->
     }
 }
 
-fn node_of(shared: &Shared, id: &InstanceId, decision: &Decision) -> Result<Arc<Node>, String> {
+fn node_of(
+    shared: &Shared,
+    id: &InstanceId,
+    decision: &Decision,
+) -> Result<(Arc<Node>, Vec<Eviction>), String> {
     match decision {
-        Decision::Place { node, .. } => shared
-            .nodes
-            .get(node)
-            .ok_or_else(|| format!("node {node} is gone")),
+        Decision::Place { node, evicts, .. } => {
+            let node = shared.nodes.get(node);
+            let node = node.ok_or_else(|| format!("the node of {id} is gone"))?;
+            let evictions = evicts.iter().map(|copy| Eviction {
+                victim: copy.instance.clone(),
+                by: id.clone(),
+            });
+            Ok((node, evictions.collect()))
+        }
         Decision::Nowhere(why) => Err(format!("no node takes {id}: {why}")),
     }
 }
@@ -329,7 +346,13 @@ pub fn node_for_one_off(
         proc: proc.name.clone(),
         no: 0,
     };
-    let nodes = place_new(shared, &[(id, proc.clone(), 0)]).map_err(ControlError::Conflict)?;
+    let chosen = place_new(shared, &[(id, proc.clone(), 0)]).map_err(ControlError::Conflict)?;
+    let (nodes, evictions) = chosen;
+    if let Some(Eviction { victim, .. }) = evictions.first() {
+        // Who runs something by hand has no priority over what serves.
+        let why = format!("no node has room for it, unless {victim} leaves");
+        return Err(ControlError::Conflict(why));
+    }
     let node = nodes.first().map(|n| n.name.clone());
     node.ok_or_else(|| ControlError::Conflict("there is no node".to_owned()))
 }

@@ -8,6 +8,7 @@ use crate::actors::agent::node;
 use crate::actors::agent::put_away::Removal;
 use crate::actors::control::carry::{self, Failure};
 use crate::actors::control::draining::retire_all;
+use crate::actors::control::evict::{Eviction, evict};
 use crate::actors::control::nodes::table::{Node, Presence};
 use crate::actors::control::{placing, render};
 use crate::actors::hub::{Event, Level};
@@ -31,6 +32,8 @@ pub enum Cause {
     GaveUp(String),
     /// Its node is being emptied.
     Drain,
+    /// Its place went to one of a higher priority.
+    Evicted,
     /// The cluster is more even with it on this node: how so.
     Even(NodeName, String),
     /// An operator wants it elsewhere; on this node if one is named.
@@ -43,6 +46,7 @@ impl Cause {
             Cause::NodeLost => "its node is down".to_owned(),
             Cause::GaveUp(reason) => format!("its node gave up on it: {reason}"),
             Cause::Drain => "its node is being drained".to_owned(),
+            Cause::Evicted => "its place went to one of a higher priority".to_owned(),
             Cause::Even(_, why) => why.clone(),
             Cause::Operator(_) => "an operator asked for it".to_owned(),
         }
@@ -98,8 +102,11 @@ fn is_exclusive(record: &AppRecord, id: &InstanceId) -> bool {
     record.declared(&id.proc).is_some_and(|p| p.exclusive)
 }
 
-/// Whether an instance's node is lost, or gone from the cluster.
+/// Whether an instance's node is lost, gone from the cluster, or has no place for it any more.
 pub fn is_homeless(shared: &Shared, placement: &Placement) -> bool {
+    if placement.evicted {
+        return true;
+    }
     let id = &placement.instance;
     let app = shared.world.app(&id.app);
     let exclusive = app.is_some_and(|a| is_exclusive(&a.record, id));
@@ -137,9 +144,10 @@ pub async fn rehome(
 ) -> Result<Placement, String> {
     let (record, before) = carry::desired(shared, id).map_err(|f| f.reason)?;
     let turn = shared.placing.lock().await;
-    let target = choose(shared, &record, &before, cause)?;
+    let (target, evictions) = choose(shared, &record, &before, cause)?;
     let after = moved(shared, &record, &before, &target, cause)?;
     carry::commit(shared, &after).await.map_err(|f| f.reason)?;
+    evict(shared, &evictions).await?;
     drop(turn);
     announce(shared, &before, &after, cause);
     let exclusive = is_exclusive(&record, id);
@@ -170,8 +178,9 @@ pub async fn move_away(
 ) -> Result<(), Failure> {
     let (record, before) = carry::desired(shared, id)?;
     let turn = shared.placing.lock().await;
-    let target = choose(shared, &record, &before, cause)?;
+    let (target, evictions) = choose(shared, &record, &before, cause)?;
     let after = moved(shared, &record, &before, &target, cause)?;
+    evict(shared, &evictions).await?;
     let exclusive = is_exclusive(&record, id);
     if exclusive || is_bound(&record, id) {
         carry::commit(shared, &after).await?;
@@ -219,7 +228,7 @@ fn choose(
     record: &AppRecord,
     before: &Placement,
     cause: &Cause,
-) -> Result<Arc<Node>, String> {
+) -> Result<(Arc<Node>, Vec<Eviction>), String> {
     if let Cause::Operator(Some(name)) | Cause::Even(name, _) = cause {
         let node = shared
             .nodes
@@ -228,7 +237,7 @@ fn choose(
         if node.presence() != Presence::Up {
             return Err(format!("node {name} is not ready; see `lain node list`"));
         }
-        return Ok(node);
+        return Ok((node, Vec::new()));
     }
     match cause {
         Cause::NodeLost => placing::place_lost(shared, record, before),
@@ -255,6 +264,7 @@ fn moved(
         drift: before.drift + 1,
         generation: carry::next_generation(shared, before.generation),
         unplaced: None,
+        evicted: false,
         ..before.clone()
     };
     if let Cause::GaveUp(_) = cause {
@@ -292,7 +302,7 @@ fn announce(shared: &Shared, before: &Placement, after: &Placement, cause: &Caus
         cause.words()
     );
     let level = match cause {
-        Cause::NodeLost | Cause::GaveUp(_) => Level::Warn,
+        Cause::NodeLost | Cause::GaveUp(_) | Cause::Evicted => Level::Warn,
         Cause::Drain | Cause::Even(..) | Cause::Operator(_) => Level::Info,
     };
     let mut event = Event::new("instance_moved", level, text)

@@ -8,6 +8,7 @@ use crate::actors::agent::node;
 use crate::actors::agent::put_away::Removal;
 use crate::actors::control::app;
 use crate::actors::control::carry;
+use crate::actors::control::evict::evict;
 use crate::actors::control::job::RUNS_KEPT;
 use crate::actors::control::placing;
 use crate::actors::hub::{Event, Level};
@@ -274,10 +275,11 @@ async fn place_run(
     let version = record.version(&proc.full_name());
     let _turn = shared.placing.lock().await;
     let wanted = [(id.clone(), proc.clone(), version)];
-    let nodes = placing::place_new(shared, &wanted)?;
+    let (nodes, evictions) = placing::place_new(shared, &wanted)?;
     let node = nodes.first().ok_or("there is no node")?;
     let placement = carry::allocate(shared, node, id, proc, &HashSet::new())?;
     shared.world.put_placement(placement.clone());
+    evict(shared, &evictions).await?;
     Ok(placement)
 }
 

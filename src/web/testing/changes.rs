@@ -386,6 +386,7 @@ fn carry_out(
             finished: None,
             failed_on: Vec::new(),
             unplaced: None,
+            evicted: false,
             waits: false,
             generation: 0,
         });
