@@ -108,6 +108,7 @@ pub(super) fn placed(id: &str, version: u64, role: InstanceRole) -> Placement {
         finished: None,
         failed_on: Vec::new(),
         unplaced: None,
+        evicted: false,
         waits: false,
         generation: 0,
     }
