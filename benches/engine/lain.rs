@@ -180,8 +180,8 @@ impl Lain {
                 .filter(|i| i["endpoints"][0].is_object())
                 .map(|i| Self::place(i).1)
                 .collect();
-            // What asks takes from what is measured.
-            std::thread::sleep(Duration::from_millis(20));
+            // What asks takes from what is measured: fifty instances are a long answer.
+            std::thread::sleep(Duration::from_millis(100));
             ports.len() == usize::try_from(count).expect("few")
         });
         for port in ports {

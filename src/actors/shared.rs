@@ -152,6 +152,8 @@ pub struct Shared {
     /// Held shared while a placement is committed and mirrored, alone while placements are read from the mirror and
     /// written: an older one never takes the place of a newer one in the store.
     pub keeping: tokio::sync::RwLock<()>,
+    /// Held shared while placements are given up: who plans waits until it is known which there are.
+    pub dropping: Arc<tokio::sync::RwLock<()>>,
     /// What an agent was told to run; empty on a control host.
     pub assigned: Assigned,
     /// What is kept of the past goes here.
@@ -193,6 +195,7 @@ impl Shared {
             placing: tokio::sync::Mutex::default(),
             cluster: Kept::default(),
             keeping: tokio::sync::RwLock::default(),
+            dropping: Arc::default(),
             recorder: Recorder::default(),
             starts: Semaphore::new(settings.concurrent_starts.max(1)),
             engine: watch::channel(EngineState::Unknown).0,

@@ -8,11 +8,11 @@ use lain::actors::root;
 use lain::actors::shared::{Settings, Shared};
 use lain::actors::supervise::Tree;
 use lain::domain::id::{AppName, InstanceId};
+use lain::domain::placement::Policy;
 use lain::domain::view::{
     AppState, AppView, ChangeAnswer, DeployRequest, EventView, InstanceView, OperationState,
     OperationView, ScaleRequest,
 };
-use lain::domain::placement::Policy;
 use lain::drivers::memory::MemoryStore;
 use lain::drivers::simulated::{Handle as Engine, Simulated};
 use lain::ports::clock::Clock;

@@ -1,7 +1,7 @@
 //! Deterministic simulation of whole clusters: the real control host in virtual time, faults from a seed.
 //!
-//! The seeds that are run are the same each time, without those of defects that are known and not mended yet
-//! (docs/simulation.md). `LAIN_SIM_SECONDS` runs all seeds from `LAIN_SIM_SEED` on for so long instead.
+//! The seeds that are run are the same each time. `LAIN_SIM_SECONDS` runs all seeds from `LAIN_SIM_SEED` on for so long
+//! instead.
 
 use lain::roles::sim::{Fault, Invariant, Options, Outcome, Plant, run};
 use std::collections::BTreeSet;
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 /// Seeds that are run.
 const COUNT: u64 = 150;
-/// Seeds that break an invariant, by defects that are known.
-const KNOWN: [u64; 2] = [63, 86];
+/// Later seeds that have found a defect, now mended.
+const FOUND: [u64; 9] = [403, 453, 510, 516, 590, 767, 806, 842, 847];
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|n| n.parse().ok())
@@ -39,13 +39,13 @@ fn no_schedule_breaks_an_invariant() {
     let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(0));
     let (mut seed, mut passed) = (first, Duration::ZERO);
     while Instant::now() < end || seed < first + COUNT {
-        if seconds.is_none() && KNOWN.contains(&seed) {
-            seed += 1;
-            continue;
-        }
         let outcome = once(seed, &Options::default());
         assert!(outcome.violations.is_empty(), "{}", story(&outcome));
         (seed, passed) = (seed + 1, passed + outcome.took);
+    }
+    for seed in FOUND {
+        let outcome = once(seed, &Options::default());
+        assert!(outcome.violations.is_empty(), "{}", story(&outcome));
     }
     println!(
         "{} schedules, {} s of virtual time",

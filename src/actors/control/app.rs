@@ -6,7 +6,9 @@
 use crate::actors::control::carry::Failure;
 use crate::actors::control::instance::{self, Instance};
 use crate::actors::control::paths;
+use crate::actors::control::render;
 use crate::actors::control::rollout::{self, Rollout};
+use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{CallError, ChildSpec, Flags, Strategy, SupervisorSpec};
 use crate::domain::id::{AppName, InstanceId};
@@ -150,21 +152,42 @@ async fn drop_child(shared: &Shared, supervisor: &str, id: String) {
 /// # Errors
 /// What the store said.
 pub async fn drop_instance(shared: &Arc<Shared>, id: &InstanceId) -> Result<(), Failure> {
-    let change = Change::Delete(keys::instance(id));
-    let turn = shared.keeping.read().await;
-    shared
-        .store
-        .transact(Vec::new(), vec![change])
-        .await
-        .map_err(|e| e.to_string())?;
-    shared.world.remove_placement(id);
-    drop(turn);
+    let dropping = Arc::clone(&shared.dropping).read_owned().await;
+    let (forgetting, of) = (Arc::clone(shared), id.clone());
+    // Once begun it is seen to its end: who asked may be given up, and then nobody would know what the store has.
+    let forgotten = actix_rt::spawn(async move {
+        let forgotten = forget(&forgetting, &of).await;
+        drop(dropping);
+        forgotten
+    });
+    forgotten.await.map_err(|e| e.to_string())??;
     let full_name = id.full_name();
     let proc = paths::proc(&id.app, &full_name);
     drop_child(shared, &proc, paths::instance_id(id.no)).await;
     let left = shared.world.placements(&id.app);
     if !left.iter().any(|p| p.instance.proc == id.proc) {
         drop_child(shared, &paths::app(&id.app), paths::proc_id(&full_name)).await;
+    }
+    Ok(())
+}
+
+async fn forget(shared: &Shared, id: &InstanceId) -> Result<(), String> {
+    let change = Change::Delete(keys::instance(id));
+    let turn = shared.keeping.read().await;
+    let written = shared.store.transact(Vec::new(), vec![change]).await;
+    if let Err(error) = written {
+        // It may be gone all the same: the store is to have what is acted on.
+        let again = Record::Placement(id.clone(), Touch::Again);
+        shared.recorder.send(again);
+        return Err(error.to_string());
+    }
+    let placement = shared.world.placement(id);
+    shared.world.remove_placement(id);
+    drop(turn);
+    let node = placement.as_ref().and_then(|p| shared.nodes.get(&p.node));
+    if let (Some(node), Some(placement)) = (node.filter(|n| !n.local), placement) {
+        // A node that was told to keep what is placed there, and not yet what it is, learns that it is not wanted.
+        node.undesire(&render::name_of(&placement));
     }
     Ok(())
 }

@@ -30,6 +30,9 @@ use std::time::Duration;
 /// How long an instance without a health check has to run before it counts as up.
 const STEADY: Duration = Duration::from_secs(1);
 
+/// The pause before the store is asked again to take a placement.
+const COMMIT_AGAIN: Duration = Duration::from_secs(1);
+
 /// Why a step failed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
@@ -158,7 +161,11 @@ pub async fn create(shared: &Arc<Shared>, id: &InstanceId, fresh: bool) -> Resul
     if placement.waits {
         // From now on it is begun, and a restart of lain goes on with it.
         placement.waits = false;
-        commit(shared, &placement).await?;
+        while let Err(failure) = commit(shared, &placement).await {
+            // The deadline of its step ends this.
+            tracing::warn!(instance = %id, reason = failure.reason, "the store is asked again");
+            tokio::time::sleep(COMMIT_AGAIN).await;
+        }
     }
     if record.is_stopped(&id.full_name(), id.no) {
         return Ok(());

@@ -2,7 +2,7 @@
 //!
 //! Called by `rollout`. Everything here may be repeated after a crash at any point.
 
-use crate::actors::control::operation::{encode, operation, plan_for, update_app};
+use crate::actors::control::operation::{self, encode, operation, plan_for, update_app};
 use crate::actors::control::rollout::{Begin, Rollout};
 use crate::actors::control::{app, history, paths, steps};
 use crate::actors::hub::{Event, Level};
@@ -174,7 +174,9 @@ pub async fn reconcile(shared: &Arc<Shared>, app: &AppName) -> Result<(), StoreE
     }
     begin(shared, app, "reconcile", |record| {
         let steps = plan_for(record, &placements, &registry);
-        let differs = !plan::without_asking(steps, &placements).is_empty();
+        let steps = plan::without_asking(steps, &placements);
+        let absent = operation::absent(shared, record, &placements, &steps);
+        let differs = !steps.is_empty() || !absent.is_empty();
         match record.operation.is_none() && !record.removing && differs {
             true => Start::Operation,
             false => Start::Nothing,

@@ -7,7 +7,7 @@ use crate::actors::control::evict::evict;
 use crate::actors::control::{carry, placing, render, reread};
 use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
-use crate::domain::id::{AppName, InstanceId, OperationId};
+use crate::domain::id::{AppName, InstanceId, OperationId, ProcType};
 use crate::domain::plan::{self, Step};
 use crate::domain::record::{AppRecord, Placement, Release, keys};
 use crate::domain::view::{OperationState, OperationStep, OperationView, PlanAction};
@@ -100,6 +100,7 @@ pub async fn prepare(
     let Some(versioned) = shared.world.app(app) else {
         return Err((view, format!("app {app} is gone")));
     };
+    drop(shared.dropping.write().await);
     let placements = shared.world.placements(app);
     let steps = match view.kind.as_str() {
         "restart" | "stop" | "start" => remaining(&view, &placements),
@@ -107,8 +108,16 @@ pub async fn prepare(
             let registry = &shared.settings.site.registry;
             let steps = plan_for(&versioned.record, &placements, registry);
             match kind {
-                "reconcile" => plan::without_asking(steps, &placements),
-                _ => with_begun(steps, &view, &versioned.record, &placements),
+                "reconcile" => {
+                    let mut steps = plan::without_asking(steps, &placements);
+                    steps.extend(absent(shared, &versioned.record, &placements, &steps));
+                    steps
+                }
+                _ => {
+                    let mut steps = with_begun(steps, &view, &versioned.record, &placements);
+                    steps.extend(absent(shared, &versioned.record, &placements, &steps));
+                    steps
+                }
             }
         }
     };
@@ -117,6 +126,34 @@ pub async fn prepare(
     }
     view.steps = steps.iter().map(pending).collect();
     Ok((steps, view))
+}
+
+/// Steps for what is to run and is on no node, since what was at work on it was given up or failed.
+pub fn absent(
+    shared: &Shared,
+    record: &AppRecord,
+    placements: &[Placement],
+    steps: &[Step],
+) -> Vec<Step> {
+    let runs_on = |p: &&Placement| {
+        let id = &p.instance;
+        let ends = matches!(id.proc_type, ProcType::Oneshot | ProcType::Cron);
+        let waits = p.gave_up > 0 || p.unplaced.is_some() || p.evicted;
+        !ends && !waits && placing::is_to_run(Some(record), p) && !record.removing
+    };
+    let absent = placements.iter().filter(runs_on).filter(|p| {
+        let planned = steps.iter().any(|s| s.instance == p.instance);
+        !planned && shared.node.of(&p.instance).is_empty()
+    });
+    let absent = absent.map(|p| Step {
+        action: PlanAction::Create,
+        instance: p.instance.clone(),
+        role: p.role,
+        version: p.version,
+        changes: Vec::new(),
+        stop_first: false,
+    });
+    absent.collect()
 }
 
 /// Whether an instance is among those that its app is to have.

@@ -356,9 +356,12 @@ async fn read(
             ToControl::Health(report) => node.on(Sign::Probed(report), now),
             ToControl::Facts(facts) => join::keep_facts(shared, node, *facts),
             ToControl::Report {
-                cells, gone, full, ..
+                revision,
+                cells,
+                gone,
+                full,
             } => {
-                remote::take_report(shared, node, cells, gone, full);
+                remote::take_report(shared, node, revision, cells, gone, full);
             }
             ToControl::Keep { first, records } => {
                 let last = keep(shared, first, records, kept_up_to);

@@ -96,7 +96,11 @@ pub async fn retire(
     }
     let (mut seen, mut presence) = (cell.subscribe(), node.subscribe());
     loop {
-        if cell.look(|o| o.phase == Phase::Stopped) {
+        // One that its node stopped for want of beats looks stopped, and comes back with the next one: of what must not
+        // run twice only what is said to be gone is gone.
+        let exclusive = cell.assignment.exclusive && removal == Removal::Remove;
+        let awaited = exclusive && node.awaits_end(cell.name());
+        if !awaited && cell.look(|o| o.phase == Phase::Stopped) {
             break;
         }
         let known = shared
@@ -139,20 +143,23 @@ pub fn set_role(node: &Node, cell: &ContainerCell, role: InstanceRole) {
     cell.change(|o| o.role = role);
 }
 
-/// Takes over a node's report: `full` says that there is nothing on it but what is in it.
+/// Takes over a node's report, made when it had taken up what was wanted at `revision`: `full` says that there is
+/// nothing on it but what is in it.
 pub fn take_report(
     shared: &Shared,
     node: &Node,
+    revision: u64,
     cells: Vec<CellReport>,
     gone: Vec<String>,
     full: bool,
 ) {
     let now = shared.clock.monotonic();
     if full {
-        let here = |c: &Arc<ContainerCell>| c.node() == &node.name;
-        for cell in shared.node.all().into_iter().filter(here) {
+        for cell in shared.node.on(&node.name) {
             let reported = cells.iter().any(|r| r.name == cell.name());
-            if !reported && !node.desires(cell.name()) {
+            let heard = node.touched_at(cell.name()).is_none_or(|at| at <= revision);
+            if !reported && heard && !node.desires(cell.name()) {
+                node.forget(cell.name());
                 is_gone(&cell);
             }
         }

@@ -429,6 +429,17 @@ impl Node {
         delta
     }
 
+    /// Whether a container that is not wanted any more was not said to be gone yet.
+    pub fn awaits_end(&self, name: &str) -> bool {
+        let state = self.lock();
+        state.touched.contains_key(name) && !state.desired.contains_key(name)
+    }
+
+    /// At which revision what is wanted of a container last changed.
+    pub fn touched_at(&self, name: &str) -> Option<u64> {
+        self.lock().touched.get(name).copied()
+    }
+
     /// The agent said that a container is gone: its name need not be kept.
     pub fn forget(&self, name: &str) {
         let mut state = self.lock();
