@@ -143,7 +143,9 @@ pub fn absent(
     };
     let absent = placements.iter().filter(runs_on).filter(|p| {
         let planned = steps.iter().any(|s| s.instance == p.instance);
-        !planned && shared.node.of(&p.instance).is_empty()
+        // On this very host its own actor looks after that, and may only have begun to adopt it.
+        let remote = shared.nodes.get(&p.node).is_some_and(|n| !n.local);
+        remote && !planned && shared.node.of(&p.instance).is_empty()
     });
     let absent = absent.map(|p| Step {
         action: PlanAction::Create,
