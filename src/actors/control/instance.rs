@@ -10,7 +10,7 @@ use crate::actors::control::carry::{self, Failure};
 use crate::actors::control::nodes::balance::{self, Balance, Failed};
 use crate::actors::control::relocate::{self, Cause};
 use crate::actors::control::rollout::{InstanceCrashed, Rollout};
-use crate::actors::control::{draining, job, operation, paths, render};
+use crate::actors::control::{draining, half_done, job, paths, render};
 use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
@@ -18,7 +18,6 @@ use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::domain::id::{InstanceId, ProcType};
 use crate::domain::node_state::escalate::{FailureKind, Remedy};
 use crate::domain::plan::Step;
-use crate::domain::view::PlanAction;
 use actix::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,7 +105,9 @@ impl Actor for Instance {
             return;
         }
         match placement.gave_up {
-            0 if self.is_homeless() => self.rehome(self.why_homeless(), ctx),
+            0 if relocate::has_no_place(&self.shared, &self.id) => {
+                self.rehome(relocate::why_homeless(&self.shared, &self.id), ctx)
+            }
             0 => self.assign(ctx),
             times => self.wait_to_retry(times, ctx),
         }
@@ -147,21 +148,6 @@ impl Instance {
         let name = placed.map(|p| render::name_of(&p));
         let found = cells.iter().find(|c| Some(c.name()) == name.as_deref());
         found.cloned().or_else(|| cells.pop())
-    }
-
-    /// Whether its node is lost, or gone from the cluster.
-    fn is_homeless(&self) -> bool {
-        let Some(placement) = self.shared.world.placement(&self.id) else {
-            return false;
-        };
-        relocate::is_homeless(&self.shared, &placement)
-    }
-
-    fn why_homeless(&self) -> Cause {
-        match self.shared.world.placement(&self.id) {
-            Some(placement) if placement.evicted => Cause::Evicted,
-            _ => Cause::NodeLost,
-        }
     }
 
     fn is_bound(&self) -> bool {
@@ -215,25 +201,6 @@ impl Instance {
                 .hub
                 .emit(Event::new("instance_unplaced", Level::Error, text).instance(&self.id));
         }
-    }
-
-    /// Whether a step was given up on its way between two states, and the instance is wanted: it was to be stopped, or
-    /// the placement is as the step wants it, and no container is.
-    fn is_half_done(&self, step: &Step) -> bool {
-        let (shared, id) = (&self.shared, &self.id);
-        let runs_on = !matches!(id.proc_type, ProcType::Oneshot | ProcType::Cron);
-        let Some(placement) = shared.world.placement(id).filter(|_| runs_on) else {
-            return false;
-        };
-        if placement.waits || placement.finished.is_some() || self.is_stopped() {
-            return false;
-        }
-        if !relocate::needs_a_node(step) {
-            return operation::is_wanted(shared, id);
-        }
-        let name = render::name_of(&placement);
-        let absent = shared.node.of(id).iter().all(|c| c.name() != name);
-        absent && placement.version == step.version
     }
 
     fn assign(&mut self, ctx: &mut Context<Self>) {
@@ -412,7 +379,7 @@ impl Instance {
         ctx: &mut Context<Self>,
     ) {
         let (shared, assigning) = (Arc::clone(&self.shared), Arc::clone(&self.assigning));
-        let (begun, cause) = (step.clone(), self.why_homeless());
+        let (begun, cause) = (step.clone(), relocate::why_homeless(&self.shared, &self.id));
         let work = async move {
             // What puts it on a node, or moves it, ends first.
             drop(assigning.lock().await);
@@ -479,9 +446,9 @@ impl Handler<Carry> for Instance {
 impl Handler<NodeChanged> for Instance {
     type Result = ();
     fn handle(&mut self, _: NodeChanged, ctx: &mut Self::Context) {
-        if self.is_homeless() {
+        if relocate::has_no_place(&self.shared, &self.id) {
             if self.retry.is_none() && !self.is_stopped() {
-                self.rehome(self.why_homeless(), ctx);
+                self.rehome(relocate::why_homeless(&self.shared, &self.id), ctx);
             }
         } else if self
             .shared
@@ -523,14 +490,9 @@ impl Handler<Withdraw> for Instance {
         let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
         let putting_back = async move { draining::put_back(&shared, &id).await };
         Box::pin(putting_back.into_actor(self).map(|(), actor, ctx| {
-            if actor.carrying.is_none() && actor.is_half_done(&step) {
+            if actor.carrying.is_none() && half_done::is_so(&actor.shared, &actor.id, &step) {
                 // Nobody waits for it, and no plan sees it: its placement is as it is wanted.
-                let first = (!relocate::needs_a_node(&step)).then(|| Step {
-                    action: PlanAction::Delete,
-                    ..step.clone()
-                });
-                let action = first.as_ref().map_or(step.action, |_| PlanAction::Start);
-                let step = Step { action, ..step };
+                let (first, step) = half_done::rest_of(step);
                 actor.begin(first, step, oneshot::channel().0, ctx);
             }
         }))

@@ -9,6 +9,7 @@ pub mod conclude;
 pub mod draining;
 pub mod evict;
 pub mod group;
+pub mod half_done;
 pub mod handle;
 pub mod history;
 pub mod instance;

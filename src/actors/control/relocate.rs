@@ -114,6 +114,20 @@ pub fn is_homeless(shared: &Shared, placement: &Placement) -> bool {
     node.is_none_or(|n| n.is_left(exclusive))
 }
 
+/// Whether an instance is placed, and [homeless](is_homeless).
+pub fn has_no_place(shared: &Shared, id: &InstanceId) -> bool {
+    let placement = shared.world.placement(id);
+    placement.is_some_and(|p| is_homeless(shared, &p))
+}
+
+/// Why an instance that is homeless is so.
+pub fn why_homeless(shared: &Shared, id: &InstanceId) -> Cause {
+    match shared.world.placement(id) {
+        Some(placement) if placement.evicted => Cause::Evicted,
+        _ => Cause::NodeLost,
+    }
+}
+
 /// As [`rehome`], once nobody else is putting containers of the instance on nodes.
 ///
 /// # Errors
