@@ -45,7 +45,8 @@ fn a_crash_and_what_supervision_does_stand_among_the_lines() {
         .rposition(|e| e["message"] == "before")
         .unwrap();
     assert!(last_words < crash && last_words < report, "{events:#?}");
-    assert!(crash < restarted && restarted < again, "{events:#?}");
+    // What runs again may say so before its actor does.
+    assert!(crash < restarted && crash < again, "{events:#?}");
     let report = &events[report];
     assert_eq!(report["source_type"], "lain");
     assert_eq!(report["node"], "here");
