@@ -10,6 +10,7 @@ pub mod guarded;
 pub mod history;
 pub mod memory;
 pub mod none;
+pub mod pages;
 pub mod pidfd;
 pub mod process;
 pub mod redb;

@@ -4,11 +4,14 @@
 //! queries; the embedded index and Elasticsearch implement it, and `web` calls it. An event is one JSON
 //! object in Vector's form.
 
+use crate::ports::freshness::Freshness;
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// An event to be indexed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +99,16 @@ pub trait LogIndex: Send + Sync + 'static {
 
     /// Size, age, what was set aside.
     fn status(&self) -> IndexStatus;
+
+    /// How long events may be gathered before they are appended; none where somebody follows them live.
+    fn gathers_for(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// How searches have what was gathered appended first.
+    fn freshness(&self) -> Option<Arc<Freshness>> {
+        None
+    }
 
     /// Days whose events are to be sent again, since what was there is damaged.
     fn missing(&self) -> Vec<MissingDay> {

@@ -6,6 +6,7 @@ pub mod agent;
 pub mod auth;
 pub mod clock;
 pub mod control;
+pub mod freshness;
 pub mod lease;
 pub mod log_index;
 pub mod log_intake;

@@ -77,6 +77,20 @@ pub trait Sink: Send {
         Duration::ZERO
     }
 
+    /// How long events are gathered between one batch and the next, where a receiver would rather have few large
+    /// ones. Zero: what there is is sent at once; so it is while somebody waits.
+    fn gathers_for(&mut self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Until somebody waits for what was gathered.
+    async fn hurried(&mut self) {
+        std::future::pending().await
+    }
+
+    /// What there was at the last [`Sink::gathers_for`] is sent, or will not be for now.
+    fn caught_up(&mut self) {}
+
     /// Whether the connection over which the last batches went is still the same one.
     fn still_there(&mut self) -> bool {
         true

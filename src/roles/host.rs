@@ -31,6 +31,7 @@ use crate::ports::store::{Change, Compare, Outcome, Store, StoreError};
 use crate::roles::api_tls::{self, ApiTlsError, Secured};
 use crate::roles::web_server::{self, Bound};
 use crate::web::{Limits, Metrics, WebOptions};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,7 +119,7 @@ pub struct Host {
 /// [`HostError`]: what is in the way, and what to do.
 pub async fn start(kind: Kind, config: &Config) -> Result<Host, HostError> {
     let embedded = Arc::new(open_embedded(config)?);
-    let host = start_on(kind, config, embedded.clone()).await?;
+    let host = start_on(kind, config, embedded.clone(), None).await?;
     // Whoever starts a second lain on this data is told where the first one serves.
     embedded.note_url(&host.url)?;
     Ok(host)
@@ -133,7 +134,7 @@ pub fn open_embedded(config: &Config) -> Result<RedbStore, HostError> {
     Ok(RedbStore::open(data_dir.join(STORE_FILE))?)
 }
 
-/// Starts a host on this store; the data directory is there.
+/// Starts a host on this store; the data directory is there. The API is served on `socket` where that listens already.
 ///
 /// # Errors
 /// As [`start`].
@@ -141,6 +142,7 @@ pub async fn start_on(
     kind: Kind,
     config: &Config,
     store: Arc<dyn Store>,
+    socket: Option<Arc<TcpListener>>,
 ) -> Result<Host, HostError> {
     let data_dir = &config.server.data_dir;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -184,7 +186,10 @@ pub async fn start_on(
     let args = web_server::Args {
         shared: Arc::clone(&shared),
         authenticator,
-        options: web_options(config, secured.as_ref()),
+        options: WebOptions {
+            socket,
+            ..web_options(config, secured.as_ref())
+        },
         metrics: Arc::new(Metrics::new()),
         bound: bound.clone(),
     };
@@ -446,6 +451,7 @@ fn web_options(config: &Config, secured: Option<&Secured>) -> WebOptions {
     }
     WebOptions {
         listen: config.server.listen,
+        socket: None,
         allowed_hosts,
         tls: secured.map(|s| Arc::clone(&s.config)),
         workers: WEB_WORKERS,

@@ -7,12 +7,16 @@ use crate::actors::supervise::Tree;
 use crate::cli::daemon::Common;
 use crate::cli::error::{CliError, Exit, Result};
 use crate::config::{Config, Flag, Sources};
+use crate::drivers::pages;
 use crate::logging::tracing_setup::{self, LogGuard};
 use crate::roles::notify::Notifier;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How often pages of the program are given back; those in use come back within a few page faults.
+const GIVE_BACK_EVERY: Duration = Duration::from_secs(30);
 
 /// Reads the configuration and begins the process's own log, which goes on as long as the guard lives.
 ///
@@ -32,10 +36,22 @@ pub fn configure(common: &Common, flags: Vec<Flag>) -> Result<(Config, LogGuard)
 pub async fn until_told(shared: &Arc<Shared>, tree: &Tree, log: &LogGuard) -> Result<()> {
     tokio::select! {
         outcome = until_signal() => outcome,
+        never = give_back_for_ever() => never,
         outcome = reload_for_ever(shared, log) => outcome,
         reason = tree.wait() => Err(CliError::failed(format!(
             "lain's own supervision tree ended: {reason}; containers run on"
         ))),
+    }
+}
+
+/// Gives back the pages that the start needed, and those that were needed once since.
+async fn give_back_for_ever() -> Result<()> {
+    loop {
+        tokio::time::sleep(GIVE_BACK_EVERY).await;
+        if let Err(error) = pages::give_back_code() {
+            tracing::debug!(%error, "pages of the program cannot be given back; more memory stays in use");
+            return std::future::pending().await;
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::roles::notify::Notifier;
 use crate::roles::serve;
 use crate::roles::standby::{self, Credentials};
 use chrono::Utc;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_rustls::TlsAcceptor;
@@ -156,14 +157,25 @@ async fn stand(options: &ServerOptions, config: &Config, log: &LogGuard) -> Resu
     };
     let mut config = config.clone();
     config.server.listen = standing.address;
-    drop(standing);
-    // A moment for the port to be free.
-    tokio::task::yield_now().await;
+    let socket = standing.end().await.map_err(|e| failed(&e))?;
     tracing::info!(
         token = leadership.leader.token,
         "this control host leads now"
     );
-    lead(options, &config, log, store, &*election, leadership).await
+    let elected = Elected {
+        store,
+        socket,
+        leadership,
+    };
+    lead(options, &config, log, &*election, elected).await
+}
+
+/// What a control host leads with.
+struct Elected {
+    store: Arc<dyn Store>,
+    /// Where it stood by, listening still.
+    socket: TcpListener,
+    leadership: Leadership,
 }
 
 fn url_of(config: &Config, address: std::net::SocketAddr) -> String {
@@ -174,10 +186,14 @@ async fn lead(
     options: &ServerOptions,
     config: &Config,
     log: &LogGuard,
-    store: Arc<dyn Store>,
     election: &dyn Election,
-    leadership: Leadership,
+    elected: Elected,
 ) -> Result<()> {
+    let Elected {
+        store,
+        socket,
+        leadership,
+    } = elected;
     let guard = leadership.guard.clone().unwrap_or_else(|| {
         // An election of one: nothing to guard against.
         Compare::Absent("election/none".to_owned())
@@ -187,7 +203,7 @@ async fn lead(
     let held = leadership.clone();
     let renewing = renew_for_ever(election, &held, config.etcd.leader_lease);
     tokio::pin!(renewing);
-    let started = host::start_on(Kind::Server, config, guarded);
+    let started = host::start_on(Kind::Server, config, guarded, Some(Arc::new(socket)));
     let host = tokio::select! {
         host = started => host.map_err(|e| failed(&e))?,
         reason = &mut renewing => return Err(deposed(&reason)),

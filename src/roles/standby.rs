@@ -22,10 +22,11 @@ use tokio_rustls::TlsAcceptor;
 /// How long the leader may take to answer.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// The handing on; ends when it is dropped, and frees its port.
+/// The handing on; ends when it is dropped.
 pub struct Standby {
     accepting: JoinHandle<()>,
     observing: JoinHandle<()>,
+    socket: std::net::TcpListener,
     /// Where it listens.
     pub address: SocketAddr,
 }
@@ -34,6 +35,17 @@ impl Drop for Standby {
     fn drop(&mut self) {
         self.accepting.abort();
         self.observing.abort();
+    }
+}
+
+impl Standby {
+    /// Ends the handing on, and gives the socket to whoever serves there from now on. It listens all the while:
+    /// callers wait in its queue, and none is refused between a standby's last and a leader's first answer.
+    pub async fn end(mut self) -> io::Result<std::net::TcpListener> {
+        self.accepting.abort();
+        // Cut off, as it was told: there is no other outcome.
+        drop((&mut self.accepting).await);
+        self.socket.try_clone()
     }
 }
 
@@ -60,6 +72,9 @@ pub async fn start(
 ) -> io::Result<Standby> {
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
+    let listener = listener.into_std()?;
+    let socket = listener.try_clone()?;
+    let listener = TcpListener::from_std(listener)?;
     let (leader, known) = watch::channel(None::<Leader>);
     let observing = actix_rt::spawn(async move {
         let mut changes = election.observe();
@@ -85,6 +100,7 @@ pub async fn start(
     Ok(Standby {
         accepting,
         observing,
+        socket,
         address,
     })
 }

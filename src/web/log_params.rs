@@ -1,6 +1,6 @@
 //! The parameters of queries over log events, and what of them a caller may see.
 
-use super::error::Problem;
+use super::error::{Kind, Problem};
 use super::params::Limit;
 use super::state::Who;
 use crate::domain::id::AppName;
@@ -8,6 +8,9 @@ use crate::ports::auth::Scope;
 use crate::ports::log_index::{LogFilter, QueryLanguage};
 use serde::Deserialize;
 use utoipa::IntoParams;
+
+/// Characters of a query: what fits into a URL, each of them escaped.
+const LONGEST_QUERY: usize = 4096;
 
 macro_rules! filtered {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
@@ -17,19 +20,19 @@ macro_rules! filtered {
         #[into_params(parameter_in = Query)]
         pub struct $name {
             /// The query; absent: all events.
-            #[param(value_type = Option<String>, max_length = 65536, example = "level: error and status >= 500")]
+            #[param(value_type = Option<String>, max_length = 4096, example = "level: error and status >= 500")]
             pub query: String,
             /// The language of the query.
             #[param(value_type = Option<QueryLanguage>, inline)]
             pub language: QueryLanguage,
             /// From this time: RFC 3339, or relative to now.
-            #[param(example = "now-15m")]
+            #[param(max_length = 100, example = "now-15m")]
             pub from: Option<String>,
             /// Up to this time.
-            #[param(example = "now")]
+            #[param(max_length = 100, example = "now")]
             pub to: Option<String>,
             /// The zone of times that name none, and of days.
-            #[param(example = "Europe/Berlin")]
+            #[param(max_length = 100, example = "Europe/Berlin")]
             pub zone: Option<String>,
             /// Only events of this app.
             #[param(value_type = Option<String>, max_length = 253)]
@@ -40,6 +43,10 @@ macro_rules! filtered {
         impl $name {
             /// The filter, with what the caller may see.
             pub(super) fn filter(&self, who: &Who) -> Result<LogFilter, Problem> {
+                if self.query.chars().count() > LONGEST_QUERY {
+                    let detail = format!("query: it has more than {LONGEST_QUERY} characters");
+                    return Err(Problem::new(Kind::BadRequest, detail));
+                }
                 Ok(LogFilter {
                     query: self.query.clone(),
                     language: self.language,
@@ -103,11 +110,13 @@ filtered! {
         #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
         limit: Limit,
         /// `next` of the page before, or the cursor of any event: what follows it.
+        #[param(max_length = 255)]
         after: Option<String>,
         /// Newest or oldest first.
         #[param(value_type = Option<Order>, inline)]
         order: Order,
         /// Only these fields, separated by commas.
+        #[param(max_length = 1000)]
         fields: Option<String>,
         /// Count all events that match.
         #[param(value_type = Option<bool>, default = false)]
@@ -119,8 +128,10 @@ filtered! {
     /// Bars over time.
     HistogramQuery {
         /// The width of a bar, such as `30s`, `5m`, `1d`; absent: such that there are about 50.
+        #[param(max_length = 100)]
         interval: Option<String>,
         /// Break bars down by the five most frequent values of this field.
+        #[param(max_length = 255)]
         by: Option<String>,
     }
 }
@@ -129,7 +140,7 @@ filtered! {
     /// The values of a field.
     ValuesQuery {
         /// Which field.
-        #[param(value_type = String, required = true)]
+        #[param(value_type = String, required = true, max_length = 255)]
         field: String,
         /// At most this many values.
         #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
@@ -170,7 +181,7 @@ filtered! {
     /// The neighbours of an event; the query says who counts as one.
     SurroundingQuery {
         /// The cursor of the event.
-        #[param(value_type = String, required = true)]
+        #[param(value_type = String, required = true, max_length = 255)]
         cursor: String,
         /// This many before it.
         #[param(value_type = Option<u32>, maximum = 1000, default = 5)]
@@ -185,13 +196,16 @@ filtered! {
     /// Statistics.
     StatsQuery {
         /// The number field; absent: only counts and rates.
+        #[param(max_length = 255)]
         field: Option<String>,
         /// For each value of this field.
+        #[param(max_length = 255)]
         by: Option<String>,
         /// For each span of this length, such as `1m`.
+        #[param(max_length = 100)]
         interval: Option<String>,
         /// Quantiles from 0 to 1, separated by commas.
-        #[param(example = "0.5,0.95,0.99")]
+        #[param(max_length = 255, example = "0.5,0.95,0.99")]
         quantiles: Option<String>,
         /// At most this many values of `by`.
         #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
@@ -203,10 +217,10 @@ filtered! {
     /// Access logs by route.
     RoutesQuery {
         /// The field whose values are the routes; absent: `url.path`.
-        #[param(example = "nginx.route")]
+        #[param(max_length = 255, example = "nginx.route")]
         by: Option<String>,
         /// Quantiles of the durations from 0 to 1, separated by commas; absent: 0.5, 0.95 and 0.99.
-        #[param(example = "0.5,0.95,0.99")]
+        #[param(max_length = 255, example = "0.5,0.95,0.99")]
         quantiles: Option<String>,
         /// At most this many routes.
         #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
@@ -229,6 +243,7 @@ filtered! {
         #[param(value_type = Option<Order>, inline)]
         order: Order,
         /// Only these fields, separated by commas.
+        #[param(max_length = 1000)]
         fields: Option<String>,
     }
 }

@@ -71,6 +71,8 @@ use tokio::task::JoinHandle;
 pub struct WebOptions {
     /// Address and port; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// A socket that listens there already, to be served instead: who has called it is not refused meanwhile.
+    pub socket: Option<Arc<TcpListener>>,
     /// Threads that serve.
     pub workers: usize,
     /// Sizes, times, rates.
@@ -87,6 +89,7 @@ impl Default for WebOptions {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7419)),
+            socket: None,
             workers: 2,
             limits: Limits::default(),
             allowed_hosts: Vec::new(),
@@ -188,7 +191,11 @@ pub fn serve(
 ) -> Result<Running, WebError> {
     let listen = options.listen;
     let failed = |reason| WebError::new(listen, reason);
-    let listener = TcpListener::bind(listen).map_err(failed)?;
+    let listener = match &options.socket {
+        Some(socket) => socket.try_clone(),
+        None => TcpListener::bind(listen),
+    };
+    let listener = listener.map_err(failed)?;
     let addr = listener.local_addr().map_err(failed)?;
     if options.tls.is_none() && !addr.ip().is_loopback() {
         tracing::warn!(%addr, "the API is served beyond this machine without TLS; put a proxy with TLS before it");

@@ -150,6 +150,12 @@ pub fn documented(row: &Row) -> Operation {
             .entry(status)
             .or_insert_with(|| RefOr::T(problem(kind, description)));
     }
+    // Said by the HTTP server itself, before a route is looked for.
+    let too_long = "The URL and the headers are too large; answered without a body";
+    let answers = &mut operation.responses.responses;
+    answers
+        .entry("431".to_owned())
+        .or_insert_with(|| RefOr::T(ResponseBuilder::new().description(too_long).build()));
     add_request_id(&mut operation);
     operation.tags = Some(vec![group(row.path).to_owned()]);
     if row.method != Method::GET {

@@ -64,6 +64,26 @@ async fn a_server_stops_soon_ends_streams_and_frees_its_port() {
 }
 
 #[tokio::test]
+async fn a_caller_of_a_socket_that_listens_already_is_answered_once_it_is_served() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = socket.local_addr().unwrap();
+    let client = reqwest::Client::new();
+    let early = tokio::spawn(client.get(format!("http://{addr}/healthz")).send());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!early.is_finished(), "nobody serves yet");
+    let options = WebOptions {
+        socket: Some(Arc::new(socket)),
+        ..WebOptions::default()
+    };
+    let control = Arc::new(MemoryControl::new());
+    let tokens = Arc::new(MemoryTokens::new());
+    let running = serve(options, control, tokens, Arc::new(Metrics::new())).unwrap();
+    assert_eq!(running.addr, addr);
+    assert_eq!(early.await.unwrap().unwrap().status(), 200);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn where_no_token_is_asked_for_none_is_needed_and_origins_still_count() {
     let options = WebOptions {
         listen: "127.0.0.1:0".parse().unwrap(),

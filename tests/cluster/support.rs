@@ -270,12 +270,12 @@ impl Cluster {
     /// The command line, which must succeed; what it printed.
     pub fn lain(&self, args: &[&str]) -> String {
         let ran = self.lain_command(args).output().unwrap();
-        let log = std::fs::read_to_string(self.data("server0.log")).unwrap_or_default();
         assert!(
             ran.status.success(),
-            "lain {args:?}: {}{}\n{log}",
+            "lain {args:?}: {}{}\n{}",
             String::from_utf8_lossy(&ran.stdout),
-            String::from_utf8_lossy(&ran.stderr)
+            String::from_utf8_lossy(&ran.stderr),
+            self.logs()
         );
         String::from_utf8_lossy(&ran.stdout).into_owned()
     }
@@ -353,12 +353,18 @@ impl Cluster {
         std::fs::read_to_string(log).unwrap_or_default()
     }
 
+    /// What the control hosts said.
+    fn logs(&self) -> String {
+        let read = |name: &str| std::fs::read_to_string(self.data(name)).unwrap_or_default();
+        let logs = ["server0.log", "server1.log"].map(|name| format!("{name}:\n{}", read(name)));
+        logs.concat()
+    }
+
     pub fn until(&self, what: &str, mut ask: impl FnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !ask() {
             if Instant::now() > deadline {
-                let log = std::fs::read_to_string(self.data("server0.log")).unwrap_or_default();
-                panic!("not within {PATIENCE:?}: {what}\n{log}");
+                panic!("not within {PATIENCE:?}: {what}\n{}", self.logs());
             }
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -4,6 +4,7 @@ use crate::support::*;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -41,6 +42,17 @@ fn ask(address: SocketAddr) -> Result<(), String> {
 struct Load {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<(u32, Vec<String>)>>,
+    _list: Following,
+}
+
+/// The `lain endpoints -f` that the list comes from; it ends with this, also where a test fails.
+struct Following(Child);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 impl Load {
@@ -48,21 +60,17 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let list = Arc::new(Mutex::new(Vec::new()));
         let mut follow = lain.command(&["endpoints", app, "-f", "-o", "ndjson"]);
-        let mut child = follow.stdout(std::process::Stdio::piped()).spawn().unwrap();
-        let (published, ends) = (Arc::clone(&list), Arc::clone(&stop));
+        let mut child = follow.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = std::io::BufReader::new(child.stdout.take().unwrap());
+        let follow = Following(child);
+        let published = Arc::clone(&list);
         std::thread::spawn(move || {
-            let lines = std::io::BufReader::new(child.stdout.take().unwrap());
             for line in std::io::BufRead::lines(lines) {
                 let page: Value = serde_json::from_str(&line.unwrap()).unwrap();
                 let items = page["items"].as_array().unwrap().iter();
                 let addresses = items.map(|e| e["address"].as_str().unwrap().parse().unwrap());
                 *published.lock().unwrap() = addresses.collect::<Vec<SocketAddr>>();
-                if ends.load(Ordering::Relaxed) {
-                    break;
-                }
             }
-            let _ = child.kill();
-            let _ = child.wait();
         });
         until("the list is there", || {
             (!list.lock().unwrap().is_empty()).then_some(())
@@ -91,6 +99,7 @@ impl Load {
         Self {
             threads: (0..4).map(client).collect(),
             stop,
+            _list: follow,
         }
     }
 

@@ -28,6 +28,7 @@ pub mod writer;
 use crate::logging::query::evaluate::Event;
 use crate::logging::query::{Fields, fields};
 use crate::ports::clock::Clock;
+use crate::ports::freshness::Freshness;
 use crate::ports::log_index::{
     Appended, IndexEvent, IndexStatus, LogIndex, LogIndexError, MissingDay,
 };
@@ -48,6 +49,10 @@ use writer::Job;
 
 /// How often what is too old is removed.
 const TEND_EVERY: Duration = Duration::from_secs(60);
+/// How long events are gathered between two commits, while nobody searches.
+const GATHER: Duration = Duration::from_secs(10);
+/// How long a search waits for what was gathered.
+const FRESH: Duration = Duration::from_millis(500);
 /// Events that a slow reader of the live tail may lag behind.
 const TAIL: usize = 4096;
 
@@ -108,6 +113,7 @@ pub struct Index {
     jobs: Mutex<Option<Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     tail: broadcast::Sender<Arc<Event>>,
+    freshness: Arc<Freshness>,
     /// A search has failed: something may be damaged.
     suspicion: Notify,
 }
@@ -134,6 +140,7 @@ impl Index {
             jobs: Mutex::new(None),
             thread: Mutex::new(None),
             tail: broadcast::channel(TAIL).0,
+            freshness: Arc::default(),
             suspicion: Notify::new(),
         };
         index.begin()?;
@@ -289,6 +296,17 @@ impl LogIndex for Index {
             appended: self.shared.appended.load(Ordering::Relaxed),
             duplicates: self.shared.duplicates.load(Ordering::Relaxed),
         }
+    }
+
+    fn gathers_for(&self) -> Duration {
+        match self.tail.receiver_count() {
+            0 => GATHER,
+            _ => Duration::ZERO,
+        }
+    }
+
+    fn freshness(&self) -> Option<Arc<Freshness>> {
+        Some(Arc::clone(&self.freshness))
     }
 
     fn missing(&self) -> Vec<MissingDay> {

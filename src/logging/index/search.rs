@@ -4,7 +4,7 @@
 use super::partition::Partition;
 use super::queries::{self, place};
 use super::scan::{self, Part};
-use super::{Index, Shared};
+use super::{FRESH, Index, Shared};
 use crate::logging::filter::{Read, read};
 use crate::logging::query::bars::{Width, edges};
 use crate::logging::query::{Check, FieldType, Fields, Plan, plan};
@@ -46,6 +46,7 @@ impl Index {
         work: impl FnOnce(Scope) -> Result<T, LogIndexError> + Send + 'static,
     ) -> Result<T, LogIndexError> {
         let read = read(&filter, self.shared.clock.now_utc())?;
+        self.freshness.ask(FRESH).await;
         let days = self.days_between(read.low, read.high);
         let shared = Arc::clone(&self.shared);
         let work = move || {
@@ -395,6 +396,8 @@ impl LogSearch for Index {
         filter: LogFilter,
     ) -> Result<BoxStream<'static, Result<Map<String, Value>, u64>>, LogIndexError> {
         let read = read(&filter, self.shared.clock.now_utc())?;
+        // What came before is no news.
+        self.freshness.ask(FRESH).await;
         // Subscribed first: nothing that comes while the fields are read is missed.
         let events = BroadcastStream::new(self.tail.subscribe());
         let shared = Arc::clone(&self.shared);

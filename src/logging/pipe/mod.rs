@@ -17,12 +17,17 @@ pub mod breaker;
 pub mod cell;
 mod commands;
 pub mod dead;
+mod deliver;
+#[cfg(test)]
+mod gather_tests;
 mod pause;
 pub mod pipeline;
 pub mod pump;
 #[cfg(test)]
 mod pump_tests;
 pub mod route;
+#[cfg(test)]
+mod test_rig;
 
 pub use cell::SinkCell;
 pub use pipeline::{Changes, Host, Pipeline, SinkSpec};

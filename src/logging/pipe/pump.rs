@@ -4,16 +4,15 @@
 //! cursor. The cursor moves when the receiver has acknowledged, or, where its protocol knows no
 //! acknowledgement, when the connection has stayed up for a while after the batch.
 
-use super::backoff;
 use super::breaker::{self, Breaker, Permit};
 use super::cell::SinkCell;
 use super::dead::DeadLetters;
 use super::pause;
 use super::route::{Filter, Redaction};
-use crate::domain::log::{LogEvent, Stamp};
+use crate::domain::log::Stamp;
 use crate::logging::spool::{Cursor, From, Progress, Read, Reader, Spool, SpoolError};
 use crate::ports::clock::Clock;
-use crate::ports::sink::{Delivery, Sink, SinkError};
+use crate::ports::sink::Sink;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +22,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 const LOOK: Duration = Duration::from_secs(1);
 /// How often the cursor is made to survive a power cut.
 const SYNC: Duration = Duration::from_secs(2);
-/// The pause after a receiver has refused everything.
-const REFUSED: Duration = Duration::from_secs(30);
 
 /// How a sink is driven. The defaults are Vector's.
 #[derive(Debug, Clone, Copy)]
@@ -112,12 +109,16 @@ pub struct Pump {
     pub(super) cursor: Cursor,
     pub(super) reader: Reader,
     news: watch::Receiver<u64>,
-    dead: DeadLetters,
+    pub(super) dead: DeadLetters,
     pub(super) breaker: Breaker,
     pub(super) attempt: u32,
     pub(super) paused: bool,
+    /// When the last batch was sent.
+    pub(super) sent_at: Option<Duration>,
+    /// What comes waits for more.
+    gathering: bool,
     /// Events in the next batch at most; less than the settings' after a batch was too large.
-    limit: usize,
+    pub(super) limit: usize,
     /// What was sent and has not settled: when it will have, and how far the sink is then.
     pub(super) unsettled: VecDeque<(Duration, Progress)>,
     synced: Duration,
@@ -153,6 +154,8 @@ impl Pump {
             dead,
             attempt: 0,
             paused,
+            sent_at: None,
+            gathering: false,
             unsettled: VecDeque::new(),
             synced: Duration::ZERO,
             parts,
@@ -186,7 +189,8 @@ impl Pump {
                     Some(command) => if let Next::Stop = self.obey(command).await? { return Ok(()) },
                     None => return Ok(()),
                 },
-                changed = self.news.changed(), if idle => {
+                () = self.parts.sink.hurried(), if idle => {}
+                changed = self.news.changed(), if idle && !self.gathering => {
                     // The spool is held by this very pump: its sender lives.
                     let _ = changed;
                 }
@@ -199,7 +203,7 @@ impl Pump {
         self.parts.clock.monotonic()
     }
 
-    fn stamp(&self) -> Stamp {
+    pub(super) fn stamp(&self) -> Stamp {
         self.parts.clock.now_utc().into()
     }
 
@@ -219,7 +223,9 @@ impl Pump {
     async fn turn(&mut self) -> Result<Duration, SpoolError> {
         self.settle()?;
         self.sync();
+        let gathers = self.parts.sink.gathers_for();
         if self.paused {
+            self.parts.sink.caught_up();
             self.state("paused");
             return Ok(LOOK);
         }
@@ -227,14 +233,20 @@ impl Pump {
             Permit::Go => self.limit,
             Permit::Probe => self.limit.min(10),
             Permit::Wait(pause) => {
+                self.parts.sink.caught_up();
                 self.state("retrying");
                 return Ok(pause);
             }
         };
+        if let Some(pause) = self.gathers(gathers) {
+            self.state("idle");
+            return Ok(pause.min(LOOK));
+        }
         self.news.borrow_and_update();
         let read = self.reader.next(limit, self.parts.settings.batch_bytes)?;
         if read.events.is_empty() {
             self.done(&read, (0, 0, 0))?;
+            self.parts.sink.caught_up();
             self.parts.cell.change(|view| view.lag_ms = 0);
             self.state("idle");
             let due = self
@@ -255,167 +267,25 @@ impl Pump {
         self.deliver(read).await
     }
 
-    async fn deliver(&mut self, mut read: Read) -> Result<Duration, SpoolError> {
-        let all = read.events.len();
-        let mut events = std::mem::take(&mut read.events);
-        if !self.parts.filter.takes_all() {
-            events.retain(|event| self.parts.filter.takes(event));
-        }
-        if !self.parts.redaction.is_empty() {
-            events
-                .iter_mut()
-                .for_each(|event| self.parts.redaction.apply(event));
-        }
-        let filtered = (all - events.len()) as u64;
-        let (mut sent, mut dead) = (0, 0);
-        while !events.is_empty() {
-            let limit = self.parts.settings.timeout;
-            let answer = tokio::time::timeout(limit, self.parts.sink.send(&events)).await;
-            let answer = answer.unwrap_or_else(|_| {
-                Err(SinkError::retry(format!(
-                    "no answer within {}s",
-                    limit.as_secs()
-                )))
-            });
-            let delivery = match answer {
-                Ok(delivery) => delivery,
-                Err(error) => return self.failed(error, &events, (&read, sent, filtered, dead)),
-            };
-            let asked = events.len() as u64;
-            let (again, gone) = self.sort(&delivery, events)?;
-            let done = asked - again.len() as u64 - gone;
-            self.parts
-                .cell
-                .sent(self.stamp(), self.now(), done, delivery.bytes);
-            self.parts
-                .cell
-                .change(|view| view.duplicates += delivery.known);
-            dead += gone;
-            sent += done;
-            if again.is_empty() {
-                break;
-            }
-            // Those alone, after a pause.
-            self.attempt += 1;
-            let reason = delivery
-                .retry
-                .first()
-                .map(|(_, r)| r.as_str())
-                .unwrap_or_default();
-            self.parts.cell.failed(self.stamp(), reason);
-            self.state("retrying");
-            tokio::time::sleep(self.backoff()).await;
-            events = again;
-        }
-        self.attempt = 0;
-        self.breaker.succeeded();
-        self.limit = (self.limit * 2).min(self.parts.settings.batch_events);
-        self.done(&read, (sent, filtered, dead))?;
-        Ok(Duration::ZERO)
-    }
-
-    /// The events to send again; dead letters are kept.
-    fn sort(
-        &mut self,
-        delivery: &Delivery,
-        events: Vec<LogEvent>,
-    ) -> Result<(Vec<LogEvent>, u64), SpoolError> {
-        let dead = delivery.dead.iter();
-        let letters = dead.filter_map(|(at, reason)| Some((events.get(*at)?, reason.as_str())));
-        self.bury(letters)?;
-        let again = delivery
-            .retry
-            .iter()
-            .filter_map(|(at, _)| events.get(*at).cloned())
-            .collect();
-        Ok((again, delivery.dead.len() as u64))
-    }
-
-    fn bury<'a>(
-        &mut self,
-        letters: impl Iterator<Item = (&'a LogEvent, &'a str)>,
-    ) -> Result<(), SpoolError> {
-        let letters: Vec<_> = letters.collect();
-        if letters.is_empty() {
-            return Ok(());
-        }
-        let (count, reason) = (letters.len() as u64, letters[0].1.to_owned());
-        let at = self.parts.clock.now_utc().into();
-        self.dead
-            .keep(at, letters.into_iter())
-            .map_err(|error| SpoolError::Io {
-                action: "keep dead letters in",
-                path: self.dead.path().to_owned(),
-                error,
-            })?;
-        self.parts.cell.change(|view| {
-            view.dead_letters += count;
-            view.last_error = Some(reason);
-            view.last_error_at = Some(at.into());
-        });
-        Ok(())
-    }
-
-    fn backoff(&self) -> Duration {
-        let settings = &self.parts.settings;
-        backoff::delay(
-            self.attempt,
-            settings.retry_first,
-            settings.retry_most,
-            rand::random(),
-        )
-    }
-
-    /// A batch was not answered. Everything that is not settled is read again.
-    fn failed(
-        &mut self,
-        error: SinkError,
-        events: &[LogEvent],
-        (read, sent, filtered, dead): (&Read, u64, u64, u64),
-    ) -> Result<Duration, SpoolError> {
-        let at = self.stamp();
-        let reason = error.to_string();
-        if let SinkError::Split { .. } = error {
-            if events.len() == 1 {
-                self.bury(events.iter().map(|event| (event, reason.as_str())))?;
-                self.limit = (self.limit * 2).min(self.parts.settings.batch_events);
-                self.done(read, (sent, filtered, dead + 1))?;
-                return Ok(Duration::ZERO);
-            }
-            self.limit = (events.len() / 2).max(1);
-            self.again();
-            return Ok(Duration::ZERO);
-        }
-        self.parts.cell.failed(at, &reason);
-        self.attempt += 1;
-        self.breaker.failed(self.now());
-        self.again();
-        let pause = match error {
-            SinkError::Refused { .. } => {
-                self.state("refused");
-                REFUSED
-            }
-            SinkError::Retry { after, .. } => {
-                self.state("retrying");
-                after
-                    .unwrap_or_else(|| self.backoff())
-                    .min(self.parts.settings.retry_most)
-            }
-            SinkError::Split { .. } => Duration::ZERO,
-        };
-        tracing::debug!(sink = self.parts.name, %reason, ?pause, "a batch of log events was not taken");
-        Ok(pause)
+    /// How long to wait for more, where the sink wants that and less than a batch is there.
+    fn gathers(&mut self, gathers: Duration) -> Option<Duration> {
+        let due = self.sent_at.map_or(Duration::ZERO, |at| at + gathers);
+        let pause = due.saturating_sub(self.now());
+        let there = self.parts.spool.end() - self.cursor.progress().position;
+        let full = there >= self.parts.settings.batch_bytes as u64;
+        self.gathering = !pause.is_zero() && !full;
+        self.gathering.then_some(pause)
     }
 
     /// Reads again from what has settled.
-    fn again(&mut self) {
+    pub(super) fn again(&mut self) {
         let progress = self.cursor.progress();
         self.unsettled.clear();
         self.reader.seek(progress.position, progress.index);
     }
 
     /// What was read is done with.
-    fn done(
+    pub(super) fn done(
         &mut self,
         read: &Read,
         (sent, filtered, dead): (u64, u64, u64),

@@ -1,16 +1,19 @@
 //! The log index as a sink: always there where an index is, and never configured.
 //!
 //! The index answers once events are durable, and knows those that it has already: nothing is lost, nothing is
-//! there twice. On a node of a cluster the index is the control host's, behind the link.
+//! there twice. Each commit costs as much as some thousand events: between two of them events are gathered, in the
+//! spool, and whoever searches has them sent first. On a node of a cluster the index is the control host's, behind the link.
 
 use crate::domain::log::LogEvent;
 use crate::logging::event::Encoder;
+use crate::ports::freshness::Keeper;
 use crate::ports::log_index::{IndexEvent, LogIndex, LogIndexError};
 use crate::ports::sink::{Delivery, Sink, SinkError, SinkFactory};
 use async_trait::async_trait;
 use chrono::DateTime;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The name of the sink in lists.
 pub const NAME: &str = "index";
@@ -28,6 +31,7 @@ impl SinkFactory for Factory {
 
     fn make(&self) -> Result<Box<dyn Sink>, SinkError> {
         Ok(Box::new(IndexSink {
+            keeper: self.index.freshness().map(|f| f.keep()),
             index: Arc::clone(&self.index),
             encoder: Encoder::default(),
         }))
@@ -36,6 +40,7 @@ impl SinkFactory for Factory {
 
 struct IndexSink {
     index: Arc<dyn LogIndex>,
+    keeper: Option<Keeper>,
     encoder: Encoder,
 }
 
@@ -73,6 +78,27 @@ impl Sink for IndexSink {
             known: u64::try_from(appended.duplicates).unwrap_or(0),
             bytes: u64::try_from(bytes).unwrap_or(0),
         })
+    }
+
+    fn gathers_for(&mut self) -> Duration {
+        let asked = self.keeper.as_mut().is_none_or(Keeper::is_asked);
+        match asked {
+            true => Duration::ZERO,
+            false => self.index.gathers_for(),
+        }
+    }
+
+    async fn hurried(&mut self) {
+        match &mut self.keeper {
+            Some(keeper) => keeper.asked().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn caught_up(&mut self) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.met();
+        }
     }
 
     async fn check(&mut self) -> Result<(), SinkError> {

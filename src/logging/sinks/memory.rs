@@ -1,6 +1,7 @@
 //! A sink in memory, for tests: keeps what it gets, and fails as it is told to.
 
 use crate::domain::log::LogEvent;
+use crate::ports::freshness::{Freshness, Keeper};
 use crate::ports::sink::{Delivery, Sink, SinkError, SinkFactory};
 use async_trait::async_trait;
 use std::collections::VecDeque;
@@ -18,7 +19,13 @@ struct State {
     events: Vec<LogEvent>,
     answers: VecDeque<Result<Delivery, SinkError>>,
     settles_after: Duration,
+    gathers: Option<(Duration, Arc<Freshness>)>,
     lost: bool,
+}
+
+struct MemorySink {
+    memory: Memory,
+    keeper: Option<Keeper>,
 }
 
 impl Memory {
@@ -41,6 +48,11 @@ impl Memory {
         self.lock().settles_after = wait;
     }
 
+    /// It would rather have batches this far apart, but for those who ask `freshness`.
+    pub fn gather(&self, pause: Duration, freshness: &Arc<Freshness>) {
+        self.lock().gathers = Some((pause, Arc::clone(freshness)));
+    }
+
     /// The connection ends, and with it the last `events` that were sent.
     pub fn lose(&self, events: usize) {
         let mut state = self.lock();
@@ -51,9 +63,9 @@ impl Memory {
 }
 
 #[async_trait]
-impl Sink for Memory {
+impl Sink for MemorySink {
     async fn send(&mut self, events: &[LogEvent]) -> Result<Delivery, SinkError> {
-        let mut state = self.lock();
+        let mut state = self.memory.lock();
         let answer = state
             .answers
             .pop_front()
@@ -80,11 +92,32 @@ impl Sink for Memory {
     }
 
     fn settles_after(&self) -> Duration {
-        self.lock().settles_after
+        self.memory.lock().settles_after
     }
 
     fn still_there(&mut self) -> bool {
-        !std::mem::take(&mut self.lock().lost)
+        !std::mem::take(&mut self.memory.lock().lost)
+    }
+
+    fn gathers_for(&mut self) -> Duration {
+        let asked = self.keeper.as_mut().is_none_or(Keeper::is_asked);
+        match &self.memory.lock().gathers {
+            Some((pause, _)) if !asked => *pause,
+            _ => Duration::ZERO,
+        }
+    }
+
+    async fn hurried(&mut self) {
+        match &mut self.keeper {
+            Some(keeper) => keeper.asked().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn caught_up(&mut self) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.met();
+        }
     }
 }
 
@@ -94,6 +127,10 @@ impl SinkFactory for Memory {
     }
 
     fn make(&self) -> Result<Box<dyn Sink>, SinkError> {
-        Ok(Box::new(self.clone()))
+        let keeper = self.lock().gathers.as_ref().map(|(_, f)| f.keep());
+        Ok(Box::new(MemorySink {
+            memory: self.clone(),
+            keeper,
+        }))
     }
 }
