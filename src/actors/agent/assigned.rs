@@ -90,8 +90,9 @@ impl Assigned {
         state.desired.contains_key(name) || state.keep.contains(name)
     }
 
-    /// Takes up all assignments, or what changed of them; gives what is different from before. An older
-    /// revision than was taken up on this connection changes nothing.
+    /// Takes up all assignments, or what changed of them; gives what is different from before. How each of them is is
+    /// reported, also where nothing is different. An older revision than was taken up on this connection changes
+    /// nothing.
     pub fn apply(
         &self,
         revision: u64,
@@ -126,6 +127,8 @@ impl Assigned {
         for now in put {
             let name = now.assignment.container.name.clone();
             let before = state.desired.insert(name.clone(), now.clone());
+            // A control host that took over, or restarted, may assign what runs already: it has to hear how that is.
+            state.dirty.insert(name.clone());
             if before.as_ref() != Some(&now) {
                 changed.push((name, before, Some(now)));
             }
@@ -135,6 +138,8 @@ impl Assigned {
             state.keep.remove(&name);
             changed.push((name, before, None));
         }
+        drop(state);
+        self.to_report.notify_one();
         changed
     }
 

@@ -57,6 +57,19 @@ fn what_is_not_known_is_said_to_be_gone_all_the_same() {
 }
 
 #[test]
+fn what_is_assigned_again_as_it_is_is_reported_all_the_same() {
+    // A control host that took over had not heard of it when it connected.
+    let assigned = Assigned::default();
+    assigned.load([named("a"), named("b")]);
+    assigned.apply(1, vec![named("b")], Vec::new(), true, vec!["a".to_owned()]);
+    assigned.take_news();
+    let changed = assigned.apply(2, vec![named("a")], Vec::new(), false, Vec::new());
+    assert!(changed.is_empty());
+    let news = assigned.take_news();
+    assert_eq!((news.dirty.len(), news.revision), (1, 2));
+}
+
+#[test]
 fn news_are_taken_once() {
     let assigned = Assigned::default();
     assigned.touch(["a".to_owned(), "b".to_owned()]);
