@@ -5,7 +5,7 @@
 use crate::actors::agent::cell::ContainerCell;
 use crate::domain::id::{ContainerId, InstanceId, NodeName};
 use crate::ports::runtime::ContainerStatus;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The containers that are to run, or still run, on this node: by name, by instance and by engine id.
@@ -25,6 +25,8 @@ struct Cells {
     by_node: BTreeMap<NodeName, BTreeMap<String, Arc<ContainerCell>>>,
     /// Ordered, so that the instances of a proc lie together.
     by_instance: BTreeMap<InstanceId, Vec<Arc<ContainerCell>>>,
+    /// How many cells of each node have each host port.
+    ports: HashMap<NodeName, HashMap<u16, u32>>,
     /// Instances of which one came or went since this was last asked; `None`: nobody has asked yet.
     changed: Option<BTreeSet<InstanceId>>,
 }
@@ -33,6 +35,33 @@ impl Cells {
     fn note(&mut self, id: &InstanceId) {
         if let Some(changed) = &mut self.changed {
             changed.insert(id.clone());
+        }
+    }
+
+    fn hold_ports(&mut self, cell: &ContainerCell) {
+        let published = &cell.assignment.container.ports;
+        if !published.is_empty() {
+            let held = self.ports.entry(cell.node().clone()).or_default();
+            for port in published {
+                *held.entry(port.host_port).or_default() += 1;
+            }
+        }
+    }
+
+    fn release_ports(&mut self, cell: &ContainerCell) {
+        let Some(held) = self.ports.get_mut(cell.node()) else {
+            return;
+        };
+        for port in &cell.assignment.container.ports {
+            if let Some(count) = held.get_mut(&port.host_port) {
+                *count -= 1;
+                if *count == 0 {
+                    held.remove(&port.host_port);
+                }
+            }
+        }
+        if held.is_empty() {
+            self.ports.remove(cell.node());
         }
     }
 }
@@ -65,12 +94,10 @@ impl NodeTable {
             .cloned()
     }
 
-    /// The host ports of all cells of a node.
-    pub fn published_ports(&self, node: &NodeName) -> HashSet<u16> {
+    /// Whether a cell of a node has this host port.
+    pub fn publishes(&self, node: &NodeName, port: u16) -> bool {
         let cells = self.read();
-        let published = cells.by_node.get(node).into_iter().flatten();
-        let published = published.flat_map(|(_, c)| &c.assignment.container.ports);
-        published.map(|p| p.host_port).collect()
+        cells.ports.get(node).is_some_and(|p| p.contains_key(&port))
     }
 
     /// All cells of a node.
@@ -122,11 +149,14 @@ impl NodeTable {
         let name = cell.name().to_owned();
         let on = cells.by_node.entry(cell.node().clone()).or_default();
         on.insert(name.clone(), Arc::clone(&cell));
-        if let Some(before) = cells.by_name.insert(name, Arc::clone(&cell))
-            && before.node() != cell.node()
-            && let Some(on) = cells.by_node.get_mut(before.node())
-        {
-            on.remove(before.name());
+        cells.hold_ports(&cell);
+        if let Some(before) = cells.by_name.insert(name, Arc::clone(&cell)) {
+            cells.release_ports(&before);
+            if before.node() != cell.node()
+                && let Some(on) = cells.by_node.get_mut(before.node())
+            {
+                on.remove(before.name());
+            }
         }
     }
 
@@ -135,6 +165,7 @@ impl NodeTable {
         let mut cells = self.write();
         let cell = cells.by_name.remove(name)?;
         cells.note(cell.instance());
+        cells.release_ports(&cell);
         if let Some(on) = cells.by_node.get_mut(cell.node()) {
             on.remove(name);
             if on.is_empty() {

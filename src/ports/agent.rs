@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// What a node is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -152,8 +153,8 @@ impl Health {
 /// What is to be of one container on a node. A node compares each with the one it was told before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Desired {
-    /// The container.
-    pub assignment: Assignment,
+    /// The container; shared with the cell that mirrors it.
+    pub assignment: Arc<Assignment>,
     /// Run it, or keep it stopped in place.
     pub want: Want,
     /// Changes whenever it is to be tried again although it was given up or ended; 0 at first.
@@ -215,7 +216,7 @@ pub struct CellReport {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Task {
     /// Run it: make, start or adopt it, and keep it alive.
-    Run(Box<Assignment>),
+    Run(Arc<Assignment>),
     /// Stop it and keep it.
     Stop,
     /// Kill it at once and keep it: the control host may start it elsewhere.
@@ -235,7 +236,7 @@ pub fn tasks(before: Option<&Desired>, now: Option<&Desired>) -> Vec<Task> {
     let Some(now) = now else {
         return before.map(|_| Task::Remove).into_iter().collect();
     };
-    let run = || Task::Run(Box::new(now.assignment.clone()));
+    let run = || Task::Run(Arc::clone(&now.assignment));
     let Some(before) = before else {
         return vec![match now.want {
             Want::Run => run(),

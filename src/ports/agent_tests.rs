@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::spec::model::RestartPolicy;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A container that is to run.
@@ -27,7 +28,7 @@ pub(crate) fn desired(memory: u64) -> Desired {
         kill_timeout: Duration::from_secs(10),
     };
     Desired {
-        assignment: Assignment {
+        assignment: Arc::new(Assignment {
             instance: "hello.web.web.i1".parse().expect("an instance"),
             node: NodeName::new("n1").expect("a name"),
             version: 1,
@@ -42,7 +43,7 @@ pub(crate) fn desired(memory: u64) -> Desired {
             role: InstanceRole::Active,
             fresh: false,
             exclusive: false,
-        },
+        }),
         want: Want::Run,
         attempt: 0,
         restarts: 0,
@@ -58,11 +59,11 @@ fn with(change: impl FnOnce(&mut Desired)) -> Desired {
 #[test]
 fn only_what_differs_is_done() {
     let base = desired(64);
-    let run = || Task::Run(Box::new(base.assignment.clone()));
+    let run = || Task::Run(Arc::clone(&base.assignment));
     let stopped = with(|d| d.want = Want::Stop);
     let retried = with(|d| d.attempt = 7);
     let restarted = with(|d| d.restarts = 7);
-    let spare = with(|d| d.assignment.role = InstanceRole::Spare);
+    let spare = with(|d| Arc::make_mut(&mut d.assignment).role = InstanceRole::Spare);
     let table: Vec<(Option<&Desired>, Option<&Desired>, Vec<Task>)> = vec![
         (None, None, vec![]),
         (None, Some(&base), vec![run()]),

@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// How soon what the start needed is given back.
+const GIVE_BACK_FIRST: Duration = Duration::from_secs(3);
 /// How often pages of the program are given back; those in use come back within a few page faults.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(30);
 
@@ -46,8 +48,10 @@ pub async fn until_told(shared: &Arc<Shared>, tree: &Tree, log: &LogGuard) -> Re
 
 /// Gives back the pages that the start needed, and those that were needed once since.
 async fn give_back_for_ever() -> Result<()> {
+    let mut pause = GIVE_BACK_FIRST;
     loop {
-        tokio::time::sleep(GIVE_BACK_EVERY).await;
+        tokio::time::sleep(pause).await;
+        pause = GIVE_BACK_EVERY;
         if let Err(error) = pages::give_back_code() {
             tracing::debug!(%error, "pages of the program cannot be given back; more memory stays in use");
             return std::future::pending().await;

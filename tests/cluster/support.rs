@@ -364,7 +364,8 @@ impl Cluster {
         let deadline = Instant::now() + PATIENCE;
         while !ask() {
             if Instant::now() > deadline {
-                let now = self.may_fail(&["tree"]) + &self.may_fail(&["operation", "list", "-o", "json"]);
+                let now =
+                    self.may_fail(&["tree"]) + &self.may_fail(&["operation", "list", "-o", "json"]);
                 panic!("not within {PATIENCE:?}: {what}\n{now}\n{}", self.logs());
             }
             std::thread::sleep(Duration::from_millis(50));

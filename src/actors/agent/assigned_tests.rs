@@ -3,10 +3,11 @@
 use super::*;
 use crate::ports::agent::Want;
 use crate::ports::agent::tests_support::desired;
+use std::sync::Arc;
 
 fn named(name: &str) -> Desired {
     let mut desired = desired(64);
-    desired.assignment.container.name = name.to_owned();
+    Arc::make_mut(&mut desired.assignment).container.name = name.to_owned();
     desired
 }
 

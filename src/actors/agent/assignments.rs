@@ -196,7 +196,7 @@ fn may_linger(desired: &Desired) -> bool {
 async fn carry_out(shared: &Arc<Shared>, name: &str, task: Task) -> Result<(), String> {
     let cell = || shared.node.get(name);
     match task {
-        Task::Run(assignment) => run(shared, *assignment).await?,
+        Task::Run(assignment) => run(shared, assignment).await?,
         Task::Stop => {
             if let Some(cell) = cell() {
                 put_away(shared, &cell, Removal::Stop).await?;
@@ -236,7 +236,7 @@ async fn carry_out(shared: &Arc<Shared>, name: &str, task: Task) -> Result<(), S
     Ok(())
 }
 
-async fn run(shared: &Arc<Shared>, assignment: Assignment) -> Result<(), String> {
+async fn run(shared: &Arc<Shared>, assignment: Arc<Assignment>) -> Result<(), String> {
     // This actor starts before the supervisor of containers does.
     while shared.tree().whereis(&paths::containers(shared)).is_none() {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -340,7 +340,7 @@ impl Handler<Unfence> for Assignments {
         }
         for desired in self.exclusive() {
             let name = desired.assignment.container.name.clone();
-            self.enqueue(&name, vec![Task::Run(Box::new(desired.assignment))], ctx);
+            self.enqueue(&name, vec![Task::Run(desired.assignment)], ctx);
         }
     }
 }

@@ -71,7 +71,7 @@ pub type Poke = Arc<dyn Fn(&InstanceId) + Send + Sync>;
 /// One container, shared.
 pub struct ContainerCell {
     /// What it is to be.
-    pub assignment: Assignment,
+    pub assignment: Arc<Assignment>,
     observed: Mutex<Observed>,
     changed: watch::Sender<u64>,
     poke: Poke,
@@ -79,7 +79,12 @@ pub struct ContainerCell {
 
 impl ContainerCell {
     /// A cell for an assignment; `known` is the engine's id where the container exists already.
-    pub fn new(assignment: Assignment, known: Option<ContainerId>, poke: Poke) -> Arc<Self> {
+    pub fn new(
+        assignment: impl Into<Arc<Assignment>>,
+        known: Option<ContainerId>,
+        poke: Poke,
+    ) -> Arc<Self> {
+        let assignment = assignment.into();
         let observed = Observed {
             id: known,
             phase: Phase::Pending("its turn".to_owned()),

@@ -21,8 +21,9 @@ use std::sync::Arc;
 /// A sentence when the node's tree cannot take it, which is lain's own fault and passes.
 pub async fn assign(
     shared: &Arc<Shared>,
-    assignment: Assignment,
+    assignment: impl Into<Arc<Assignment>>,
 ) -> Result<Arc<ContainerCell>, String> {
+    let assignment = assignment.into();
     if let Some(node) = remote::node_of(shared, &assignment.node) {
         return Ok(remote::assign(shared, &node, assignment));
     }

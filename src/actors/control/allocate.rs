@@ -22,11 +22,10 @@ pub fn allocate(
     also_taken: &HashSet<(NodeName, u16)>,
 ) -> Result<Placement, String> {
     let range = placing::ports_of(shared, node);
-    // A version that is only being tried has its ports in no placement yet.
-    let tried = shared.node.published_ports(&node.name);
     let taken = |port: u16| {
         also_taken.contains(&(node.name.clone(), port))
-            || tried.contains(&port)
+            // A version that is only being tried has its ports in no placement yet.
+            || shared.node.publishes(&node.name, port)
             || shared.world.is_port_allocated(&node.name, port)
             || (node.local && is_listening(shared, port))
     };

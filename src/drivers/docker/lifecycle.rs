@@ -8,7 +8,7 @@
 use super::Docker;
 use super::ending::{Noticed, exit_of, noticed};
 use super::error::Subject;
-use super::listing::inspect;
+use super::listing::{inspect, inspect_started};
 use super::spec;
 use crate::domain::crash::Exit;
 use crate::domain::id::ContainerId;
@@ -91,7 +91,7 @@ pub(super) async fn start(docker: &Docker, id: &ContainerId) -> Result<Started, 
         let answer = client.get().await?.start_container(id.as_str(), none).await;
         answer.map_err(|e| client.failure(e, Subject::container("start", id)))?;
         docker.runs().forget(id);
-        let now = inspect(docker, id).await?;
+        let now = inspect_started(docker, id).await?;
         match stale_pid(docker, &now, before) {
             // The engine left alone what it takes for running.
             Some(pid) => {
@@ -185,6 +185,6 @@ pub(super) async fn remove(docker: &Docker, id: &ContainerId) -> Result<(), Runt
             Err(error) => return Err(error),
         }
     }
-    docker.runs().forget(id);
+    docker.runs().removed(id);
     Ok(())
 }

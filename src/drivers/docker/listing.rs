@@ -33,7 +33,26 @@ pub(super) async fn inspect(
     docker: &Docker,
     id: &ContainerId,
 ) -> Result<ContainerStatus, RuntimeError> {
+    read(docker, id, ask(docker, id).await?)
+}
+
+/// Of a container that was just started: where its output is kept is asked for next, and in the same answer.
+pub(super) async fn inspect_started(
+    docker: &Docker,
+    id: &ContainerId,
+) -> Result<ContainerStatus, RuntimeError> {
     let answer = ask(docker, id).await?;
+    let origin = status::log_origin(&answer);
+    let status = read(docker, id, answer)?;
+    docker.runs().note_origin(id, origin);
+    Ok(status)
+}
+
+fn read(
+    docker: &Docker,
+    id: &ContainerId,
+    answer: ContainerInspectResponse,
+) -> Result<ContainerStatus, RuntimeError> {
     let status = status::container(answer).ok_or_else(|| RuntimeError::Failed {
         action: format!("inspect container {id}"),
         reason: "the engine's answer names no container".to_owned(),
@@ -48,8 +67,10 @@ pub(super) async fn log_origin(
     docker: &Docker,
     id: &ContainerId,
 ) -> Result<LogOrigin, RuntimeError> {
-    let answer = ask(docker, id).await?;
-    let (origin, driver) = status::log_origin(answer);
+    let (origin, driver) = match docker.runs().take_origin(id) {
+        Some(origin) => origin,
+        None => status::log_origin(&ask(docker, id).await?),
+    };
     let file = match driver.as_str() {
         "json-file" => origin
             .file

@@ -6,7 +6,7 @@
 use crate::domain::crash::Exit;
 use crate::domain::id::ContainerId;
 use crate::drivers::pidfd;
-use crate::ports::runtime::{ContainerState, ContainerStatus};
+use crate::ports::runtime::{ContainerState, ContainerStatus, LogOrigin};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,10 +30,15 @@ pub(super) struct Death {
     pub(super) exit: Option<Exit>,
 }
 
+/// Where the output of a container is kept, and the log driver's name.
+pub(super) type Origin = (LogOrigin, String);
+
 /// The runs of all containers.
 #[derive(Debug, Default)]
 pub(super) struct Runs {
     known: Mutex<HashMap<ContainerId, Known>>,
+    /// Where the output of containers is kept that were started and that nobody has asked about yet.
+    origins: Mutex<HashMap<ContainerId, Origin>>,
     /// A container's process was found under the pid that the engine named: its pids are this host's.
     pids_are_ours: AtomicBool,
 }
@@ -41,6 +46,20 @@ pub(super) struct Runs {
 impl Runs {
     fn known(&self) -> MutexGuard<'_, HashMap<ContainerId, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn origins(&self) -> MutexGuard<'_, HashMap<ContainerId, Origin>> {
+        self.origins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what an answer of the engine said besides: whoever reads the output asks next.
+    pub(super) fn note_origin(&self, id: &ContainerId, origin: Origin) {
+        self.origins().insert(id.clone(), origin);
+    }
+
+    /// What was kept; once.
+    pub(super) fn take_origin(&self, id: &ContainerId) -> Option<Origin> {
+        self.origins().remove(id)
     }
 
     pub(super) fn pids_are_ours(&self) -> bool {
@@ -118,5 +137,11 @@ impl Runs {
     /// It may run again, or will not any more.
     pub(super) fn forget(&self, id: &ContainerId) {
         self.known().remove(id);
+    }
+
+    /// The container is gone.
+    pub(super) fn removed(&self, id: &ContainerId) {
+        self.forget(id);
+        self.origins().remove(id);
     }
 }

@@ -45,10 +45,11 @@ pub(super) fn container(answer: ContainerInspectResponse) -> Option<ContainerSta
 }
 
 /// Where the output is, and the name of the log driver. Whether the file can be read here is not known yet.
-pub(super) fn log_origin(answer: ContainerInspectResponse) -> (LogOrigin, String) {
-    let config = answer.config.unwrap_or_default();
-    let driver = answer.host_config.and_then(|host| host.log_config);
-    let path = answer.log_path.filter(|path| !path.is_empty());
+pub(super) fn log_origin(answer: &ContainerInspectResponse) -> (LogOrigin, String) {
+    let config = answer.config.clone().unwrap_or_default();
+    let driver = answer.host_config.as_ref();
+    let driver = driver.and_then(|host| host.log_config.clone());
+    let path = answer.log_path.clone().filter(|path| !path.is_empty());
     let origin = LogOrigin {
         created_at: instant(answer.created.as_deref()),
         image: config.image.unwrap_or_default(),

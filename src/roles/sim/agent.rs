@@ -19,6 +19,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -30,7 +31,7 @@ const BACKOFF: Duration = Duration::from_millis(500);
 
 /// What an agent knows of a container.
 pub(super) struct Seen {
-    pub(super) assignment: Assignment,
+    pub(super) assignment: Arc<Assignment>,
     pub(super) role: InstanceRole,
     pub(super) resources: Resources,
     pub(super) phase: Phase,
@@ -146,7 +147,7 @@ impl Agent {
                 let name = desired.assignment.container.name.clone();
                 let task = match fence {
                     true => Task::Fence,
-                    false => Task::Run(Box::new(desired.assignment)),
+                    false => Task::Run(desired.assignment),
                 };
                 self.enqueue(&name, vec![task]);
             }
@@ -192,7 +193,7 @@ impl Agent {
 
     async fn carry_out(self: &Rc<Self>, name: &str, task: Task) {
         match task {
-            Task::Run(assignment) => self.run(name, *assignment),
+            Task::Run(assignment) => self.run(name, assignment),
             Task::Stop => self.put_away(name, false, Why::Asked).await,
             Task::Fence => self.put_away(name, true, Why::Fence).await,
             Task::Restart => {
@@ -240,7 +241,7 @@ impl Agent {
     }
 
     /// Keeps a container running from now on.
-    fn run(self: &Rc<Self>, name: &str, assignment: Assignment) {
+    fn run(self: &Rc<Self>, name: &str, assignment: Arc<Assignment>) {
         let kept = self.keepers.borrow();
         let up = kept.get(name).is_some_and(|k| !k.is_finished());
         drop(kept);
@@ -254,7 +255,7 @@ impl Agent {
             since: None,
             restarts: 0,
             crashes: VecDeque::new(),
-            assignment: assignment.clone(),
+            assignment: Arc::clone(&assignment),
         };
         self.seen.borrow_mut().insert(name.to_owned(), seen);
         let (agent, of) = (Rc::clone(self), name.to_owned());

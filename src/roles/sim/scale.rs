@@ -39,7 +39,7 @@ const DEFAULT: (u32, u32) = (1000, 100_000);
 /// Instances of each app.
 const APP: u32 = 100;
 /// Bytes under way between the control host and a node.
-const WINDOW: usize = 256 << 10;
+const WINDOW: usize = 32 << 10;
 /// Memory that an instance reserves, in MiB.
 const MEMORY: u64 = 16;
 /// How long each part may take.

@@ -88,7 +88,7 @@ fn take_up(
     }
     let mut cells = Vec::with_capacity(put.len());
     for desired in put {
-        let name = desired.assignment.container.name;
+        let name = desired.assignment.container.name.clone();
         if desired.want == Want::Stop {
             runs.remove(&name);
             continue;

@@ -19,7 +19,11 @@ pub fn node_of(shared: &Shared, name: &NodeName) -> Option<Arc<Node>> {
 }
 
 /// Makes a container desired on its node. One that was given up or has ended there is tried again.
-pub fn assign(shared: &Shared, node: &Arc<Node>, assignment: Assignment) -> Arc<ContainerCell> {
+pub fn assign(
+    shared: &Shared,
+    node: &Arc<Node>,
+    assignment: Arc<Assignment>,
+) -> Arc<ContainerCell> {
     let name = assignment.container.name.clone();
     let existing = shared.node.get(&name);
     let ended = existing.as_ref().is_some_and(|c| c.look(has_ended));
@@ -37,7 +41,7 @@ pub fn assign(shared: &Shared, node: &Arc<Node>, assignment: Assignment) -> Arc<
         (Some(before), false) => before.attempt,
         (None, false) => 0,
     };
-    let cell = ContainerCell::new(assignment.clone(), None, shared.poke());
+    let cell = ContainerCell::new(Arc::clone(&assignment), None, shared.poke());
     if let Some(before) = shared.node.get(&name) {
         let before = before.seen();
         cell.note(|o| {
@@ -86,7 +90,7 @@ pub async fn retire(
         Removal::Stop | Removal::Kill => {
             if node.change(cell.name(), |d| d.want = Want::Stop).is_none() {
                 node.desire(Desired {
-                    assignment: cell.assignment.clone(),
+                    assignment: Arc::clone(&cell.assignment),
                     want: Want::Stop,
                     attempt: 0,
                     restarts: 0,
@@ -132,14 +136,16 @@ pub fn restart(shared: &Shared, node: &Node, cell: &ContainerCell) {
 /// Changes CPU and memory in place.
 pub fn update(node: &Node, cell: &ContainerCell, resources: Resources) {
     node.change(cell.name(), |d| {
-        d.assignment.container.resources = resources
+        Arc::make_mut(&mut d.assignment).container.resources = resources
     });
     cell.note(|o| o.resources = resources);
 }
 
 /// Makes an instance active or a spare.
 pub fn set_role(node: &Node, cell: &ContainerCell, role: InstanceRole) {
-    node.change(cell.name(), |d| d.assignment.role = role);
+    node.change(cell.name(), |d| {
+        Arc::make_mut(&mut d.assignment).role = role
+    });
     cell.change(|o| o.role = role);
 }
 

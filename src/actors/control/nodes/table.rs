@@ -49,6 +49,8 @@ struct State {
     desired: BTreeMap<String, Desired>,
     /// The revision at which each container's desired state last changed, also of those that are gone.
     touched: BTreeMap<String, u64>,
+    /// The same by revision.
+    by_revision: BTreeMap<u64, String>,
     link: Option<Arc<Link>>,
 }
 
@@ -167,6 +169,7 @@ impl Node {
                 sinks: Vec::new(),
                 desired: BTreeMap::new(),
                 touched: BTreeMap::new(),
+                by_revision: BTreeMap::new(),
                 link: None,
             }),
             revision: watch::channel(1).0,
@@ -371,8 +374,10 @@ impl Node {
 
     /// The node itself changed a role, by promotion: that is not to be undone, nor told to it.
     pub fn adopt_role(&self, name: &str, role: crate::domain::view::InstanceRole) {
-        if let Some(desired) = self.lock().desired.get_mut(name) {
-            desired.assignment.role = role;
+        if let Some(desired) = self.lock().desired.get_mut(name)
+            && desired.assignment.role != role
+        {
+            Arc::make_mut(&mut desired.assignment).role = role;
         }
     }
 
@@ -385,7 +390,10 @@ impl Node {
 
     fn touch(&self, state: &mut State, name: String) -> u64 {
         let next = *self.revision.borrow() + 1;
-        state.touched.insert(name, next);
+        if let Some(before) = state.touched.insert(name.clone(), next) {
+            state.by_revision.remove(&before);
+        }
+        state.by_revision.insert(next, name);
         self.revision.send_replace(next);
         next
     }
@@ -420,7 +428,7 @@ impl Node {
             put: Vec::new(),
             gone: Vec::new(),
         };
-        for (name, _) in state.touched.iter().filter(|(_, at)| **at > revision) {
+        for (_, name) in state.by_revision.range(revision.saturating_add(1)..) {
             match state.desired.get(name) {
                 Some(desired) => delta.put.push(desired.clone()),
                 None => delta.gone.push(name.clone()),
@@ -443,8 +451,10 @@ impl Node {
     /// The agent said that a container is gone: its name need not be kept.
     pub fn forget(&self, name: &str) {
         let mut state = self.lock();
-        if !state.desired.contains_key(name) {
-            state.touched.remove(name);
+        if !state.desired.contains_key(name)
+            && let Some(at) = state.touched.remove(name)
+        {
+            state.by_revision.remove(&at);
         }
     }
 
