@@ -195,3 +195,51 @@ impl NodeTable {
             .remove(name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::spec::model::{Port, Protocol};
+    use crate::ports::agent::tests_support::desired;
+    use crate::ports::runtime::PublishedPort;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn node(name: &str) -> NodeName {
+        NodeName::new(name).unwrap()
+    }
+
+    fn cell(name: &str, on: &str, ports: &[u16]) -> Arc<ContainerCell> {
+        let mut assignment = desired(64).assignment;
+        let changed = Arc::make_mut(&mut assignment);
+        changed.node = node(on);
+        name.clone_into(&mut changed.container.name);
+        let published = ports.iter().map(|&host_port| PublishedPort {
+            container: Port {
+                port: 80,
+                protocol: Protocol::Tcp,
+            },
+            host_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            host_port,
+        });
+        changed.container.ports = published.collect();
+        ContainerCell::new(assignment, None, Arc::new(|_| {}))
+    }
+
+    #[test]
+    fn a_host_port_is_held_until_the_last_cell_with_it_is_gone() {
+        let table = NodeTable::default();
+        let held = |on: &str, port| table.publishes(&node(on), port);
+        table.insert(cell("a", "n1", &[7000, 7001]));
+        table.insert(cell("b", "n1", &[7000]));
+        assert!(held("n1", 7000) && held("n1", 7001) && !held("n2", 7000));
+        table.remove("a");
+        assert!(held("n1", 7000) && !held("n1", 7001));
+        // Replaced by one of the same name, on another node.
+        table.insert(cell("b", "n2", &[7002]));
+        assert!(!held("n1", 7000) && held("n2", 7002));
+        assert_eq!(table.on(&node("n1")).len(), 0);
+        table.remove("b");
+        assert!(!held("n2", 7002));
+        assert!(table.read().ports.is_empty());
+    }
+}

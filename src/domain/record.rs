@@ -8,6 +8,7 @@ use crate::domain::view::InstanceRole;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 /// Store keys.
 pub mod keys {
@@ -105,6 +106,35 @@ pub struct Release {
     /// It was rolled out to its end. One that was kept before that was noted is taken for good.
     #[serde(default = "yes")]
     pub good: bool,
+    /// What was computed of it before.
+    #[serde(skip)]
+    pub hashes: Hashes,
+}
+
+/// Hashes of a release's procs, each computed once: a release never changes, and has many instances. Of no account
+/// in a comparison, and not copied, since a copy may be changed.
+#[derive(Debug, Default)]
+pub struct Hashes(Mutex<BTreeMap<(ProcName, String), String>>);
+
+impl Hashes {
+    /// The hash of a proc with an image.
+    pub fn of(&self, proc: &ProcName, image: &str, compute: impl FnOnce() -> String) -> String {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (proc.clone(), image.to_owned());
+        known.entry(key).or_insert_with(compute).clone()
+    }
+}
+
+impl Clone for Hashes {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Hashes {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// That of a release which was kept before its end was noted.

@@ -125,9 +125,12 @@ pub fn container(
         .collect();
     let mut dns_search = proc.dns_search.clone();
     dns_search.push(format!("{}.lain", spec::app_domain(&id.app)));
+    // What may differ from the release in `proc` needs no new container.
+    let hash = || spec_hash(proc, &image);
+    let hash = release.hashes.of(&proc.name, &image, hash);
     Ok(ContainerSpec {
         name: container_name(id, counters),
-        labels: container_labels(site, proc, id, counters, &spec_hash(proc, &image)),
+        labels: container_labels(site, proc, id, counters, &hash),
         env: environment(site, release, proc, id, counters),
         mounts: mounts(site, proc, id),
         resources: resources(proc.cpu, proc.memory, site.cpus),
