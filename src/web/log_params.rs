@@ -1,16 +1,30 @@
 //! The parameters of queries over log events, and what of them a caller may see.
 
-use super::error::{Kind, Problem};
+use super::error::Problem;
 use super::params::Limit;
 use super::state::Who;
 use crate::domain::id::AppName;
 use crate::ports::auth::Scope;
 use crate::ports::log_index::{LogFilter, QueryLanguage};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use utoipa::IntoParams;
 
-/// Characters of a query: what fits into a URL, each of them escaped.
-const LONGEST_QUERY: usize = 4096;
+/// A text of at most `MOST` characters, as the description says it; more would not fit into a URL.
+fn text<'de, const MOST: usize, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    match text.chars().count() {
+        count if count <= MOST => Ok(text),
+        count => Err(D::Error::custom(format!(
+            "a text of {count} characters, of which {MOST} are taken"
+        ))),
+    }
+}
+
+/// The same, where it may be absent.
+fn some<'de, const MOST: usize, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    text::<MOST, D>(from).map(Some)
+}
 
 macro_rules! filtered {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
@@ -21,18 +35,22 @@ macro_rules! filtered {
         pub struct $name {
             /// The query; absent: all events.
             #[param(value_type = Option<String>, max_length = 4096, example = "level: error and status >= 500")]
+            #[serde(deserialize_with = "text::<4096, _>")]
             pub query: String,
             /// The language of the query.
             #[param(value_type = Option<QueryLanguage>, inline)]
             pub language: QueryLanguage,
             /// From this time: RFC 3339, or relative to now.
             #[param(max_length = 100, example = "now-15m")]
+            #[serde(deserialize_with = "some::<100, _>")]
             pub from: Option<String>,
             /// Up to this time.
             #[param(max_length = 100, example = "now")]
+            #[serde(deserialize_with = "some::<100, _>")]
             pub to: Option<String>,
             /// The zone of times that name none, and of days.
             #[param(max_length = 100, example = "Europe/Berlin")]
+            #[serde(deserialize_with = "some::<100, _>")]
             pub zone: Option<String>,
             /// Only events of this app.
             #[param(value_type = Option<String>, max_length = 253)]
@@ -43,10 +61,6 @@ macro_rules! filtered {
         impl $name {
             /// The filter, with what the caller may see.
             pub(super) fn filter(&self, who: &Who) -> Result<LogFilter, Problem> {
-                if self.query.chars().count() > LONGEST_QUERY {
-                    let detail = format!("query: it has more than {LONGEST_QUERY} characters");
-                    return Err(Problem::new(Kind::BadRequest, detail));
-                }
                 Ok(LogFilter {
                     query: self.query.clone(),
                     language: self.language,
@@ -111,12 +125,14 @@ filtered! {
         limit: Limit,
         /// `next` of the page before, or the cursor of any event: what follows it.
         #[param(max_length = 255)]
+        #[serde(deserialize_with = "some::<255, _>")]
         after: Option<String>,
         /// Newest or oldest first.
         #[param(value_type = Option<Order>, inline)]
         order: Order,
         /// Only these fields, separated by commas.
         #[param(max_length = 1000)]
+        #[serde(deserialize_with = "some::<1000, _>")]
         fields: Option<String>,
         /// Count all events that match.
         #[param(value_type = Option<bool>, default = false)]
@@ -129,9 +145,11 @@ filtered! {
     HistogramQuery {
         /// The width of a bar, such as `30s`, `5m`, `1d`; absent: such that there are about 50.
         #[param(max_length = 100)]
+        #[serde(deserialize_with = "some::<100, _>")]
         interval: Option<String>,
         /// Break bars down by the five most frequent values of this field.
         #[param(max_length = 255)]
+        #[serde(deserialize_with = "some::<255, _>")]
         by: Option<String>,
     }
 }
@@ -141,6 +159,7 @@ filtered! {
     ValuesQuery {
         /// Which field.
         #[param(value_type = String, required = true, max_length = 255)]
+        #[serde(deserialize_with = "text::<255, _>")]
         field: String,
         /// At most this many values.
         #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
@@ -182,6 +201,7 @@ filtered! {
     SurroundingQuery {
         /// The cursor of the event.
         #[param(value_type = String, required = true, max_length = 255)]
+        #[serde(deserialize_with = "text::<255, _>")]
         cursor: String,
         /// This many before it.
         #[param(value_type = Option<u32>, maximum = 1000, default = 5)]
@@ -197,15 +217,19 @@ filtered! {
     StatsQuery {
         /// The number field; absent: only counts and rates.
         #[param(max_length = 255)]
+        #[serde(deserialize_with = "some::<255, _>")]
         field: Option<String>,
         /// For each value of this field.
         #[param(max_length = 255)]
+        #[serde(deserialize_with = "some::<255, _>")]
         by: Option<String>,
         /// For each span of this length, such as `1m`.
         #[param(max_length = 100)]
+        #[serde(deserialize_with = "some::<100, _>")]
         interval: Option<String>,
         /// Quantiles from 0 to 1, separated by commas.
         #[param(max_length = 255, example = "0.5,0.95,0.99")]
+        #[serde(deserialize_with = "some::<255, _>")]
         quantiles: Option<String>,
         /// At most this many values of `by`.
         #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
@@ -218,9 +242,11 @@ filtered! {
     RoutesQuery {
         /// The field whose values are the routes; absent: `url.path`.
         #[param(max_length = 255, example = "nginx.route")]
+        #[serde(deserialize_with = "some::<255, _>")]
         by: Option<String>,
         /// Quantiles of the durations from 0 to 1, separated by commas; absent: 0.5, 0.95 and 0.99.
         #[param(max_length = 255, example = "0.5,0.95,0.99")]
+        #[serde(deserialize_with = "some::<255, _>")]
         quantiles: Option<String>,
         /// At most this many routes.
         #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
@@ -244,6 +270,7 @@ filtered! {
         order: Order,
         /// Only these fields, separated by commas.
         #[param(max_length = 1000)]
+        #[serde(deserialize_with = "some::<1000, _>")]
         fields: Option<String>,
     }
 }

@@ -115,6 +115,22 @@ async fn a_search_pages_through_all_that_matches() {
 }
 
 #[tokio::test]
+async fn a_text_that_is_longer_than_described_is_refused() {
+    let (api, _index) = with_index().await;
+    let query = |length: usize| format!("logs/search?limit=1&query={}", "a".repeat(length));
+    api.get(&query(4096)).await.is(200);
+    api.get(&query(4097))
+        .await
+        .problem_is(400, "bad-parameter")
+        .says("4097 characters, of which 4096 are taken");
+    let from = "0".repeat(101);
+    for path in ["search", "histogram", "export", "tail", "stats", "fields"] {
+        let answer = api.get(&format!("logs/{path}?from={from}")).await;
+        answer.problem_is(400, "bad-parameter");
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_query_is_refused_at_its_character() {
     let (api, _index) = with_index().await;
     for (query, column, code) in [

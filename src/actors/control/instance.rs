@@ -144,11 +144,8 @@ impl Instance {
     /// The container that counts: the one that is placed, or else the newest version.
     fn cell(&self) -> Option<Arc<ContainerCell>> {
         let mut cells = self.shared.node.of(&self.id);
-        if cells.len() < 2 {
-            return cells.pop();
-        }
-        let placed = self.shared.world.placement(&self.id);
-        let name = placed.map(|p| render::name_of(&p));
+        let placed = (cells.len() > 1).then(|| self.shared.world.placement(&self.id));
+        let name = placed.flatten().map(|p| render::name_of(&p));
         let found = cells.iter().find(|c| Some(c.name()) == name.as_deref());
         found.cloned().or_else(|| cells.pop())
     }
