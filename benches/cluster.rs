@@ -3,6 +3,9 @@
 //! `cargo bench --bench cluster [-- kill|cut|freeze]…` (all by default). Needs root. Three nodes, nine
 //! instances; `ROUNDS` sets the runs of each row (3). Both sides are measured alike: the engines of
 //! the nodes that are left are asked for ports, and the ports for an answer.
+//!
+//! `-- watch`: the same nodes and instances, nothing lost, and twice as many busy threads as cores for
+//! `WATCH_SECONDS` (600): what the control host took for a loss is counted.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -10,6 +13,7 @@
 #[expect(dead_code, reason = "the tests use all of it")]
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::{Cluster, answers, web};
 
@@ -24,6 +28,9 @@ fn main() {
         .collect();
     if wanted.is_empty() {
         wanted = ["kill", "cut", "freeze"].map(str::to_owned).to_vec();
+    }
+    if wanted.iter().any(|w| w == "watch") {
+        return watch();
     }
     let runs: usize = std::env::var("ROUNDS")
         .ok()
@@ -44,6 +51,50 @@ fn main() {
             swarm.iter().copied().fold(0.0, f64::max)
         );
     }
+}
+
+/// Counts false alarms: nodes that were taken for lost, and instances that were moved or restarted.
+fn watch() {
+    let seconds = std::env::var("WATCH_SECONDS").ok();
+    let seconds = seconds.and_then(|n| n.parse().ok()).unwrap_or(600);
+    let cluster = Cluster::start(3);
+    cluster.deploy(&web("calm", u32::try_from(COUNT).unwrap(), ""));
+    cluster.all_answer("calm", COUNT);
+    let before = cluster.started("calm");
+    let threads = 2 * std::thread::available_parallelism().map_or(2, usize::from);
+    let over = AtomicBool::new(false);
+    println!("# {threads} busy threads for {seconds} s, 3 nodes, {COUNT} instances");
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_secs(seconds));
+        over.store(true, Ordering::Relaxed);
+    });
+    cluster.all_answer("calm", COUNT);
+    let count = |kind: &str| {
+        let told = cluster.lain(&["events", "--kind", kind, "--limit", "1000", "-o", "json"]);
+        let page: serde_json::Value = serde_json::from_str(&told).unwrap();
+        page["items"].as_array().unwrap().len()
+    };
+    for kind in [
+        "node_suspect",
+        "node_down",
+        "node_unfit",
+        "instance_moved",
+        "instance_crashed",
+    ] {
+        println!("{kind:<20}{:>6}", count(kind));
+    }
+    let after = cluster.started("calm");
+    let other = after
+        .iter()
+        .filter(|(name, at)| before.get(*name) != Some(*at));
+    println!("{:<20}{:>6}", "started anew", other.count());
 }
 
 fn p50(samples: &[f64]) -> f64 {

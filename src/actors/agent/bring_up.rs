@@ -3,7 +3,7 @@
 //! Called by the `process` actor at each of its starts. Idempotent: cancelled or repeated at any point it
 //! finds what it made before.
 
-use crate::actors::agent::cell::{ContainerCell, Phase};
+use crate::actors::agent::cell::{ContainerCell, Observed, Phase};
 use crate::actors::agent::logs;
 use crate::actors::shared::Shared;
 use crate::domain::crash::Exit;
@@ -47,6 +47,12 @@ pub async fn bring_up(
             cell.change(|o| o.phase = Phase::Pending("the control host to be heard".to_owned()));
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
+        // Nor while another container of it runs here: a control host that started anew may not know of that one yet,
+        // and has it put away once it does.
+        while cell.assignment.exclusive && another_runs(shared, cell) {
+            cell.change(|o| o.phase = Phase::Pending("the container before it to end".to_owned()));
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
         if !matches!(
             *shared.engine.borrow(),
             crate::actors::shared::EngineState::Up(_)
@@ -62,6 +68,13 @@ pub async fn bring_up(
             outcome => return outcome,
         }
     }
+}
+
+/// Whether another container of the same instance is alive on this node.
+fn another_runs(shared: &Shared, cell: &ContainerCell) -> bool {
+    let mine = shared.node.of(cell.instance());
+    let runs = |o: &Observed| o.is_alive() || matches!(o.phase, Phase::Starting(_));
+    mine.iter().any(|c| c.name() != cell.name() && c.look(runs))
 }
 
 async fn attempt(

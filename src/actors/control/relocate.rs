@@ -157,6 +157,12 @@ pub async fn rehome(
     cause: &Cause,
 ) -> Result<Placement, String> {
     let (record, before) = carry::desired(shared, id).map_err(|f| f.reason)?;
+    let exclusive = is_exclusive(&record, id);
+    if exclusive && *cause == Cause::Evicted {
+        // As in a move, see `move_stopped`; it has lost its place already.
+        let gone = retire_all(shared, &shared.node.of(id), Removal::Remove).await;
+        gone.map_err(|f| f.reason)?;
+    }
     let turn = shared.placing.lock().await;
     let (target, evictions) = choose(shared, &record, &before, cause)?;
     let after = moved(shared, &record, &before, &target, cause)?;
@@ -164,7 +170,6 @@ pub async fn rehome(
     evict(shared, &evictions).await?;
     drop(turn);
     announce(shared, &before, &after, cause);
-    let exclusive = is_exclusive(&record, id);
     for cell in shared.node.of(id) {
         if cell.node() != &before.node {
             continue;
@@ -193,24 +198,51 @@ pub async fn move_away(
     let (record, before) = carry::desired(shared, id)?;
     let turn = shared.placing.lock().await;
     let (target, evictions) = choose(shared, &record, &before, cause)?;
+    if is_exclusive(&record, id) || is_bound(&record, id) {
+        drop(turn);
+        return move_stopped(shared, &record, &before, cause).await;
+    }
     let after = moved(shared, &record, &before, &target, cause)?;
     evict(shared, &evictions).await?;
-    let exclusive = is_exclusive(&record, id);
-    if exclusive || is_bound(&record, id) {
-        carry::commit(shared, &after).await?;
-        drop(turn);
-        retire_others(shared, id, &after).await?;
-        let assignment = carry::assignment(shared, &record, &after, false)?;
-        let cell = node::assign(shared, assignment).await?;
-        announce(shared, &before, &after, cause);
-        return steady_or_lost(&cell, &target).await;
-    }
     let assignment = carry::assignment(shared, &record, &after, false)?;
     let cell = node::assign(shared, assignment).await?;
     drop(turn);
     carry::make_count(shared, &cell, &after, steady_or_lost(&cell, &target)).await?;
     announce(shared, &before, &after, cause);
     retire_others(shared, id, &after).await
+}
+
+/// Moves what may run only once: it has ended before it is noted that it is elsewhere, so that a control host that
+/// starts anew in between finds it where it was, and not in two places.
+async fn move_stopped(
+    shared: &Arc<Shared>,
+    record: &AppRecord,
+    before: &Placement,
+    cause: &Cause,
+) -> Result<(), Failure> {
+    retire_all(shared, &shared.node.of(&before.instance), Removal::Remove).await?;
+    let placed = async {
+        let _turn = shared.placing.lock().await;
+        // Other places may be free than when it was decided to move.
+        let (target, evictions) = choose(shared, record, before, cause)?;
+        let after = moved(shared, record, before, &target, cause)?;
+        evict(shared, &evictions).await?;
+        carry::commit(shared, &after).await?;
+        Ok::<_, Failure>((target, after))
+    };
+    let (target, after) = match placed.await {
+        Ok(placed) => placed,
+        Err(failure) => {
+            // Back to where it was.
+            let assignment = carry::assignment(shared, record, before, false)?;
+            node::assign(shared, assignment).await?;
+            return Err(failure);
+        }
+    };
+    let assignment = carry::assignment(shared, record, &after, false)?;
+    let cell = node::assign(shared, assignment).await?;
+    announce(shared, before, &after, cause);
+    steady_or_lost(&cell, &target).await
 }
 
 /// As [`carry::wait_steady`], but a node that is lost is not waited for.

@@ -265,6 +265,17 @@ impl Agent {
         }
     }
 
+    fn another_runs(&self, name: &str, assignment: &Assignment) -> bool {
+        let seen = self.seen.borrow();
+        let mut others = seen.iter().filter(|(other, seen)| {
+            other.as_str() != name && seen.assignment.instance == assignment.instance
+        });
+        others.any(|(other, _)| {
+            let ended = |life| matches!(life, Life::Exited(_));
+            self.machine.get(other).is_some_and(|c| !ended(c.life))
+        })
+    }
+
     async fn keep_running(self: Rc<Self>, name: &str, assignment: &Assignment) {
         let mut failures = 0_u32;
         loop {
@@ -273,6 +284,11 @@ impl Agent {
                     name,
                     Phase::Pending("the control host to be heard".to_owned()),
                 );
+                tokio::time::sleep(FENCE_TICK).await;
+            }
+            while assignment.exclusive && self.another_runs(name, assignment) {
+                let before = "the container before it to end";
+                self.set_phase(name, Phase::Pending(before.to_owned()));
                 tokio::time::sleep(FENCE_TICK).await;
             }
             if self.plant != Some(Plant::AgentForgets) || !name.ends_with("i2-d0") {
