@@ -164,6 +164,11 @@ pub enum ProcType {
 }
 
 impl ProcType {
+    /// Whether some instances of procs of this type may be updated first and watched.
+    pub fn has_canaries(self) -> bool {
+        matches!(self, ProcType::Web | ProcType::Worker)
+    }
+
     /// Every proc type, in the order of the documentation.
     pub const ALL: [ProcType; 5] = [
         ProcType::Web,

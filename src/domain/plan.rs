@@ -305,7 +305,7 @@ fn is_first<'s>(
     let id = &step.instance;
     match step.action {
         _ if runs_to_its_end(step) => true,
-        PlanAction::Recreate if has_canaries(id.proc_type) => {
+        PlanAction::Recreate if id.proc_type.has_canaries() => {
             let taken = taken.entry(&id.proc).or_default();
             let room = *taken < left(id);
             *taken += u32::from(room);
@@ -320,11 +320,6 @@ fn is_first<'s>(
         | PlanAction::Stop
         | PlanAction::Delete => false,
     }
-}
-
-/// Whether some instances of procs of a type may be updated first and watched.
-pub fn has_canaries(proc_type: ProcType) -> bool {
-    matches!(proc_type, ProcType::Web | ProcType::Worker)
 }
 
 /// Whether a step is the run of a oneshot proc, which others wait for.

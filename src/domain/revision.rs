@@ -3,7 +3,6 @@
 //! Plain data and pure questions to it. Written by the control handle and at the end of operations.
 
 use crate::domain::id::ProcName;
-use crate::domain::plan::has_canaries;
 use crate::domain::record::{AppRecord, Canary, Placement, Release};
 use crate::domain::spec::model::ProcSpec;
 use crate::domain::view::{RevisionOutcome, RevisionView};
@@ -23,7 +22,7 @@ impl AppRecord {
         let wanted = self
             .canary_in_progress()
             .map_or(0, |c| c.instances.unwrap_or(proc.update.canary));
-        match has_canaries(proc.proc_type) {
+        match proc.proc_type.has_canaries() {
             true => wanted.min(proc.num_instances),
             false => 0,
         }

@@ -2,6 +2,8 @@
 //!
 //! Plain data, made by the control actors from records and from what agents report.
 
+pub use crate::domain::spec::model::AntiAffinity;
+
 use crate::domain::id::{AppName, InstanceId, NodeName, ProcName, ProcType};
 use crate::domain::placement::reason::{Rejections, Why};
 use crate::domain::spec::filter::Filter;
@@ -9,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use utoipa::ToSchema;
 
 /// What a node may be asked, as far as placement is concerned.
 #[derive(
@@ -100,19 +101,6 @@ impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.app, self.proc_type, self.proc)
     }
-}
-
-/// How instances of one proc keep away from each other on nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AntiAffinity {
-    /// They do not care.
-    None,
-    /// On different nodes where possible (LAIN's rule).
-    #[default]
-    Prefer,
-    /// On different nodes or not at all.
-    Require,
 }
 
 /// What all instances of a proc at one version need. Shared, so that a hundred thousand demands are small.

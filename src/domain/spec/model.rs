@@ -8,7 +8,6 @@ pub use super::filter::{Filter, FilterKind, FilterOperator};
 pub use super::update::{Share, UpdateOrder, UpdateSpec, Window};
 
 use crate::domain::id::{AppName, ProcName, ProcType};
-pub use crate::domain::placement::AntiAffinity;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -262,6 +261,19 @@ pub struct Port {
     pub port: u16,
     /// Its protocol.
     pub protocol: Protocol,
+}
+
+/// How instances of one proc keep away from each other on nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AntiAffinity {
+    /// They do not care.
+    None,
+    /// On different nodes where possible (LAIN's rule).
+    #[default]
+    Prefer,
+    /// On different nodes or not at all.
+    Require,
 }
 
 /// A transport protocol.

@@ -5,7 +5,6 @@ use super::super::super::model::{Share, UpdateOrder};
 use super::super::super::report::Finding;
 use super::super::super::yaml::Entry;
 use super::Rules;
-use crate::domain::plan::has_canaries;
 use crate::domain::spec::model::duration_text;
 
 impl<'n> Rules<'_, 'n, '_, '_> {
@@ -114,7 +113,7 @@ impl<'n> Rules<'_, 'n, '_, '_> {
         let Some(entry) = self.update_key("canary").filter(|_| canary > 0) else {
             return;
         };
-        if !has_canaries(this) {
+        if !this.has_canaries() {
             let message = format!("`canary` is for web and worker procs; this is a {this} proc");
             self.refuse_update(SpecCode::NotForThisType, entry, message, "");
         } else if canary > self.spec.num_instances {
