@@ -30,6 +30,7 @@
 
 pub mod agent;
 pub mod control;
+pub mod host_ports;
 pub mod hub;
 pub mod logging;
 pub mod no_web;

@@ -3,6 +3,7 @@
 //! Written by whoever assigns containers, read by everybody; nobody waits for an actor.
 
 use crate::actors::agent::cell::ContainerCell;
+use crate::actors::host_ports::HostPorts;
 use crate::domain::id::{ContainerId, InstanceId, NodeName};
 use crate::ports::runtime::ContainerStatus;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,8 +26,7 @@ struct Cells {
     by_node: BTreeMap<NodeName, BTreeMap<String, Arc<ContainerCell>>>,
     /// Ordered, so that the instances of a proc lie together.
     by_instance: BTreeMap<InstanceId, Vec<Arc<ContainerCell>>>,
-    /// How many cells of each node have each host port.
-    ports: HashMap<NodeName, HashMap<u16, u32>>,
+    ports: HostPorts,
     /// Instances of which one came or went since this was last asked; `None`: nobody has asked yet.
     changed: Option<BTreeSet<InstanceId>>,
 }
@@ -37,33 +37,10 @@ impl Cells {
             changed.insert(id.clone());
         }
     }
+}
 
-    fn hold_ports(&mut self, cell: &ContainerCell) {
-        let published = &cell.assignment.container.ports;
-        if !published.is_empty() {
-            let held = self.ports.entry(cell.node().clone()).or_default();
-            for port in published {
-                *held.entry(port.host_port).or_default() += 1;
-            }
-        }
-    }
-
-    fn release_ports(&mut self, cell: &ContainerCell) {
-        let Some(held) = self.ports.get_mut(cell.node()) else {
-            return;
-        };
-        for port in &cell.assignment.container.ports {
-            if let Some(count) = held.get_mut(&port.host_port) {
-                *count -= 1;
-                if *count == 0 {
-                    held.remove(&port.host_port);
-                }
-            }
-        }
-        if held.is_empty() {
-            self.ports.remove(cell.node());
-        }
-    }
+fn ports_of(cell: &ContainerCell) -> impl Iterator<Item = u16> {
+    cell.assignment.container.ports.iter().map(|p| p.host_port)
 }
 
 impl NodeTable {
@@ -96,8 +73,7 @@ impl NodeTable {
 
     /// Whether a cell of a node has this host port.
     pub fn publishes(&self, node: &NodeName, port: u16) -> bool {
-        let cells = self.read();
-        cells.ports.get(node).is_some_and(|p| p.contains_key(&port))
+        self.read().ports.is_held(node, port)
     }
 
     /// All cells of a node.
@@ -149,9 +125,9 @@ impl NodeTable {
         let name = cell.name().to_owned();
         let on = cells.by_node.entry(cell.node().clone()).or_default();
         on.insert(name.clone(), Arc::clone(&cell));
-        cells.hold_ports(&cell);
+        cells.ports.hold(cell.node(), ports_of(&cell));
         if let Some(before) = cells.by_name.insert(name, Arc::clone(&cell)) {
-            cells.release_ports(&before);
+            cells.ports.release(before.node(), ports_of(&before));
             if before.node() != cell.node()
                 && let Some(on) = cells.by_node.get_mut(before.node())
             {
@@ -165,7 +141,7 @@ impl NodeTable {
         let mut cells = self.write();
         let cell = cells.by_name.remove(name)?;
         cells.note(cell.instance());
-        cells.release_ports(&cell);
+        cells.ports.release(cell.node(), ports_of(&cell));
         if let Some(on) = cells.by_node.get_mut(cell.node()) {
             on.remove(name);
             if on.is_empty() {

@@ -4,6 +4,7 @@
 //! counts as sent only once its receiver has acknowledged it, as far as its protocol can.
 
 use crate::domain::log::LogEvent;
+use crate::ports::freshness::Keeper;
 use async_trait::async_trait;
 use std::time::Duration;
 
@@ -78,18 +79,15 @@ pub trait Sink: Send {
     }
 
     /// How long events are gathered between one batch and the next, where a receiver would rather have few large
-    /// ones. Zero: what there is is sent at once; so it is while somebody waits.
-    fn gathers_for(&mut self) -> Duration {
+    /// ones. Zero: what there is is sent at once; so it is while somebody asks [`Sink::keeper`].
+    fn gathers_for(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// Until somebody waits for what was gathered.
-    async fn hurried(&mut self) {
-        std::future::pending().await
+    /// By whom readers have what was gathered sent first, where they can.
+    fn keeper(&mut self) -> Option<&mut Keeper> {
+        None
     }
-
-    /// What there was at the last [`Sink::gathers_for`] is sent, or will not be for now.
-    fn caught_up(&mut self) {}
 
     /// Whether the connection over which the last batches went is still the same one.
     fn still_there(&mut self) -> bool {

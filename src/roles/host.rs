@@ -186,10 +186,7 @@ pub async fn start_on(
     let args = web_server::Args {
         shared: Arc::clone(&shared),
         authenticator,
-        options: WebOptions {
-            socket,
-            ..web_options(config, secured.as_ref())
-        },
+        options: web_options(config, secured.as_ref(), socket),
         metrics: Arc::new(Metrics::new()),
         bound: bound.clone(),
     };
@@ -441,7 +438,11 @@ pub fn settings(role: &'static str, config: &Config, owner: String) -> Settings 
     }
 }
 
-fn web_options(config: &Config, secured: Option<&Secured>) -> WebOptions {
+fn web_options(
+    config: &Config,
+    secured: Option<&Secured>,
+    socket: Option<Arc<TcpListener>>,
+) -> WebOptions {
     let limits = &config.limits;
     let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
     let mut allowed_hosts = config.server.allowed_hosts.clone();
@@ -451,7 +452,7 @@ fn web_options(config: &Config, secured: Option<&Secured>) -> WebOptions {
     }
     WebOptions {
         listen: config.server.listen,
-        socket: None,
+        socket,
         allowed_hosts,
         tls: secured.map(|s| Arc::clone(&s.config)),
         workers: WEB_WORKERS,

@@ -79,12 +79,7 @@ pub struct ContainerCell {
 
 impl ContainerCell {
     /// A cell for an assignment; `known` is the engine's id where the container exists already.
-    pub fn new(
-        assignment: impl Into<Arc<Assignment>>,
-        known: Option<ContainerId>,
-        poke: Poke,
-    ) -> Arc<Self> {
-        let assignment = assignment.into();
+    pub fn new(assignment: Arc<Assignment>, known: Option<ContainerId>, poke: Poke) -> Arc<Self> {
         let observed = Observed {
             id: known,
             phase: Phase::Pending("its turn".to_owned()),

@@ -199,6 +199,7 @@ pub async fn move_away(
     let turn = shared.placing.lock().await;
     let (target, evictions) = choose(shared, &record, &before, cause)?;
     if is_exclusive(&record, id) || is_bound(&record, id) {
+        // There is a place: it is not stopped for nothing. Which one is chosen once it has ended.
         drop(turn);
         return move_stopped(shared, &record, &before, cause).await;
     }

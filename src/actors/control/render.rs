@@ -125,8 +125,9 @@ pub fn container(
         .collect();
     let mut dns_search = proc.dns_search.clone();
     dns_search.push(format!("{}.lain", spec::app_domain(&id.app)));
-    // What may differ from the release in `proc` needs no new container.
-    let hash = || spec_hash(proc, &image);
+    // Of the proc as it is declared: what may differ from that in `proc` needs no new container, or is run only once.
+    let declared = release.spec.procs.iter().find(|p| p.name == proc.name);
+    let hash = || spec_hash(declared.unwrap_or(proc), &image);
     let hash = release.hashes.of(&proc.name, &image, hash);
     Ok(ContainerSpec {
         name: container_name(id, counters),

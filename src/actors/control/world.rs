@@ -2,6 +2,7 @@
 //!
 //! The store is the truth: a change is committed there first, then put here. Loaded whole at start.
 
+use crate::actors::host_ports::HostPorts;
 use crate::domain::id::{AppName, InstanceId, NodeName, OperationId};
 use crate::domain::record::{AppRecord, Placement, keys};
 use crate::domain::view::{OperationView, RunView};
@@ -31,8 +32,7 @@ pub struct Versioned {
 struct State {
     apps: BTreeMap<AppName, Versioned>,
     placements: BTreeMap<AppName, BTreeMap<InstanceId, Placement>>,
-    /// How many placements each host port of each node is given to.
-    ports: HashMap<(NodeName, u16), u32>,
+    ports: HostPorts,
     /// The instances on each node.
     on: HashMap<NodeName, BTreeSet<InstanceId>>,
     /// Instances whose placement or whose app has changed since this was last asked; `None`: nobody has asked yet.
@@ -41,6 +41,10 @@ struct State {
     runs: BTreeMap<(AppName, String), Vec<RunView>>,
     retries: BTreeMap<InstanceId, DateTime<Utc>>,
     troubles: BTreeMap<AppName, String>,
+}
+
+fn ports_of(placement: &Placement) -> impl Iterator<Item = u16> {
+    placement.ports.iter().map(|(_, host)| *host)
 }
 
 impl State {
@@ -54,10 +58,7 @@ impl State {
         self.note(&placement.instance);
         let on = self.on.entry(placement.node.clone()).or_default();
         on.insert(placement.instance.clone());
-        for &(_, host) in &placement.ports {
-            let key = (placement.node.clone(), host);
-            *self.ports.entry(key).or_default() += 1;
-        }
+        self.ports.hold(&placement.node, ports_of(&placement));
         let all = self
             .placements
             .entry(placement.instance.app.clone())
@@ -80,15 +81,7 @@ impl State {
                 self.on.remove(&placement.node);
             }
         }
-        for (_, host) in &placement.ports {
-            let key = (placement.node.clone(), *host);
-            if let Some(count) = self.ports.get_mut(&key) {
-                *count -= 1;
-                if *count == 0 {
-                    self.ports.remove(&key);
-                }
-            }
-        }
+        self.ports.release(&placement.node, ports_of(placement));
     }
 }
 
@@ -358,7 +351,7 @@ impl World {
 
     /// Whether a host port of a node is given to some instance.
     pub fn is_port_allocated(&self, node: &NodeName, port: u16) -> bool {
-        self.read().ports.contains_key(&(node.clone(), port))
+        self.read().ports.is_held(node, port)
     }
 
     /// The last runs of a cron or oneshot proc, newest first.

@@ -46,17 +46,22 @@ pub(super) fn container(answer: ContainerInspectResponse) -> Option<ContainerSta
 
 /// Where the output is, and the name of the log driver. Whether the file can be read here is not known yet.
 pub(super) fn log_origin(answer: &ContainerInspectResponse) -> (LogOrigin, String) {
-    let config = answer.config.clone().unwrap_or_default();
+    let config = answer.config.as_ref();
     let driver = answer.host_config.as_ref();
-    let driver = driver.and_then(|host| host.log_config.clone());
+    let driver = driver.and_then(|host| host.log_config.as_ref());
     let path = answer.log_path.clone().filter(|path| !path.is_empty());
+    let image = config.and_then(|c| c.image.clone());
+    let labels = config.and_then(|c| c.labels.clone());
     let origin = LogOrigin {
         created_at: instant(answer.created.as_deref()),
-        image: config.image.unwrap_or_default(),
-        labels: config.labels.unwrap_or_default().into_iter().collect(),
+        image: image.unwrap_or_default(),
+        labels: labels.unwrap_or_default().into_iter().collect(),
         file: path.map(|path| (path.into(), LogFormat::DockerJson)),
     };
-    (origin, driver.and_then(|d| d.typ).unwrap_or_default())
+    (
+        origin,
+        driver.and_then(|d| d.typ.clone()).unwrap_or_default(),
+    )
 }
 
 fn life(state: &EngineState) -> ContainerState {

@@ -69,7 +69,7 @@ impl Pump {
         self.limit = (self.limit * 2).min(self.parts.settings.batch_events);
         self.done(&read, (sent, filtered, dead))?;
         self.sent_at = Some(self.now());
-        self.parts.sink.caught_up();
+        self.caught_up();
         Ok(Duration::ZERO)
     }
 

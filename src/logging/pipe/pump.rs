@@ -12,6 +12,7 @@ use super::route::{Filter, Redaction};
 use crate::domain::log::Stamp;
 use crate::logging::spool::{Cursor, From, Progress, Read, Reader, Spool, SpoolError};
 use crate::ports::clock::Clock;
+use crate::ports::freshness::Keeper;
 use crate::ports::sink::Sink;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -129,6 +130,14 @@ pub(super) enum Next {
     Stop,
 }
 
+/// Until somebody waits for what the sink has gathered.
+async fn hurried(sink: &mut dyn Sink) {
+    match sink.keeper() {
+        Some(keeper) => keeper.asked().await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Pump {
     /// Opens the sink's cursor.
     ///
@@ -189,7 +198,7 @@ impl Pump {
                     Some(command) => if let Next::Stop = self.obey(command).await? { return Ok(()) },
                     None => return Ok(()),
                 },
-                () = self.parts.sink.hurried(), if idle => {}
+                () = hurried(&mut *self.parts.sink), if idle => {}
                 changed = self.news.changed(), if idle && !self.gathering => {
                     // The spool is held by this very pump: its sender lives.
                     let _ = changed;
@@ -223,9 +232,9 @@ impl Pump {
     async fn turn(&mut self) -> Result<Duration, SpoolError> {
         self.settle()?;
         self.sync();
-        let gathers = self.parts.sink.gathers_for();
+        let asked = self.parts.sink.keeper().is_some_and(Keeper::is_asked);
         if self.paused {
-            self.parts.sink.caught_up();
+            self.caught_up();
             self.state("paused");
             return Ok(LOOK);
         }
@@ -233,12 +242,12 @@ impl Pump {
             Permit::Go => self.limit,
             Permit::Probe => self.limit.min(10),
             Permit::Wait(pause) => {
-                self.parts.sink.caught_up();
+                self.caught_up();
                 self.state("retrying");
                 return Ok(pause);
             }
         };
-        if let Some(pause) = self.gathers(gathers) {
+        if let Some(pause) = self.gathers(asked) {
             self.state("idle");
             return Ok(pause.min(LOOK));
         }
@@ -246,7 +255,7 @@ impl Pump {
         let read = self.reader.next(limit, self.parts.settings.batch_bytes)?;
         if read.events.is_empty() {
             self.done(&read, (0, 0, 0))?;
-            self.parts.sink.caught_up();
+            self.caught_up();
             self.parts.cell.change(|view| view.lag_ms = 0);
             self.state("idle");
             let due = self
@@ -267,8 +276,19 @@ impl Pump {
         self.deliver(read).await
     }
 
-    /// How long to wait for more, where the sink wants that and less than a batch is there.
-    fn gathers(&mut self, gathers: Duration) -> Option<Duration> {
+    /// Who waited when this turn began has what there was then, or will not have it for now.
+    pub(super) fn caught_up(&mut self) {
+        if let Some(keeper) = self.parts.sink.keeper() {
+            keeper.met();
+        }
+    }
+
+    /// How long to wait for more, where the sink wants that, nobody waits for it, and less than a batch is there.
+    fn gathers(&mut self, asked: bool) -> Option<Duration> {
+        let gathers = match asked {
+            true => Duration::ZERO,
+            false => self.parts.sink.gathers_for(),
+        };
         let due = self.sent_at.map_or(Duration::ZERO, |at| at + gathers);
         let pause = due.saturating_sub(self.now());
         let there = self.parts.spool.end() - self.cursor.progress().position;

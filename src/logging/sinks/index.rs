@@ -80,25 +80,12 @@ impl Sink for IndexSink {
         })
     }
 
-    fn gathers_for(&mut self) -> Duration {
-        let asked = self.keeper.as_mut().is_none_or(Keeper::is_asked);
-        match asked {
-            true => Duration::ZERO,
-            false => self.index.gathers_for(),
-        }
+    fn gathers_for(&self) -> Duration {
+        self.index.gathers_for()
     }
 
-    async fn hurried(&mut self) {
-        match &mut self.keeper {
-            Some(keeper) => keeper.asked().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn caught_up(&mut self) {
-        if let Some(keeper) = &mut self.keeper {
-            keeper.met();
-        }
+    fn keeper(&mut self) -> Option<&mut Keeper> {
+        self.keeper.as_mut()
     }
 
     async fn check(&mut self) -> Result<(), SinkError> {

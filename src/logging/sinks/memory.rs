@@ -99,25 +99,13 @@ impl Sink for MemorySink {
         !std::mem::take(&mut self.memory.lock().lost)
     }
 
-    fn gathers_for(&mut self) -> Duration {
-        let asked = self.keeper.as_mut().is_none_or(Keeper::is_asked);
-        match &self.memory.lock().gathers {
-            Some((pause, _)) if !asked => *pause,
-            _ => Duration::ZERO,
-        }
+    fn gathers_for(&self) -> Duration {
+        let state = self.memory.lock();
+        state.gathers.as_ref().map_or(Duration::ZERO, |(p, _)| *p)
     }
 
-    async fn hurried(&mut self) {
-        match &mut self.keeper {
-            Some(keeper) => keeper.asked().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn caught_up(&mut self) {
-        if let Some(keeper) = &mut self.keeper {
-            keeper.met();
-        }
+    fn keeper(&mut self) -> Option<&mut Keeper> {
+        self.keeper.as_mut()
     }
 }
 

@@ -70,9 +70,7 @@ impl Handle {
         };
         let node = placing::node_for_one_off(&self.shared, app, &spec)?;
         let site = placing::site_of(&self.shared, &node);
-        // A copy: what is run once is not what the release's hashes are of.
-        let release = record.current.clone();
-        let mut container = render::container(&site, &release, &spec, &id, counters, &[])
+        let mut container = render::container(&site, &record.current, &spec, &id, counters, &[])
             .map_err(ControlError::Conflict)?;
         container.name = format!("{}.run-{}", id.group(), uuid::Uuid::now_v7().simple());
         // Not an instance: reconciliation, which goes by the owner's label, leaves it alone.
