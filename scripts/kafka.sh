@@ -8,7 +8,7 @@
 #       Runs one in the foreground whose data are in DIR, on 127.0.0.1:PORT. Started again on the same DIR it
 #       has what it had.
 #   kafka.sh run DIR PORT CONTROLLER SECURE
-#       The same, with the port of its controller chosen, and TLS with SASL (PLAIN, SCRAM-SHA-512) on
+#       The same, with the port of its controller chosen, and TLS with SASL (PLAIN, SCRAM) on
 #       localhost:SECURE besides: DIR/server.pem is its key and certificate, DIR/password that of user lain.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -36,7 +36,10 @@ run() {
   mkdir -p "$dir"
   if [ -n "$secure" ]; then
     listeners=,SECURE://127.0.0.1:$secure advertised=,SECURE://localhost:$secure protocols=,SECURE:SASL_SSL
-    scram=(--add-scram "SCRAM-SHA-512=[name=lain,password=$(cat "$dir/password")]")
+    local bits
+    for bits in 256 512; do
+      scram+=(--add-scram "SCRAM-SHA-$bits=[name=lain,password=$(cat "$dir/password")]")
+    done
   fi
   cat > "$dir/server.properties" << PROPERTIES
 process.roles=broker,controller
@@ -63,8 +66,9 @@ PROPERTIES
     cat >> "$dir/server.properties" << PROPERTIES
 listener.name.secure.ssl.keystore.type=PEM
 listener.name.secure.ssl.keystore.location=$dir/server.pem
-listener.name.secure.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
+listener.name.secure.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
 listener.name.secure.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_lain="$(cat "$dir/password")";
+listener.name.secure.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.secure.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 PROPERTIES
   fi

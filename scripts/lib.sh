@@ -64,12 +64,13 @@ need_quietly() (
 )
 
 # What a build needs besides Rust: a C and C++ compiler and make for librdkafka, which is built along;
-# OpenSSL's headers; and protoc with its own definitions, since etcd's client makes its calls from etcd's
+# OpenSSL's and zstd's headers; and protoc with its own definitions, since etcd's client makes its calls from etcd's
 # protocol buffers when it is compiled.
 need_build_tools() {
   need_packages 'cc=gcc libc6-dev' c++=g++ make=make pkg-config=pkg-config \
     'protoc=protobuf-compiler libprotobuf-dev'
   [ -e /usr/include/openssl/ssl.h ] || need_packages 'openssl-headers=libssl-dev'
+  [ -e /usr/include/zstd.h ] || need_packages 'zstd-headers=libzstd-dev'
 }
 
 # Where cargo puts what it builds.

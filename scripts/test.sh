@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh [ARGUMENT…]
 #       Installs what the tests need on this Debian machine (compilers, protoc, curl, Docker Engine, etcd,
-#       busybox-static, iproute2, nftables, rsyslog, nginx, Maven with a JDK for Kafka, Elasticsearch and OpenSearch), makes sure
+#       busybox-static, iproute2, nftables, faketime, rsyslog, nginx, Maven with a JDK for Kafka, Elasticsearch and OpenSearch), makes sure
 #       that an engine answers, loads the sample image, and runs
 #       `cargo test` over everything, or with the ARGUMENTs given (`--test host`). An engine that it
 #       started is stopped again at the end; one that ran before is left running.
@@ -28,7 +28,7 @@ fi
 
 need_build_tools
 need_packages curl=curl openssl=openssl busybox=busybox-static ip=iproute2 iptables=iptables \
-  unshare=util-linux nft=nftables
+  unshare=util-linux nft=nftables faketime=faketime
 need_rust
 
 started_engine=

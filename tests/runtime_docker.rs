@@ -152,7 +152,7 @@ async fn a_spec_arrives_as_it_was_written() {
     spec.cmd = Some(vec!["first".into(), "second word".into()]);
     spec.env = vec![
         ("A".into(), "with = and \"quotes\"".into()),
-        ("B".into(), String::new()),
+        ("B".into(), "".into()),
     ];
     spec.user = "1000:1000".into();
     spec.workdir = "/data".into();
@@ -418,7 +418,7 @@ async fn refusals_say_why_and_never_a_secret() {
         refused.to_string().contains("/no/such/program"),
         "{refused}"
     );
-    let secret = ("".to_owned(), "correct horse".to_owned());
+    let secret = ("".into(), "correct horse".into());
     let odd = ContainerSpec {
         env: vec![secret],
         ..bed.spec("secret", Does::RunsOn)

@@ -136,12 +136,29 @@ calls() ->
     Loop(Count),
     print("calls_per_s", Count / (now_us() - T) * 1000000).
 
+%% The caller and the called each bound to a scheduler, hence a thread, of its own, as ours on two arbiters.
+remote_calls() ->
+    Far = min(2, erlang:system_info(schedulers_online)),
+    {ok, Pid} = gen_server:start_link(?MODULE, {worker, none}, [{spawn_opt, [{scheduler, Far}]}]),
+    Self = self(),
+    Count = 100000,
+    Loop = fun Loop(0) -> ok; Loop(N) -> pong = gen_server:call(Pid, ping), Loop(N - 1) end,
+    Call = fun() ->
+        Loop(10000),
+        T = now_us(),
+        Loop(Count),
+        Self ! {rate, Count / (now_us() - T) * 1000000}
+    end,
+    spawn_opt(Call, [{scheduler, 1}, link]),
+    receive {rate, Rate} -> print("remote_calls_per_s", Rate) end.
+
 main(_) ->
     process_flag(trap_exit, true),
     restarts("kill", fun kill/1, 20000),
     restarts("crash", fun crash/1, 20000),
     one_for_all(),
     calls(),
+    remote_calls(),
     start_and_stop_many(),
     start_many_instances(),
     among_siblings().

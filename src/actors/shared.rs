@@ -339,7 +339,10 @@ impl Shared {
 
     /// The labels that mark this installation's containers.
     pub fn owner_labels(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([(labels::OWNER.to_owned(), self.settings.site.owner.clone())])
+        BTreeMap::from([(
+            labels::OWNER.to_owned(),
+            self.settings.site.owner.to_string(),
+        )])
     }
 
     /// Whether what may run only once may run here now: always next to the control host; on an agent, while

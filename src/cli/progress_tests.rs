@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::view::{PlanAction, PlanStep};
 use chrono::{Duration, TimeZone};
+use std::sync::Arc;
 
 fn start() -> DateTime<Utc> {
     Utc.timestamp_opt(1_800_000_000, 0).unwrap()
@@ -15,11 +16,11 @@ fn step(
     seconds: Option<(i64, i64)>,
 ) -> OperationStep {
     OperationStep {
-        step: PlanStep {
+        step: Arc::new(PlanStep {
             action: PlanAction::Create,
             target: format!("hello.web.web.i{no}"),
             changes: Vec::new(),
-        },
+        }),
         state,
         detail: detail.to_owned(),
         started_at: seconds.map(|(begun, _)| start() + Duration::seconds(begun)),

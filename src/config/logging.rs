@@ -365,7 +365,7 @@ impl SinkConfig {
             one_of(
                 "compression",
                 self.compression.as_ref(),
-                &["none", "lz4", "snappy"],
+                &["none", "gzip", "lz4", "snappy", "zstd"],
             )?;
         }
         if self.facility.is_some_and(|f| f > 23) {

@@ -18,4 +18,5 @@ pub mod revision;
 pub mod rollout;
 pub mod secret;
 pub mod spec;
+pub mod texts;
 pub mod view;

@@ -323,7 +323,7 @@ fn is_first<'s>(
 }
 
 /// Whether a step is the run of a oneshot proc, which others wait for.
-fn runs_to_its_end(step: &Step) -> bool {
+pub fn runs_to_its_end(step: &Step) -> bool {
     let runs = matches!(
         step.action,
         PlanAction::Create | PlanAction::Recreate | PlanAction::Start | PlanAction::Restart

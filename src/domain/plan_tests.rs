@@ -78,7 +78,7 @@ pub(super) fn record(procs: Vec<ProcSpec>, version: u64) -> AppRecord {
             versions,
             revision: 1,
             good: true,
-            hashes: Default::default(),
+            texts: Default::default(),
         },
         previous: None,
         history: vec![],

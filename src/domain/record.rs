@@ -4,11 +4,12 @@
 
 use crate::domain::id::{InstanceId, NodeName, OperationId, ProcName};
 use crate::domain::spec::model::{AppSpec, Port, ProcSpec};
+use crate::domain::texts::Texts;
 use crate::domain::view::InstanceRole;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
 
 /// Store keys.
 pub mod keys {
@@ -108,33 +109,7 @@ pub struct Release {
     pub good: bool,
     /// What was computed of it before.
     #[serde(skip)]
-    pub hashes: Hashes,
-}
-
-/// Hashes of a release's procs, each computed once: a release never changes, and has many instances. Of no account
-/// in a comparison, and not copied, since a copy may be changed.
-#[derive(Debug, Default)]
-pub struct Hashes(Mutex<BTreeMap<(ProcName, String), String>>);
-
-impl Hashes {
-    /// The hash of a proc with an image.
-    pub fn of(&self, proc: &ProcName, image: &str, compute: impl FnOnce() -> String) -> String {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (proc.clone(), image.to_owned());
-        known.entry(key).or_insert_with(compute).clone()
-    }
-}
-
-impl Clone for Hashes {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
-impl PartialEq for Hashes {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
+    pub texts: Texts,
 }
 
 /// That of a release which was kept before its end was noted.
@@ -244,7 +219,8 @@ impl AppRecord {
 
     /// The proc of the current release by its name, with operators' changes applied.
     pub fn proc(&self, name: &ProcName) -> Option<ProcSpec> {
-        self.declared(name).map(|proc| self.effective(proc))
+        let declared = self.declared(name)?;
+        Some(self.effective(declared).into_owned())
     }
 
     /// All procs of the current release with operators' changes applied, in the order of the file.
@@ -253,20 +229,22 @@ impl AppRecord {
             .spec
             .procs
             .iter()
-            .map(|p| self.effective(p))
+            .map(|p| self.effective(p).into_owned())
             .collect()
     }
 
     /// `proc` with operators' changes applied.
-    pub fn effective(&self, proc: &ProcSpec) -> ProcSpec {
+    pub fn effective<'a>(&self, proc: &'a ProcSpec) -> Cow<'a, ProcSpec> {
+        let over = (!self.overrides.is_empty()).then(|| self.overrides.get(&proc.full_name()));
+        let Some(over) = over.flatten() else {
+            return Cow::Borrowed(proc);
+        };
         let mut proc = proc.clone();
-        if let Some(over) = self.overrides.get(&proc.full_name()) {
-            proc.num_instances = over.num_instances.unwrap_or(proc.num_instances);
-            proc.cpu = over.cpu.unwrap_or(proc.cpu);
-            proc.memory = over.memory.unwrap_or(proc.memory);
-            proc.spares = over.spares.unwrap_or(proc.spares);
-        }
-        proc
+        proc.num_instances = over.num_instances.unwrap_or(proc.num_instances);
+        proc.cpu = over.cpu.unwrap_or(proc.cpu);
+        proc.memory = over.memory.unwrap_or(proc.memory);
+        proc.spares = over.spares.unwrap_or(proc.spares);
+        Cow::Owned(proc)
     }
 
     /// What operators' changes hide of the file, such as `num_instances: 3 in lain.yaml`.

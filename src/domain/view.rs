@@ -8,6 +8,7 @@ use crate::domain::spec::model::{Port, ProcSpec};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// A page of a list. `next` is passed as `after` to get the following page.
@@ -513,9 +514,10 @@ impl OperationState {
 /// A step of an operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OperationStep {
-    /// What is done.
+    /// What is done; the same in each state that is shown of it.
     #[serde(flatten)]
-    pub step: PlanStep,
+    #[schema(value_type = PlanStep)]
+    pub step: Arc<PlanStep>,
     /// Where it stands.
     pub state: OperationState,
     /// What it is doing now, or why it failed: `pulling image`, `waiting for health`.

@@ -7,6 +7,7 @@
 use crate::domain::crash::Exit;
 use crate::domain::id::{ContainerId, InstanceId};
 use crate::domain::spec::model::Port;
+use crate::domain::texts::Text;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
@@ -128,9 +129,9 @@ pub struct ContainerSpec {
     /// Docker's command; `None` leaves the image's.
     pub cmd: Option<Vec<String>>,
     /// `K=V` pairs, in order.
-    pub env: Vec<(String, String)>,
+    pub env: Vec<(Text, Text)>,
     /// Labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: BTreeMap<Text, Text>,
     /// Docker's user; empty leaves the image's.
     pub user: String,
     /// Docker's working directory; empty leaves the image's.
@@ -166,8 +167,8 @@ impl fmt::Debug for ContainerSpec {
 }
 
 /// The names of environment variables, without their values.
-fn names(env: &[(String, String)]) -> Vec<&str> {
-    env.iter().map(|(name, _)| name.as_str()).collect()
+fn names<T: AsRef<str>>(env: &[(T, T)]) -> Vec<&str> {
+    env.iter().map(|(name, _)| name.as_ref()).collect()
 }
 
 /// CPU and memory limits; changeable in place.

@@ -401,8 +401,8 @@ pub fn settings(role: &'static str, config: &Config, owner: String) -> Settings 
     let ports = config.node.ports.ports();
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let site = Site {
-        owner,
-        domain: config.cluster.domain.clone(),
+        owner: owner.into(),
+        domain: config.cluster.domain.as_str().into(),
         volumes: config.server.data_dir.join("volumes").display().to_string(),
         cpus: u32::try_from(cpus).unwrap_or(1),
         publish: config.node.publish_address,

@@ -8,6 +8,7 @@ use lain::domain::view::{
     PlanView, ProcView,
 };
 use serde_json::json;
+use std::sync::Arc;
 
 /// A moment that long ago, in the middle of a minute so that its age is the same for half a minute.
 pub fn ago(minutes: i64) -> DateTime<Utc> {
@@ -115,11 +116,11 @@ pub fn hello() -> AppView {
 pub fn step(no: u32, state: OperationState, detail: &str) -> OperationStep {
     let begun = state != OperationState::Pending;
     OperationStep {
-        step: PlanStep {
+        step: Arc::new(PlanStep {
             action: PlanAction::Create,
             target: format!("hello.web.web.i{no}"),
             changes: Vec::new(),
-        },
+        }),
         state,
         detail: detail.to_owned(),
         started_at: begun.then(|| ago(125)),
@@ -157,7 +158,7 @@ pub fn accepted(operation: OperationView) -> ChangeAnswer {
             steps: operation
                 .steps
                 .iter()
-                .map(|step| step.step.clone())
+                .map(|step| PlanStep::clone(&step.step))
                 .collect(),
         },
         operation: Some(operation),

@@ -319,6 +319,20 @@ impl Cluster {
         log
     }
 
+    /// An agent whose host's clock is `ahead` seconds ahead of the others; the monotonic one goes as theirs.
+    pub fn join_with_clock(&self, node: u32, ahead: i32, command: &str) {
+        let mut words = self.agent_words(node, command);
+        let lies = [
+            format!("LD_PRELOAD={}", faketime().display()),
+            format!("FAKETIME={ahead:+}s"),
+            "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+        ];
+        let after_env = words.iter().position(|w| w == "env").unwrap() + 1;
+        words.splice(after_env..after_env, lies);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.rig(&words);
+    }
+
     /// An agent that has joined before.
     pub fn agent(&self, node: u32) {
         self.join_with(node, "lain agent");
@@ -502,6 +516,14 @@ impl Cluster {
         });
         Watch { stop, looks }
     }
+}
+
+/// The library that makes programs see another time.
+fn faketime() -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib").unwrap().flatten();
+    let mut found = folders.map(|f| f.path().join("faketime/libfaketime.so.1"));
+    let found = found.find(|library| library.exists());
+    found.expect("libfaketime is missing; install it: apt-get install faketime")
 }
 
 /// How many different containers have a process whose environment has this mark.

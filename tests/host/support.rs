@@ -83,8 +83,8 @@ impl Machine {
     /// The environment of a lain on this machine.
     pub fn shared(&self, role: &'static str) -> Arc<Shared> {
         let site = Site {
-            owner: "test".to_owned(),
-            domain: "lain.local".to_owned(),
+            owner: "test".into(),
+            domain: "lain.local".into(),
             volumes: "/tmp/lain-test-volumes".to_owned(),
             cpus: 4,
             publish: std::net::Ipv4Addr::LOCALHOST.into(),

@@ -204,7 +204,13 @@ fn tls_and_sasl() {
         )
     };
     let sinks = [
-        sink("scram", "SCRAM-SHA-512", PASSWORD, ""),
+        sink("scram", "SCRAM-SHA-512", PASSWORD, "compression = \"zstd\""),
+        sink(
+            "scram-256",
+            "SCRAM-SHA-256",
+            PASSWORD,
+            "topic = \"lain.gzip\"\ncompression = \"gzip\"",
+        ),
         sink(
             "plain",
             "PLAIN",
@@ -221,7 +227,7 @@ fn tls_and_sasl() {
     let mut world = World::new(2, &sinks.concat());
     world.write(300);
     world.start();
-    for topic in ["shop.web.front", "lain.single"] {
+    for topic in ["shop.web.front", "lain.single", "lain.gzip"] {
         assert_eq!(
             world.all_arrive(|| seen(&kafka.records(topic))),
             0,

@@ -71,7 +71,11 @@ impl Bed {
             entrypoint: None,
             cmd: None,
             env: Vec::new(),
-            labels: self.labels(),
+            labels: self
+                .labels()
+                .into_iter()
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect(),
             user: String::new(),
             workdir: String::new(),
             hostname: String::new(),

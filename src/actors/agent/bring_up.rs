@@ -200,7 +200,8 @@ async fn made_before(
                 .to_owned(),
         });
     };
-    if existing.labels.get(labels::SPEC_HASH) == hash {
+    let made_from = existing.labels.get(labels::SPEC_HASH);
+    if made_from.map(String::as_str) == hash.map(|h| h.as_str()) {
         return Ok(existing.id);
     }
     logs::remove(shared, &existing.id).await?;

@@ -4,6 +4,7 @@
 //! the reconciler and by the views, none of which ever waits for an actor. Observed state is soft: a
 //! restart of lain rebuilds it from the engine.
 
+use crate::actors::agent::changes::{Changes, Subscription};
 use crate::domain::crash::CrashReport;
 use crate::domain::id::{ContainerId, InstanceId, NodeName};
 use crate::domain::spec::model::{Port, Probe};
@@ -15,7 +16,6 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// Lines kept for crash reports.
 pub const LINES_KEPT: usize = 20;
@@ -73,7 +73,7 @@ pub struct ContainerCell {
     /// What it is to be.
     pub assignment: Arc<Assignment>,
     observed: Mutex<Observed>,
-    changed: watch::Sender<u64>,
+    changed: Changes,
     poke: Poke,
 }
 
@@ -105,11 +105,10 @@ impl ContainerCell {
             lines_seen: 0,
             resources: assignment.container.resources,
         };
-        let (changed, _) = watch::channel(0);
         Arc::new(Self {
             assignment,
             observed: Mutex::new(observed),
-            changed,
+            changed: Changes::default(),
             poke,
         })
     }
@@ -141,7 +140,7 @@ impl ContainerCell {
     /// Changes what was seen, then tells all who wait and the instance's actor.
     pub fn change<T>(&self, change: impl FnOnce(&mut Observed) -> T) -> T {
         let result = change(&mut self.lock());
-        self.changed.send_modify(|n| *n += 1);
+        self.changed.tell();
         (self.poke)(&self.assignment.instance);
         result
     }
@@ -152,7 +151,7 @@ impl ContainerCell {
     }
 
     /// Wakes at each change.
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
+    pub fn subscribe(&self) -> Subscription<'_> {
         self.changed.subscribe()
     }
 

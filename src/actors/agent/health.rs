@@ -78,9 +78,7 @@ impl HealthWatch {
         let work = async move {
             let mut changed = args.cell.subscribe();
             while !args.cell.look(|o| o.phase == Phase::Running) {
-                if changed.changed().await.is_err() {
-                    break;
-                }
+                changed.changed().await;
             }
             let probed = tokio::time::timeout(args.check.timeout, run(&args)).await;
             probed.unwrap_or_else(|_| {
@@ -168,8 +166,9 @@ async fn rest(cell: Arc<ContainerCell>, pause: Duration, since: Duration) {
     let mut changed = cell.subscribe();
     let anew = || cell.look(|o| o.phase == Phase::Running && o.running_since != Some(since));
     let restarted = async {
-        // A cell that tells nothing any more is on its way out, and this actor with it.
-        while !anew() && changed.changed().await.is_ok() {}
+        while !anew() {
+            changed.changed().await;
+        }
     };
     // Either end is the one that was waited for.
     let _ = tokio::time::timeout(pause, restarted).await;

@@ -78,13 +78,13 @@ impl Child for LogStream {
 }
 
 /// Resolves once the container has been made.
-async fn made(cell: &ContainerCell) -> Option<ContainerId> {
+async fn made(cell: &ContainerCell) -> ContainerId {
     let mut changed = cell.subscribe();
     loop {
         if let Some(id) = cell.look(|o| o.is_alive().then(|| o.id.clone()).flatten()) {
-            return Some(id);
+            return id;
         }
-        changed.changed().await.ok()?;
+        changed.changed().await;
     }
 }
 
@@ -169,7 +169,7 @@ impl Drop for Entered<'_> {
 async fn read_for_ever(args: &Args, pipeline: &Arc<Pipeline>) {
     let Args { shared, cell } = args;
     loop {
-        let Some(id) = made(cell).await else { return };
+        let id = made(cell).await;
         let origin = match shared.runtime.log_origin(&id).await {
             Ok(origin) => origin,
             Err(error) => {
@@ -412,9 +412,7 @@ async fn follow_for_ever(args: &Args) {
             if let Some(id) = running {
                 break id;
             }
-            if changed.changed().await.is_err() {
-                return;
-            }
+            changed.changed().await;
         };
         let since = args.cell.look(|o| o.started_at);
         let request = LogsRequest {

@@ -4,6 +4,7 @@ pub mod assigned;
 pub mod assignments;
 pub mod bring_up;
 pub mod cell;
+pub mod changes;
 pub mod container;
 pub mod crash;
 pub mod engine;

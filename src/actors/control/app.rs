@@ -5,9 +5,9 @@
 
 use crate::actors::control::carry::Failure;
 use crate::actors::control::instance::{self, Instance};
-use crate::actors::control::paths;
 use crate::actors::control::render;
 use crate::actors::control::rollout::{self, Rollout};
+use crate::actors::control::{paths, relocate};
 use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
 use crate::actors::supervise::{CallError, ChildSpec, Flags, Strategy, SupervisorSpec};
@@ -147,23 +147,31 @@ async fn drop_child(shared: &Shared, supervisor: &str, id: String) {
     }
 }
 
-/// Forgets an instance: its placement, then its actor.
+/// Forgets an instance: its placement, then its actor, and what that was at.
 ///
 /// # Errors
 /// What the store said.
 pub async fn drop_instance(shared: &Arc<Shared>, id: &InstanceId) -> Result<(), Failure> {
     let dropping = Arc::clone(&shared.dropping).read_owned().await;
-    let (forgetting, of) = (Arc::clone(shared), id.clone());
+    let (shared, id) = (Arc::clone(shared), id.clone());
     // Once begun it is seen to its end: who asked may be given up, and then nobody would know what the store has.
-    let forgotten = actix_rt::spawn(async move {
-        let forgotten = forget(&forgetting, &of).await;
+    let dropped = actix_rt::spawn(async move {
+        let dropped = drop_all_of(&shared, &id).await;
         drop(dropping);
-        forgotten
+        dropped
     });
-    forgotten.await.map_err(|e| e.to_string())??;
+    Ok(dropped.await.map_err(|e| e.to_string())??)
+}
+
+async fn drop_all_of(shared: &Arc<Shared>, id: &InstanceId) -> Result<(), String> {
+    forget(shared, id).await?;
     let full_name = id.full_name();
     let proc = paths::proc(&id.app, &full_name);
     drop_child(shared, &proc, paths::instance_id(id.no)).await;
+    // It may have been on its way to another node, which nobody ends any more.
+    for cell in shared.node.of(id) {
+        relocate::give_up(shared, &cell).await;
+    }
     let left = shared.world.placements(&id.app);
     if !left.iter().any(|p| p.instance.proc == id.proc) {
         drop_child(shared, &paths::app(&id.app), paths::proc_id(&full_name)).await;

@@ -20,8 +20,10 @@ use crate::domain::labels;
 use crate::domain::plan::{self, Step};
 use crate::domain::record::{AppRecord, NOT_REPEATED, Placement, keys};
 use crate::domain::spec::model::{ProcSpec, UpdateOrder};
+use crate::domain::texts::Text;
 use crate::domain::view::PlanAction;
 use crate::ports::store::Change;
+use arcstr::literal;
 use futures_util::future::join_all;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -95,10 +97,10 @@ pub fn assignment(
     let site = placing::site_of(shared, &placement.node);
     let mut container = render::container(&site, release, &proc, id, counters, &placement.ports)?;
     if proc.exclusive {
-        let generation = placement.generation.to_string();
-        let env = ("LAIN_GENERATION".to_owned(), generation.clone());
+        let generation = Text::from(placement.generation.to_string());
+        let env = (literal!("LAIN_GENERATION"), generation.clone());
         container.env.push(env);
-        let label = labels::GENERATION.to_owned();
+        let label = literal!(labels::GENERATION);
         container.labels.insert(label, generation);
     }
     Ok(Assignment {
@@ -120,14 +122,15 @@ pub fn assignment(
 /// Why that cannot be had.
 pub async fn carry_out(shared: Arc<Shared>, step: Step) -> Result<(), Failure> {
     let id = &step.instance;
+    // A box each: very many wait for an instance to be ready, and none is to be as large as the largest of these.
     match step.action {
-        PlanAction::Create => create(&shared, id, false).await,
-        PlanAction::Start => create(&shared, id, true).await,
-        PlanAction::Recreate => recreate(&shared, &step).await,
-        PlanAction::UpdateInPlace => update_in_place(&shared, id).await,
-        PlanAction::Restart => restart(&shared, id).await,
-        PlanAction::Stop => put_away(&shared, id, Removal::Stop).await,
-        PlanAction::Delete => put_away(&shared, id, Removal::Remove).await,
+        PlanAction::Create => Box::pin(create(&shared, id, false)).await,
+        PlanAction::Start => Box::pin(create(&shared, id, true)).await,
+        PlanAction::Recreate => Box::pin(recreate(&shared, &step)).await,
+        PlanAction::UpdateInPlace => Box::pin(update_in_place(&shared, id)).await,
+        PlanAction::Restart => Box::pin(restart(&shared, id)).await,
+        PlanAction::Stop => Box::pin(put_away(&shared, id, Removal::Stop)).await,
+        PlanAction::Delete => Box::pin(put_away(&shared, id, Removal::Remove)).await,
     }
 }
 
@@ -152,11 +155,25 @@ pub fn desired(shared: &Shared, id: &InstanceId) -> Result<(Arc<AppRecord>, Plac
         .world
         .placement(id)
         .ok_or_else(|| format!("instance {id} has no placement"))?;
-    Ok((app.record, placement))
+    Ok((app.record, Arc::unwrap_or_clone(placement)))
 }
 
 /// Assigns the instance to its node and waits until it is ready.
 pub async fn create(shared: &Arc<Shared>, id: &InstanceId, fresh: bool) -> Result<(), Failure> {
+    // What it takes to begin is dropped before the waiting.
+    let begun = Box::pin(begin(shared, id, fresh)).await?;
+    match begun {
+        Some((record, cell)) => wait_up(shared, &record, &cell, Duration::ZERO).await,
+        None => Ok(()),
+    }
+}
+
+/// Assigns the instance to its node; `None` where it is to be stopped.
+async fn begin(
+    shared: &Arc<Shared>,
+    id: &InstanceId,
+    fresh: bool,
+) -> Result<Option<(Arc<AppRecord>, Arc<ContainerCell>)>, Failure> {
     let (record, mut placement) = desired(shared, id)?;
     if placement.waits {
         // From now on it is begun, and a restart of lain goes on with it.
@@ -168,21 +185,18 @@ pub async fn create(shared: &Arc<Shared>, id: &InstanceId, fresh: bool) -> Resul
         }
     }
     if record.is_stopped(&id.full_name(), id.no) {
-        return Ok(());
+        return Ok(None);
     }
     if fresh && (placement.finished.is_some() || placement.gave_up > 0) {
         shared
             .world
             .change_placement(id, |p| (p.finished, p.gave_up) = (None, 0));
-        shared
-            .recorder
-            .send(Record::Placement(id.clone(), Touch::Finished(None)));
-        shared
-            .recorder
-            .send(Record::Placement(id.clone(), Touch::GaveUp(0)));
+        for touch in [Touch::Finished(None), Touch::GaveUp(0)] {
+            shared.recorder.send(Record::Placement(id.clone(), touch));
+        }
     }
     let cell = node::assign(shared, assignment(shared, &record, &placement, fresh)?).await?;
-    wait_up(shared, &record, &cell, Duration::ZERO).await
+    Ok(Some((record, cell)))
 }
 
 /// Resolves once the container is as a step wants it: a oneshot proc's has ended, any other is ready.
@@ -195,9 +209,9 @@ async fn wait_up(
     cell: &Arc<ContainerCell>,
     setup_time: Duration,
 ) -> Result<(), Failure> {
-    match record.proc(&cell.instance().proc) {
+    match record.declared(&cell.instance().proc) {
         Some(proc) if proc.proc_type == ProcType::Oneshot => {
-            job::wait_ended(shared, cell, proc.update.progress_deadline).await
+            Box::pin(job::wait_ended(shared, cell, proc.update.progress_deadline)).await
         }
         _ => wait_steady(cell, setup_time).await,
     }
@@ -401,9 +415,7 @@ async fn restart(shared: &Arc<Shared>, id: &InstanceId) -> Result<(), Failure> {
     let mut changed = cell.subscribe();
     // First the old run must be over, then the new one ready.
     while cell.look(|o| o.is_alive() && o.started_at == before) {
-        if changed.changed().await.is_err() {
-            break;
-        }
+        changed.changed().await;
     }
     drop(draining);
     let (record, _) = desired(shared, id)?;
@@ -472,7 +484,7 @@ pub async fn wait_ready(cell: &ContainerCell) -> Result<(), Failure> {
 /// Resolves once `verdict` has one of what is seen.
 ///
 /// # Errors
-/// The verdict's, and that lain is stopping.
+/// The verdict's.
 pub async fn wait_for(
     cell: &ContainerCell,
     verdict: impl Fn(&Observed) -> Option<Result<(), Failure>>,
@@ -482,8 +494,6 @@ pub async fn wait_for(
         if let Some(verdict) = cell.look(&verdict) {
             return verdict;
         }
-        if changed.changed().await.is_err() {
-            return Err(Failure::from("lain is stopping".to_owned()));
-        }
+        changed.changed().await;
     }
 }

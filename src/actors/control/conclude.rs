@@ -42,6 +42,10 @@ pub async fn conclude(shared: &Arc<Shared>, change: &Change) {
 
 async fn end(shared: &Arc<Shared>, change: &Change) -> Result<(), StoreError> {
     let operation = &change.operation;
+    // How it ended is durable before what follows from it is: whoever reads it after a restart of lain finds why.
+    let key = keys::operation(&operation.id);
+    let ended = store::Change::Put(key, encode(operation)?);
+    shared.store.transact(Vec::new(), vec![ended]).await?;
     match operation.state {
         OperationState::Succeeded if operation.kind == "undeploy" => {
             remove_app(shared, &change.app).await

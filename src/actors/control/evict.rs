@@ -27,9 +27,10 @@ pub struct Eviction {
 /// What the store said. Those before it in the list are evicted all the same.
 pub async fn evict(shared: &Arc<Shared>, evictions: &[Eviction]) -> Result<(), String> {
     for Eviction { victim, by } in evictions {
-        let Some(mut placement) = shared.world.placement(victim) else {
+        let Some(placement) = shared.world.placement(victim) else {
             continue;
         };
+        let mut placement = Arc::unwrap_or_clone(placement);
         placement.evicted = true;
         let committed = carry::commit(shared, &placement).await;
         committed.map_err(|failure| failure.reason)?;

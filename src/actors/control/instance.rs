@@ -18,6 +18,7 @@ use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::domain::id::{InstanceId, ProcType};
 use crate::domain::node_state::escalate::{FailureKind, Remedy};
 use crate::domain::plan::Step;
+use crate::domain::record::Placement;
 use actix::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +89,8 @@ pub struct Instance {
 
 /// A step that is being carried out.
 struct Carrying {
-    work: SpawnHandle,
+    /// `None`: it was cut off, since its node was lost, and goes on when there is another.
+    work: Option<SpawnHandle>,
     step: Step,
     reply: oneshot::Sender<Result<(), Failure>>,
 }
@@ -97,7 +99,7 @@ impl Actor for Instance {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let Some(placement) = self.shared.world.placement(&self.id) else {
+        let Some(placement) = self.placement() else {
             return;
         };
         self.last_crash = placement.last_crash.clone();
@@ -141,10 +143,14 @@ impl Instance {
             .is_some_and(|app| app.record.is_stopped(&full_name, self.id.no))
     }
 
+    fn placement(&self) -> Option<Arc<Placement>> {
+        self.shared.world.placement(&self.id)
+    }
+
     /// The container that counts: the one that is placed, or else the newest version.
     fn cell(&self) -> Option<Arc<ContainerCell>> {
         let mut cells = self.shared.node.of(&self.id);
-        let placed = (cells.len() > 1).then(|| self.shared.world.placement(&self.id));
+        let placed = (cells.len() > 1).then(|| self.placement());
         let name = placed.flatten().map(|p| render::name_of(&p));
         let found = cells.iter().find(|c| Some(c.name()) == name.as_deref());
         found.cloned().or_else(|| cells.pop())
@@ -166,8 +172,8 @@ impl Instance {
             self.set_unplaced(Some(reason.to_owned()));
             return;
         }
-        if let Some(carrying) = &self.carrying {
-            ctx.cancel_future(carrying.work);
+        if let Some(work) = self.carrying.as_mut().and_then(|c| c.work.take()) {
+            ctx.cancel_future(work);
         }
         let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
         let turn = Arc::clone(&self.assigning);
@@ -175,10 +181,7 @@ impl Instance {
         let handle = ctx.spawn(work.into_actor(self).map(|outcome, actor, ctx| {
             actor.moving = None;
             match outcome {
-                Ok(_) => match actor.carrying.take() {
-                    Some(carrying) => actor.begin(None, carrying.step, carrying.reply, ctx),
-                    None => actor.assign(ctx),
-                },
+                Ok(_) => actor.go_on(ctx),
                 Err(reason) => {
                     actor.set_unplaced(Some(reason));
                     // Nodes come and go; each look costs little.
@@ -187,6 +190,17 @@ impl Instance {
             }
         }));
         self.moving = Some(handle);
+    }
+
+    /// It has a node: the step that was cut off when it had none goes on, or else it just runs.
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        match self.carrying.take() {
+            Some(Carrying { step, reply, work }) => {
+                work.map(|work| ctx.cancel_future(work));
+                self.begin(None, step, reply, ctx);
+            }
+            None => self.assign(ctx),
+        }
     }
 
     fn set_unplaced(&self, reason: Option<String>) {
@@ -236,11 +250,11 @@ impl Instance {
     fn escalate(&mut self, reason: String, ctx: &mut Context<Self>) {
         let crash = self.cell().and_then(|c| c.look(|o| o.last_crash.clone()));
         let fault = crash.map_or(FailureKind::Crashed, |c| c.cause.fault());
-        if let Some(placement) = self.shared.world.placement(&self.id)
+        if let Some(placement) = self.placement()
             && fault.may_be_the_nodes()
         {
             let failed = Failed {
-                node: placement.node,
+                node: placement.node.clone(),
                 instance: self.id.clone(),
             };
             self.shared.tell::<Balance, _>(balance::PATH, failed);
@@ -257,22 +271,18 @@ impl Instance {
     /// again. A run of a proc that runs to its end has failed instead.
     fn give_up(&mut self, reason: String, ctx: &mut Context<Self>) {
         if matches!(self.id.proc_type, ProcType::Oneshot | ProcType::Cron) {
-            self.fail_run(&reason);
+            job::fail_once(&self.shared, &self.id, self.cell().as_deref(), &reason);
             return;
         }
-        let times = self
-            .shared
-            .world
-            .placement(&self.id)
-            .map_or(1, |p| p.gave_up.saturating_add(1));
+        let times = self.placement().map_or(1, |p| p.gave_up.saturating_add(1));
         self.shared
             .world
             .change_placement(&self.id, |p| p.gave_up = times);
         self.shared
             .recorder
             .send(Record::Placement(self.id.clone(), Touch::GaveUp(times)));
-        let placement = self.shared.world.placement(&self.id);
-        let node = placement.map_or_else(|| self.shared.settings.node.clone(), |p| p.node);
+        let placement = self.placement();
+        let node = placement.map_or_else(|| self.shared.settings.node.clone(), |p| p.node.clone());
         let message = format!("{} is degraded: node {node} gave up: {reason}", self.id);
         let mut event = Event::new("proc_degraded", Level::Error, message)
             .instance(&self.id)
@@ -283,15 +293,6 @@ impl Instance {
         }
         self.shared.hub.emit(event);
         ctx.exit(ExitReason::Error(format!("node {node} gave up: {reason}")));
-    }
-
-    /// A run has failed for good, which is told once.
-    fn fail_run(&self, reason: &str) {
-        let placement = self.shared.world.placement(&self.id);
-        if placement.is_some_and(|p| p.finished.is_none()) {
-            let started = self.cell().and_then(|c| c.look(|o| o.started_at));
-            job::fail(&self.shared, &self.id, reason, started);
-        }
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
@@ -313,13 +314,7 @@ impl Instance {
             {
                 self.escalate(reason, ctx)
             }
-            Phase::Finished(exit)
-                if self
-                    .shared
-                    .world
-                    .placement(&self.id)
-                    .is_some_and(|p| p.finished.is_none()) =>
-            {
+            Phase::Finished(exit) if self.placement().is_some_and(|p| p.finished.is_none()) => {
                 let started = cell.look(|o| o.started_at);
                 job::end(&self.shared, &self.id, exit.to_string(), started);
             }
@@ -331,9 +326,7 @@ impl Instance {
     /// After it was ready for long enough, an instance that was given up counts as recovered.
     fn watch_recovery(&mut self, ctx: &mut Context<Self>) {
         if self
-            .shared
-            .world
-            .placement(&self.id)
+            .placement()
             .is_none_or(|p| p.gave_up == 0 && p.failed_on.is_empty())
         {
             return;
@@ -390,7 +383,7 @@ impl Instance {
             let homeless = placement.is_some_and(|p| relocate::is_homeless(&shared, &p));
             if homeless && relocate::needs_a_node(&begun) {
                 // Its node was lost before the step began.
-                relocate::rehome(&shared, &begun.instance, &cause).await?;
+                Box::pin(relocate::rehome(&shared, &begun.instance, &cause)).await?;
             }
             carry::carry_out(shared, begun).await
         };
@@ -400,6 +393,7 @@ impl Instance {
             }
             actor.look(ctx);
         }));
+        let work = Some(work);
         self.carrying = Some(Carrying { work, step, reply });
     }
 }
@@ -426,7 +420,7 @@ impl Handler<Carry> for Instance {
     type Result = ();
     fn handle(&mut self, Carry { step, reply }: Carry, ctx: &mut Self::Context) {
         if let Some(Carrying { work, reply, .. }) = self.carrying.take() {
-            ctx.cancel_future(work);
+            work.map(|work| ctx.cancel_future(work));
             // Whoever asked may be gone: the newer step stands all the same. So below.
             let _ = reply.send(Err(Failure::from(
                 "a newer change took its place".to_owned(),
@@ -450,14 +444,13 @@ impl Handler<NodeChanged> for Instance {
             if self.retry.is_none() && !self.is_stopped() {
                 self.rehome(relocate::why_homeless(&self.shared, &self.id), ctx);
             }
-        } else if self
-            .shared
-            .world
-            .placement(&self.id)
-            .is_some_and(|p| p.unplaced.is_some())
-        {
+        } else if self.placement().is_some_and(|p| p.unplaced.is_some()) {
             self.set_unplaced(None);
-            self.assign(ctx);
+            // What is in progress goes on by itself.
+            let at_work = self.carrying.as_ref().is_some_and(|c| c.work.is_some());
+            if !at_work && self.moving.is_none() {
+                self.go_on(ctx);
+            }
         }
     }
 }
@@ -485,7 +478,7 @@ impl Handler<Withdraw> for Instance {
         let Some(Carrying { work, reply, step }) = self.carrying.take() else {
             return Box::pin(std::future::ready(()).into_actor(self));
         };
-        ctx.cancel_future(work);
+        work.map(|work| ctx.cancel_future(work));
         let _ = reply.send(Err(Failure::from("it was given up".to_owned())));
         let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
         let putting_back = async move { draining::put_back(&shared, &id).await };

@@ -102,6 +102,19 @@ pub fn fail(shared: &Shared, id: &InstanceId, reason: &str, started_at: Option<D
     shared.hub.emit(event.instance(id));
 }
 
+/// As [`fail`], unless it has ended already.
+pub fn fail_once(shared: &Shared, id: &InstanceId, cell: Option<&ContainerCell>, reason: &str) {
+    let placement = shared.world.placement(id);
+    if placement.is_some_and(|p| p.finished.is_none()) {
+        fail(
+            shared,
+            id,
+            reason,
+            cell.and_then(|c| c.look(|o| o.started_at)),
+        );
+    }
+}
+
 /// Keeps a run of a oneshot proc. Those of cron procs are kept by `time`, which began them.
 fn keep_run(shared: &Shared, id: &InstanceId, how: &str, started_at: Option<DateTime<Utc>>) {
     if id.proc_type != ProcType::Oneshot {

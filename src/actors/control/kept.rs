@@ -20,6 +20,10 @@ struct Known {
     cluster: Cluster,
     /// How often each node had changed when it was last looked at; by name, as the nodes are.
     nodes: Vec<(NodeName, u64)>,
+    /// How often any of them had changed then.
+    changes: u64,
+    /// One of them is in this very process.
+    local: bool,
     /// Instances that a choice has put elsewhere than where they are.
     tentative: BTreeSet<InstanceId>,
     /// Where instances of a lost node go, decided together: each still asks, and finds its answer here.
@@ -49,9 +53,15 @@ fn anew(shared: &Shared) -> Known {
     // What changes from here on is caught up with at the next choice.
     shared.world.take_changed();
     shared.node.take_changed();
-    let nodes = shared.nodes.all().into_iter();
+    let changes = shared.nodes.changes();
+    let nodes = shared.nodes.all();
     Known {
-        nodes: nodes.map(|n| (n.name.clone(), n.changes())).collect(),
+        changes,
+        local: nodes.iter().any(|n| n.local),
+        nodes: nodes
+            .iter()
+            .map(|n| (n.name.clone(), n.changes()))
+            .collect(),
         cluster: placing::cluster(shared),
         tentative: BTreeSet::new(),
         rehomed: HashMap::new(),
@@ -67,6 +77,30 @@ fn catch_up(shared: &Shared, known: &mut Known) -> bool {
     };
     changed.append(&mut cells);
     changed.append(&mut known.tentative);
+    if !nodes_as_known(shared, known) {
+        return false;
+    }
+    let mut needs = placing::KnownNeeds::default();
+    for id in changed {
+        known.cluster.remove_instance(&id);
+        if let Some(placement) = shared.world.placement(&id) {
+            let app = shared.world.app(&id.app);
+            let record = app.as_ref().map(|app| &*app.record);
+            for placed in placing::placed_of(shared, record, &placement, &mut needs) {
+                known.cluster.put(placed);
+            }
+        }
+    }
+    true
+}
+
+/// Puts in what has changed of the nodes; `false` where the cluster has to be made anew.
+fn nodes_as_known(shared: &Shared, known: &mut Known) -> bool {
+    let changes = shared.nodes.changes();
+    if changes == known.changes && !known.local {
+        return true;
+    }
+    known.changes = changes;
     let nodes = shared.nodes.all();
     if nodes.len() != known.nodes.len() {
         return false;
@@ -85,17 +119,6 @@ fn catch_up(shared: &Shared, known: &mut Known) -> bool {
             Some(facts) if known.cluster.has_node(name) => known.cluster.set_node(facts),
             None if !known.cluster.has_node(name) => {}
             Some(_) | None => return false,
-        }
-    }
-    let mut needs = placing::KnownNeeds::default();
-    for id in changed {
-        known.cluster.remove_instance(&id);
-        if let Some(placement) = shared.world.placement(&id) {
-            let app = shared.world.app(&id.app);
-            let record = app.as_ref().map(|app| &*app.record);
-            for placed in placing::placed_of(shared, record, &placement, &mut needs) {
-                known.cluster.put(placed);
-            }
         }
     }
     true

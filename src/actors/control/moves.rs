@@ -229,9 +229,9 @@ async fn move_one(
     id: &InstanceId,
     cause: Cause,
 ) -> Result<(), String> {
-    let from = shared.world.placement(id).map(|p| p.node);
+    let from = shared.world.placement(id).map(|p| p.node.clone());
     let outcome = move_instance(shared, id, cause).await;
-    let to = shared.world.placement(id).map(|p| p.node);
+    let to = shared.world.placement(id).map(|p| p.node.clone());
     let moved = MovedView {
         instance: id.to_string(),
         from: from.map(|n| n.to_string()).unwrap_or_default(),

@@ -4,12 +4,15 @@
 
 use crate::actors::agent::node;
 use crate::actors::control::evict::evict;
+use crate::actors::control::steps::deadline;
 use crate::actors::control::{carry, placing, render, reread};
 use crate::actors::recorder::{Record, Touch};
 use crate::actors::shared::Shared;
-use crate::domain::id::{AppName, InstanceId, OperationId, ProcType};
-use crate::domain::plan::{self, Step};
+use crate::domain::id::{AppName, InstanceId, OperationId, ProcName, ProcType};
+use crate::domain::plan::{self, Step, stages};
 use crate::domain::record::{AppRecord, Placement, Release, keys};
+use crate::domain::rollout::Machine;
+use crate::domain::spec::model::{ProcSpec, UpdateSpec};
 use crate::domain::view::{OperationState, OperationStep, OperationView, PlanAction};
 use crate::ports::store::{self, Compare, Outcome, StoreError};
 use std::collections::{BTreeMap, HashSet};
@@ -77,10 +80,42 @@ pub fn canaries_of(
     plan::canaries(steps, left, is_placed)
 }
 
+/// How the steps of an operation are carried out: in which stages, and by when; what waits for a canary's judgement
+/// comes last.
+pub fn machine(shared: &Shared, record: &AppRecord, steps: Vec<Step>) -> Machine {
+    let mut procs: BTreeMap<ProcName, Option<ProcSpec>> = BTreeMap::new();
+    for step in &steps {
+        let name = &step.instance.proc;
+        if !procs.contains_key(name) {
+            procs.insert(name.clone(), record.proc(name));
+        }
+    }
+    let proc = |id: &InstanceId| procs.get(&id.proc).and_then(Option::as_ref);
+    let window = |id: &InstanceId| match proc(id) {
+        Some(proc) => proc
+            .update
+            .window(proc.num_instances, carry::may_overlap(proc)),
+        None => UpdateSpec::default().window(1, false),
+    };
+    let deadlines = steps.iter().map(|s| deadline(proc(&s.instance)));
+    let deadlines = deadlines.collect();
+    if record.canary_in_progress().is_none() {
+        let all: Vec<usize> = (0..steps.len()).collect();
+        let all = stages(&steps, &all, window);
+        return Machine::new(steps, all, deadlines);
+    }
+    let placements = shared.world.placements(&record.current.spec.appname);
+    let (first, rest) = canaries_of(record, &placements, &steps);
+    let mut all = stages(&steps, &first, window);
+    let gate = all.len();
+    all.extend(stages(&steps, &rest, window));
+    Machine::new(steps, all, deadlines).gated(gate)
+}
+
 /// A step as an operation shows it before it has begun.
 pub fn pending(step: &Step) -> OperationStep {
     OperationStep {
-        step: step.view(),
+        step: Arc::new(step.view()),
         state: OperationState::Pending,
         detail: String::new(),
         started_at: None,
@@ -241,10 +276,17 @@ async fn place(shared: &Arc<Shared>, record: &AppRecord, steps: &[Step]) -> Resu
     let creates = creates.filter(|s| shared.world.placement(&s.instance).is_none());
     let creates: Vec<&Step> = creates.collect();
     let mut wanted = Vec::with_capacity(creates.len());
+    let mut procs: BTreeMap<&ProcName, Arc<ProcSpec>> = BTreeMap::new();
     for step in &creates {
-        let proc = record
-            .proc(&step.instance.proc)
-            .ok_or_else(|| format!("proc {} is gone", step.instance.proc))?;
+        let name = &step.instance.proc;
+        let proc = match procs.get(name) {
+            Some(proc) => Arc::clone(proc),
+            None => {
+                let proc = record.proc(name);
+                Arc::new(proc.ok_or_else(|| format!("proc {name} is gone"))?)
+            }
+        };
+        procs.insert(name, Arc::clone(&proc));
         wanted.push((step.instance.clone(), proc, step.version));
     }
     // From the choice of nodes to the mirror that the next choice looks at, nobody else chooses.
@@ -253,11 +295,15 @@ async fn place(shared: &Arc<Shared>, record: &AppRecord, steps: &[Step]) -> Resu
         true => (Vec::new(), Vec::new()),
         false => placing::place_new(shared, &wanted)?,
     };
+    // Where all begin at once none has to wait for its turn, and a write for each is saved. What is cut off before it
+    // began is found by `absent`, on other hosts.
+    let begins = |s: &Step| s.action == PlanAction::Create && !plan::runs_to_its_end(s);
+    let at_once = record.canary_in_progress().is_none() && steps.iter().all(begins);
     for ((step, (id, proc, _)), node) in creates.iter().zip(&wanted).zip(&nodes) {
         let mut placement = carry::allocate(shared, node, id, proc, &taken)?;
         taken.extend(placement.ports.iter().map(|p| (node.name.clone(), p.1)));
         (placement.version, placement.role) = (step.version, step.role);
-        placement.waits = true;
+        placement.waits = node.local || !at_once;
         fresh.push(placement);
     }
     let doomed: HashSet<&InstanceId> = steps

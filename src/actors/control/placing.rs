@@ -186,7 +186,7 @@ pub fn demand_of(placement: &Placement, needs: Arc<Needs>) -> Demand {
 /// A sentence for the first one that no node takes, with each node's reason.
 pub fn place_new(
     shared: &Shared,
-    wanted: &[(InstanceId, ProcSpec, u64)],
+    wanted: &[(InstanceId, Arc<ProcSpec>, u64)],
 ) -> Result<(Vec<Arc<Node>>, Vec<Eviction>), String> {
     let mut known: HashMap<Group, Arc<Needs>> = HashMap::new();
     let demands: Vec<Demand> = wanted
@@ -302,7 +302,7 @@ pub fn site_of(shared: &Shared, node: &NodeName) -> Site {
         .and_then(|n| n.facts())
     {
         Some(facts) => Site {
-            volumes: facts.volumes,
+            volumes: facts.volumes.clone(),
             cpus: facts.cpus,
             publish: facts.publish,
             ..site
@@ -346,7 +346,8 @@ pub fn node_for_one_off(
         proc: proc.name.clone(),
         no: 0,
     };
-    let chosen = place_new(shared, &[(id, proc.clone(), 0)]).map_err(ControlError::Conflict)?;
+    let chosen =
+        place_new(shared, &[(id, Arc::new(proc.clone()), 0)]).map_err(ControlError::Conflict)?;
     let (nodes, evictions) = chosen;
     if let Some(Eviction { victim, .. }) = evictions.first() {
         // Who runs something by hand has no priority over what serves.

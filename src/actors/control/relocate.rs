@@ -141,7 +141,9 @@ pub async fn rehome_in_turn(
     let _turn = turn.lock_owned().await;
     match shared.world.placement(id) {
         // A move that was in progress has put it elsewhere meanwhile.
-        Some(now) if *cause == Cause::NodeLost && !is_homeless(shared, &now) => Ok(now),
+        Some(now) if *cause == Cause::NodeLost && !is_homeless(shared, &now) => {
+            Ok(Arc::unwrap_or_clone(now))
+        }
         _ => rehome(shared, id, cause).await,
     }
 }
@@ -324,7 +326,7 @@ fn moved(
 }
 
 /// A container that nobody waits for: it goes when its node hears of it.
-async fn give_up(shared: &Arc<Shared>, cell: &Arc<ContainerCell>) {
+pub async fn give_up(shared: &Arc<Shared>, cell: &Arc<ContainerCell>) {
     let node = shared.nodes.get(cell.node()).filter(|n| !n.local);
     match node {
         Some(node) => {

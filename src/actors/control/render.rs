@@ -7,7 +7,9 @@ use crate::domain::labels;
 use crate::domain::record::Release;
 use crate::domain::spec;
 use crate::domain::spec::model::{Port, Probe, ProcSpec, Protocol, VolumeSpec};
+use crate::domain::texts::{ProcTexts, Text};
 use crate::ports::runtime::{ContainerSpec, Mount, PublishedPort, Resources};
+use arcstr::literal;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -16,9 +18,9 @@ use std::net::IpAddr;
 #[derive(Debug, Clone)]
 pub struct Site {
     /// The installation's id, on the label `lain.owner`.
-    pub owner: String,
+    pub owner: Text,
     /// The cluster's domain (`LAIN_DOMAIN`).
-    pub domain: String,
+    pub domain: Text,
     /// Where volumes live on the node, `/data/lain/volumes` in LAIN.
     pub volumes: String,
     /// The node's CPUs.
@@ -127,12 +129,14 @@ pub fn container(
     dns_search.push(format!("{}.lain", spec::app_domain(&id.app)));
     // Of the proc as it is declared: what may differ from that in `proc` needs no new container, or is run only once.
     let declared = release.spec.procs.iter().find(|p| p.name == proc.name);
-    let hash = || spec_hash(declared.unwrap_or(proc), &image);
-    let hash = release.hashes.of(&proc.name, &image, hash);
+    let texts = || texts(site, release, declared.unwrap_or(proc), id, &image);
+    let texts = release.texts.of(&proc.name, &image, texts);
+    let name = container_name(id, counters);
+    let no = Text::from(id.no.to_string());
     Ok(ContainerSpec {
-        name: container_name(id, counters),
-        labels: container_labels(site, proc, id, counters, &hash),
-        env: environment(site, release, proc, id, counters),
+        labels: container_labels(site, &texts, &no, counters),
+        env: environment(&texts, &no, &name),
+        name,
         mounts: mounts(site, proc, id),
         resources: resources(proc.cpu, proc.memory, site.cpus),
         entrypoint: proc.entrypoint.clone(),
@@ -147,61 +151,85 @@ pub fn container(
     })
 }
 
-fn environment(
+/// What all containers of the proc say alike.
+fn texts(
     site: &Site,
     release: &Release,
     proc: &ProcSpec,
     id: &InstanceId,
-    counters: Counters,
-) -> Vec<(String, String)> {
-    let mut env: Vec<(String, String)> = proc
-        .env
-        .iter()
-        .map(|e| (e.name.clone(), e.value.clone()))
-        .collect();
-    let mut set = |name: &str, value: String| env.push((name.to_owned(), value));
-    set("LAIN_APPNAME", id.app.to_string());
-    set("LAIN_PROCNAME", id.proc.to_string());
-    set(
-        "LAIN_APP_RELEASE_VERSION",
-        release.meta_version.clone().unwrap_or_default(),
-    );
-    set("LAIN_DOMAIN", site.domain.clone());
-    // LAIN's manual promises this one and never set it; ours does.
-    set("LAIN_INSTANCE_NO", id.no.to_string());
-    set("DEPLOYD_POD_INSTANCE_NO", id.no.to_string());
-    set("DEPLOYD_POD_NAME", container_name(id, counters));
-    set("DEPLOYD_POD_NAMESPACE", id.app.to_string());
+    image: &str,
+) -> ProcTexts {
+    let pair = |name: &str, value: &str| (Text::from(name), Text::from(value));
+    let (app, name) = (Text::from(id.app.as_str()), Text::from(id.proc.as_str()));
+    let declared = proc.env.iter().map(|e| pair(&e.name, &e.value));
+    let mut env_before: Vec<_> = declared.collect();
+    let meta = release.meta_version.as_deref().unwrap_or_default();
+    env_before.extend([
+        (literal!("LAIN_APPNAME"), app.clone()),
+        (literal!("LAIN_PROCNAME"), name.clone()),
+        (literal!("LAIN_APP_RELEASE_VERSION"), Text::from(meta)),
+        (literal!("LAIN_DOMAIN"), site.domain.clone()),
+    ]);
+    let mut env_after = vec![(literal!("DEPLOYD_POD_NAMESPACE"), app.clone())];
     if let Some(service) = &proc.service_name {
-        set("LAIN_SERVICE_NAME", service.clone());
+        env_after.push(pair("LAIN_SERVICE_NAME", service));
     }
-    if !env.iter().any(|(name, _)| name == "TZ") {
-        env.push(("TZ".to_owned(), "UTC".to_owned()));
+    if !env_before.iter().any(|(name, _)| name == "TZ") {
+        env_after.push((literal!("TZ"), literal!("UTC")));
     }
+    ProcTexts {
+        hash: spec_hash(proc, image).into(),
+        annotation: annotation(proc).into(),
+        group: id.group().into(),
+        app,
+        proc: name,
+        proc_type: id.proc_type.to_string().into(),
+        env_before,
+        env_after,
+        labels: proc.labels.iter().map(|(k, v)| pair(k, v)).collect(),
+    }
+}
+
+fn environment(texts: &ProcTexts, no: &Text, name: &str) -> Vec<(Text, Text)> {
+    let own = [
+        // LAIN's manual promises this one and never set it; ours does.
+        (literal!("LAIN_INSTANCE_NO"), no.clone()),
+        (literal!("DEPLOYD_POD_INSTANCE_NO"), no.clone()),
+        (literal!("DEPLOYD_POD_NAME"), Text::from(name)),
+    ];
+    let (before, after) = (&texts.env_before, &texts.env_after);
+    let mut env = Vec::with_capacity(before.len() + own.len() + after.len());
+    env.extend(before.iter().cloned());
+    env.extend(own);
+    env.extend(after.iter().cloned());
     env
 }
 
 fn container_labels(
     site: &Site,
-    proc: &ProcSpec,
-    id: &InstanceId,
+    texts: &ProcTexts,
+    no: &Text,
     counters: Counters,
-    hash: &str,
-) -> BTreeMap<String, String> {
-    let mut all = proc.labels.clone();
-    let mut set = |name: &str, value: String| all.insert(name.to_owned(), value);
-    set(labels::GROUP, id.group());
-    set(labels::NAMESPACE, id.app.to_string());
-    set(labels::INSTANCE_NO, id.no.to_string());
-    set(labels::VERSION, counters.version.to_string());
-    set(labels::DRIFT, counters.drift.to_string());
-    set(labels::CONTAINER_INDEX, "0".to_owned());
-    set(labels::ANNOTATION, annotation(proc));
-    set(labels::OWNER, site.owner.clone());
-    set(labels::SPEC_HASH, hash.to_owned());
-    set(labels::PROC_TYPE, id.proc_type.to_string());
-    set(labels::PROC, id.proc.to_string());
-    all
+) -> BTreeMap<Text, Text> {
+    let number = |n: u64| match n {
+        0 => literal!("0"),
+        1 => literal!("1"),
+        n => n.to_string().into(),
+    };
+    let own = [
+        (literal!(labels::GROUP), texts.group.clone()),
+        (literal!(labels::NAMESPACE), texts.app.clone()),
+        (literal!(labels::INSTANCE_NO), no.clone()),
+        (literal!(labels::VERSION), number(counters.version)),
+        (literal!(labels::DRIFT), number(counters.drift)),
+        (literal!(labels::CONTAINER_INDEX), literal!("0")),
+        (literal!(labels::ANNOTATION), texts.annotation.clone()),
+        (literal!(labels::OWNER), site.owner.clone()),
+        (literal!(labels::SPEC_HASH), texts.hash.clone()),
+        (literal!(labels::PROC_TYPE), texts.proc_type.clone()),
+        (literal!(labels::PROC), texts.proc.clone()),
+    ];
+    texts.labels.iter().cloned().chain(own).collect()
 }
 
 /// LAIN's annotation: what its other parts read off a container.

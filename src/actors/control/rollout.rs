@@ -6,7 +6,7 @@
 
 use crate::actors::control::carry::Failure;
 use crate::actors::control::conclude::{self, Change};
-use crate::actors::control::steps::{announce, carry_step, deadline, withdraw_all};
+use crate::actors::control::steps::{announce, carry_step, withdraw_all};
 use crate::actors::control::{canary, carry, group, operation};
 use crate::actors::hub::{Event, Level};
 use crate::actors::recorder::Record;
@@ -14,13 +14,13 @@ use crate::actors::shared::Shared;
 use crate::actors::supervise::{Birth, Child, Context, ExitReason, Init};
 use crate::domain::crash::CrashReport;
 use crate::domain::id::{AppName, InstanceId, OperationId};
-use crate::domain::plan::{Step, stages};
+use crate::domain::plan::Step;
 use crate::domain::rollout::{self, Action, Machine};
-use crate::domain::spec::model::UpdateSpec;
 use crate::domain::view::{OperationState, OperationView, PlanAction};
 use actix::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// How often the progress deadline is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -42,6 +42,17 @@ pub struct Cancel(pub String);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Promote;
+
+/// A step has ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Stepped {
+    /// Of which plan, counted since the actor began: what an earlier one began is over.
+    plan: u64,
+    /// Which one.
+    index: usize,
+    outcome: Result<(), Failure>,
+}
 
 /// A new container of an instance serves, and the old one is on its way out.
 #[derive(Message)]
@@ -67,8 +78,12 @@ pub struct Rollout {
     shared: Arc<Shared>,
     app: AppName,
     running: Option<Running>,
-    /// Work for the steps in progress, dropped when the operation ends.
+    /// Work for the operation in progress, dropped when it ends.
     work: Vec<SpawnHandle>,
+    /// Ends the work for its steps.
+    steps: CancellationToken,
+    /// Plans that were begun.
+    plans: u64,
     group: group::Coordinator,
     /// A newer operation takes the place of the one in progress.
     superseded: bool,
@@ -115,6 +130,8 @@ impl Child for Rollout {
             app,
             running: None,
             work: Vec::new(),
+            steps: CancellationToken::new(),
+            plans: 0,
             group: group::Coordinator::default(),
             superseded: false,
             cut_off: Vec::new(),
@@ -206,38 +223,14 @@ impl Rollout {
         for handle in self.work.drain(..) {
             ctx.cancel_future(handle);
         }
+        std::mem::take(&mut self.steps).cancel();
     }
 
     fn run(&mut self, steps: Vec<Step>, mut view: OperationView, ctx: &mut Context<Self>) {
         let Some(app) = self.shared.world.app(&self.app) else {
             return;
         };
-        let record = Arc::clone(&app.record);
-        let proc = |id: &InstanceId| record.proc(&id.proc);
-        let window = |id: &InstanceId| match proc(id) {
-            Some(proc) => proc
-                .update
-                .window(proc.num_instances, carry::may_overlap(&proc)),
-            None => UpdateSpec::default().window(1, false),
-        };
-        let deadlines = steps.iter().map(|s| deadline(proc(&s.instance)));
-        let deadlines = deadlines.collect();
-        let gated = record.canary_in_progress().is_some();
-        let machine = match gated {
-            false => {
-                let all: Vec<usize> = (0..steps.len()).collect();
-                let all = stages(&steps, &all, window);
-                Machine::new(steps, all, deadlines)
-            }
-            true => {
-                let placements = self.shared.world.placements(&self.app);
-                let (first, rest) = operation::canaries_of(&record, &placements, &steps);
-                let mut all = stages(&steps, &first, window);
-                let gate = all.len();
-                all.extend(stages(&steps, &rest, window));
-                Machine::new(steps, all, deadlines).gated(gate)
-            }
-        };
+        let machine = operation::machine(&self.shared, &app.record, steps);
         view.state = OperationState::Running;
         view.waiting = None;
         let mut running = Running { machine, view };
@@ -245,6 +238,7 @@ impl Rollout {
         let available = |id: &InstanceId| carry::is_available(&shared, id);
         let actions = running.machine.begin(self.now(), &available);
         self.running = Some(running);
+        self.plans += 1;
         self.act(actions, ctx);
     }
 
@@ -318,12 +312,19 @@ impl Rollout {
             shown.started_at = Some(now);
         }
         let shared = Arc::clone(&self.shared);
-        let work = async move { carry_step(&shared, step).await };
-        let handle = ctx.spawn(
-            work.into_actor(self)
-                .map(move |outcome, actor, ctx| actor.stepped(index, outcome, ctx)),
-        );
-        self.work.push(handle);
+        let (me, plan) = (ctx.address(), self.plans);
+        let ended = self.steps.clone();
+        // A task each: futures of an actor are all looked at whenever one of them goes on.
+        ctx.spawn_task(async move {
+            let carrying = ended.run_until_cancelled(carry_step(&shared, step));
+            if let Some(outcome) = carrying.await {
+                me.do_send(Stepped {
+                    plan,
+                    index,
+                    outcome,
+                });
+            }
+        });
     }
 
     fn stepped(&mut self, index: usize, outcome: Result<(), Failure>, ctx: &mut Context<Self>) {
@@ -379,6 +380,7 @@ impl Rollout {
         running.view.error = why;
         running.view.waiting = None;
         running.mark();
+        // After what the recorder may still have of it: the last one stays.
         self.keep();
         (self.unshown, self.unkept) = (false, false);
         let Some(running) = self.running.take() else {
@@ -437,6 +439,15 @@ impl Handler<Promote> for Rollout {
         }
         self.feed(rollout::Event::Promote, ctx);
         self.show();
+    }
+}
+
+impl Handler<Stepped> for Rollout {
+    type Result = ();
+    fn handle(&mut self, stepped: Stepped, ctx: &mut Self::Context) {
+        if stepped.plan == self.plans {
+            self.stepped(stepped.index, stepped.outcome, ctx);
+        }
     }
 }
 

@@ -274,7 +274,7 @@ async fn place_run(
 ) -> Result<Placement, String> {
     let version = record.version(&proc.full_name());
     let _turn = shared.placing.lock().await;
-    let wanted = [(id.clone(), proc.clone(), version)];
+    let wanted = [(id.clone(), Arc::new(proc.clone()), version)];
     let (nodes, evictions) = placing::place_new(shared, &wanted)?;
     let node = nodes.first().ok_or("there is no node")?;
     let placement = carry::allocate(shared, node, id, proc, &HashSet::new())?;
@@ -287,7 +287,7 @@ async fn place_run(
 async fn start_run(shared: &Arc<Shared>, id: &InstanceId, proc: &ProcSpec) -> Result<(), String> {
     let app = shared.world.app(&id.app).ok_or("the app is gone")?;
     let mut placement = match shared.world.placement(id) {
-        Some(placement) => placement,
+        Some(placement) => Arc::unwrap_or_clone(placement),
         None => place_run(shared, id, proc, &app.record).await?,
     };
     let version = app.record.version(&proc.full_name());

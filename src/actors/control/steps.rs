@@ -23,8 +23,8 @@ const ATTEMPTS: u32 = 5;
 
 /// How long a step may take. A oneshot proc's own time is watched where it is waited for, which stops it: this
 /// only has to be later.
-pub fn deadline(proc: Option<ProcSpec>) -> Duration {
-    let deadline = proc.as_ref().map(|p| p.update.progress_deadline);
+pub fn deadline(proc: Option<&ProcSpec>) -> Duration {
+    let deadline = proc.map(|p| p.update.progress_deadline);
     let deadline = deadline.unwrap_or(GONE_DEADLINE);
     match proc {
         Some(proc) if proc.proc_type == ProcType::Oneshot => {
@@ -70,7 +70,7 @@ pub async fn carry_step(shared: &Arc<Shared>, step: Step) -> Result<(), Failure>
         // Its supervisor may be on its way down or up: that is no failure of the step.
         let there = match ends {
             true => Ok(()),
-            false => app::ensure_instance(shared, &step.instance).await,
+            false => Box::pin(app::ensure_instance(shared, &step.instance)).await,
         };
         let outcome = match there {
             Ok(()) => carry(shared, step.clone()).await,
@@ -81,7 +81,7 @@ pub async fn carry_step(shared: &Arc<Shared>, step: Step) -> Result<(), Failure>
             Ok(Err(failure)) => return Err(failure),
             Err(_) if ends => {
                 // No actor to ask: what is left of the instance is put away here.
-                carry_out(Arc::clone(shared), step.clone()).await?;
+                Box::pin(carry_out(Arc::clone(shared), step.clone())).await?;
                 break;
             }
             Err(error) if attempt == ATTEMPTS => {
@@ -91,7 +91,7 @@ pub async fn carry_step(shared: &Arc<Shared>, step: Step) -> Result<(), Failure>
         }
     }
     if step.action == PlanAction::Delete {
-        app::drop_instance(shared, &step.instance).await?;
+        Box::pin(app::drop_instance(shared, &step.instance)).await?;
     }
     Ok(())
 }

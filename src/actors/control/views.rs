@@ -374,7 +374,10 @@ pub fn node(shared: &Shared, node: &Node) -> NodeView {
         memory_reserved: placements.iter().map(|p| p.resources.1).sum(),
         containers: u32::try_from(containers).unwrap_or(0),
         labels: record.all_labels(),
-        version: facts.map_or_else(|| env!("CARGO_PKG_VERSION").to_owned(), |f| f.version),
+        version: facts.map_or_else(
+            || env!("CARGO_PKG_VERSION").to_owned(),
+            |f| f.version.clone(),
+        ),
         warnings: info.map(|i| i.warnings).unwrap_or_default(),
     }
 }

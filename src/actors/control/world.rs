@@ -9,7 +9,7 @@ use crate::domain::view::{OperationView, RunView};
 use crate::ports::store::{Entry, Store, StoreError};
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::PoisonError;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::watch;
@@ -31,13 +31,14 @@ pub struct Versioned {
 #[derive(Default)]
 struct State {
     apps: BTreeMap<AppName, Versioned>,
-    placements: BTreeMap<AppName, BTreeMap<InstanceId, Placement>>,
+    placements: BTreeMap<AppName, BTreeMap<InstanceId, Arc<Placement>>>,
     ports: HostPorts,
     /// The instances on each node.
     on: HashMap<NodeName, BTreeSet<InstanceId>>,
     /// Instances whose placement or whose app has changed since this was last asked; `None`: nobody has asked yet.
     changed: Option<BTreeSet<InstanceId>>,
-    operations: VecDeque<Arc<OperationView>>,
+    /// By id, which sorts by time.
+    operations: BTreeMap<String, Arc<OperationView>>,
     runs: BTreeMap<(AppName, String), Vec<RunView>>,
     retries: BTreeMap<InstanceId, DateTime<Utc>>,
     troubles: BTreeMap<AppName, String>,
@@ -54,7 +55,7 @@ impl State {
         }
     }
 
-    fn put_placement(&mut self, placement: Placement) {
+    fn put_placement(&mut self, placement: Arc<Placement>) {
         self.note(&placement.instance);
         let on = self.on.entry(placement.node.clone()).or_default();
         on.insert(placement.instance.clone());
@@ -158,14 +159,16 @@ impl World {
             );
         }
         for entry in list_all(store, keys::INSTANCES).await? {
-            let placement: Placement = decode(&entry)?;
-            fresh.put_placement(placement);
+            fresh.put_placement(Arc::new(decode(&entry)?));
         }
         for entry in store
             .list_back(keys::OPERATIONS, None, OPERATIONS_KEPT)
             .await?
         {
-            fresh.operations.push_front(Arc::new(decode(&entry)?));
+            let operation: OperationView = decode(&entry)?;
+            fresh
+                .operations
+                .insert(operation.id.clone(), Arc::new(operation));
         }
         for entry in list_all(store, keys::RUNS).await? {
             if let Some((app, proc)) = entry.key.trim_start_matches(keys::RUNS).split_once('/')
@@ -231,7 +234,7 @@ impl World {
         self.read()
             .placements
             .get(app)
-            .map(|all| all.values().cloned().collect())
+            .map(|all| all.values().map(|p| Placement::clone(p)).collect())
             .unwrap_or_default()
     }
 
@@ -253,7 +256,7 @@ impl World {
             .placements
             .values()
             .flat_map(BTreeMap::values)
-            .cloned()
+            .map(|p| Placement::clone(p))
             .collect()
     }
 
@@ -262,7 +265,7 @@ impl World {
         let state = self.read();
         let on = state.on.get(node).into_iter().flatten();
         on.filter_map(|id| state.placements.get(&id.app)?.get(id))
-            .cloned()
+            .map(|p| Placement::clone(p))
             .collect()
     }
 
@@ -272,13 +275,13 @@ impl World {
     }
 
     /// One placement.
-    pub fn placement(&self, id: &InstanceId) -> Option<Placement> {
+    pub fn placement(&self, id: &InstanceId) -> Option<Arc<Placement>> {
         self.read().placements.get(&id.app)?.get(id).cloned()
     }
 
     /// Puts a placement that was committed.
     pub fn put_placement(&self, placement: Placement) {
-        self.write().put_placement(placement);
+        self.write().put_placement(Arc::new(placement));
         self.touch_endpoints();
     }
 
@@ -287,11 +290,13 @@ impl World {
         &self,
         id: &InstanceId,
         change: impl FnOnce(&mut Placement),
-    ) -> Option<Placement> {
+    ) -> Option<Arc<Placement>> {
         let mut state = self.write();
-        let mut placement = state.placements.get(&id.app)?.get(id)?.clone();
+        let before = state.placements.get(&id.app)?.get(id)?;
+        let mut placement = Placement::clone(before);
         change(&mut placement);
-        state.put_placement(placement.clone());
+        let placement = Arc::new(placement);
+        state.put_placement(Arc::clone(&placement));
         drop(state);
         self.touch_endpoints();
         Some(placement)
@@ -373,21 +378,14 @@ impl World {
     /// Puts an operation, new or changed, and wakes those who watch operations.
     pub fn put_operation(&self, operation: OperationView) {
         {
-            let mut state = self.write();
-            let operation = Arc::new(operation);
-            match state
-                .operations
-                .iter_mut()
-                .rev()
-                .find(|o| o.id == operation.id)
+            let all = &mut self.write().operations;
+            all.insert(operation.id.clone(), Arc::new(operation));
+            // What is in progress stays, however much that is: whoever carries it out looks for it here.
+            if all.len() > OPERATIONS_KEPT
+                && let Some(oldest) = all.values().find(|o| o.state.is_final())
             {
-                Some(slot) => *slot = operation,
-                None => {
-                    if state.operations.len() == OPERATIONS_KEPT {
-                        state.operations.pop_front();
-                    }
-                    state.operations.push_back(operation);
-                }
+                let oldest = oldest.id.clone();
+                all.remove(&oldest);
             }
         }
         self.operations.send_modify(|n| *n += 1);
@@ -395,17 +393,12 @@ impl World {
 
     /// An operation that is in memory.
     pub fn operation(&self, id: &OperationId) -> Option<Arc<OperationView>> {
-        self.read()
-            .operations
-            .iter()
-            .rev()
-            .find(|o| o.id == id.as_str())
-            .cloned()
+        self.read().operations.get(id.as_str()).cloned()
     }
 
     /// Operations in memory, newest first.
     pub fn operations(&self) -> Vec<Arc<OperationView>> {
-        self.read().operations.iter().rev().cloned().collect()
+        self.read().operations.values().rev().cloned().collect()
     }
 
     /// Wakes at each change of an operation.

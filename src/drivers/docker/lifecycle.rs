@@ -12,6 +12,7 @@ use super::listing::{inspect, inspect_started};
 use super::spec;
 use crate::domain::crash::Exit;
 use crate::domain::id::ContainerId;
+use crate::domain::texts::Text;
 use crate::drivers::pidfd;
 use crate::ports::runtime::{
     ContainerSpec, ContainerState, ContainerStatus, RuntimeError, Started,
@@ -57,7 +58,7 @@ pub(super) async fn create(
 }
 
 /// Takes values of environment variables out of a message: the engine repeats what it refuses.
-pub(super) fn redact(error: RuntimeError, env: &[(String, String)]) -> RuntimeError {
+pub(super) fn redact(error: RuntimeError, env: &[(Text, Text)]) -> RuntimeError {
     let clean = |reason: String| {
         let values = env
             .iter()

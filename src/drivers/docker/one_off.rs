@@ -53,7 +53,10 @@ async fn create(
 ) -> Result<ContainerId, RuntimeError> {
     let client = docker.client();
     let mut wanted = made_like.clone();
-    wanted.env.extend(request.env.iter().cloned());
+    let given = request.env.iter();
+    wanted
+        .env
+        .extend(given.map(|(key, value)| (key.into(), value.into())));
     if !request.command.is_empty() {
         // The command is taken as it is: an entrypoint would change its meaning.
         wanted.entrypoint = Some(request.command.clone());

@@ -4,12 +4,13 @@
 
 use super::Options;
 use crate::domain::spec::model::{Port, Protocol};
+use crate::domain::texts::Text;
 use crate::ports::runtime::{ContainerSpec, Mount, PublishedPort, Resources, RuntimeError};
 use bollard::models::{
     ContainerCreateBody, ContainerUpdateBody, HostConfig, HostConfigLogConfig, PortBinding,
     PortMap, RestartPolicy, RestartPolicyNameEnum,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 /// The scheduler's period, in µs: the kernel's default.
@@ -36,7 +37,7 @@ pub(super) fn create_body(
         entrypoint: spec.entrypoint.clone(),
         cmd: spec.cmd.clone(),
         env: Some(env.collect()),
-        labels: Some(spec.labels.clone().into_iter().collect()),
+        labels: Some(strings(&spec.labels).collect()),
         user: some(&spec.user),
         working_dir: some(&spec.workdir),
         hostname: some(&spec.hostname),
@@ -45,6 +46,12 @@ pub(super) fn create_body(
         host_config: Some(host_config(spec, options)?),
         ..ContainerCreateBody::default()
     })
+}
+
+/// Texts as the engine's client takes them.
+fn strings(texts: &BTreeMap<Text, Text>) -> impl Iterator<Item = (String, String)> {
+    let pair = |(key, value): (&Text, &Text)| (key.to_string(), value.to_string());
+    texts.iter().map(pair)
 }
 
 fn host_config(spec: &ContainerSpec, options: &Options) -> Result<HostConfig, RuntimeError> {
@@ -154,10 +161,7 @@ mod tests {
             image: "lain/hello:1".into(),
             entrypoint: Some(vec!["/bin/sh".into(), "-c".into()]),
             cmd: None,
-            env: vec![
-                ("PORT".into(), "80".into()),
-                ("EMPTY".into(), String::new()),
-            ],
+            env: vec![("PORT".into(), "80".into()), ("EMPTY".into(), Text::new())],
             labels: BTreeMap::from([("lain.owner".into(), "dev".into())]),
             user: String::new(),
             workdir: "/app".into(),

@@ -24,9 +24,28 @@ pub struct MemoryStore {
 
 #[derive(Debug, Default)]
 struct State {
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, Kept>,
     revision: u64,
     faults: Faults,
+}
+
+/// An entry without its key.
+#[derive(Debug)]
+struct Kept {
+    value: Box<[u8]>,
+    revision: u64,
+    created: u64,
+}
+
+impl Kept {
+    fn entry(&self, key: &str) -> Entry {
+        Entry {
+            key: key.to_owned(),
+            value: self.value.to_vec(),
+            revision: self.revision,
+            created: self.created,
+        }
+    }
 }
 
 /// How the next calls misbehave.
@@ -97,15 +116,20 @@ impl Default for MemoryStore {
     }
 }
 
-impl Tree for BTreeMap<String, Entry> {
+impl Tree for BTreeMap<String, Kept> {
     type Error = Infallible;
 
     fn get(&self, key: &str) -> Result<Option<Entry>, Infallible> {
-        Ok(BTreeMap::get(self, key).cloned())
+        Ok(BTreeMap::get(self, key).map(|kept| kept.entry(key)))
     }
 
     fn put(&mut self, entry: &Entry) -> Result<(), Infallible> {
-        self.insert(entry.key.clone(), entry.clone());
+        let kept = Kept {
+            value: entry.value.as_slice().into(),
+            revision: entry.revision,
+            created: entry.created,
+        };
+        self.insert(entry.key.clone(), kept);
         Ok(())
     }
 
@@ -123,7 +147,8 @@ impl Tree for BTreeMap<String, Entry> {
 #[async_trait]
 impl Store for MemoryStore {
     async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
-        Ok(self.read().await?.entries.get(key).cloned())
+        let state = self.read().await?;
+        Ok(state.entries.get(key).map(|kept| kept.entry(key)))
     }
 
     async fn list(
@@ -139,7 +164,10 @@ impl Store for MemoryStore {
         };
         let from = state.entries.range::<str, _>((low, Bound::Unbounded));
         let within = from.take_while(|(key, _)| key.starts_with(prefix));
-        Ok(within.take(limit).map(|(_, entry)| entry.clone()).collect())
+        Ok(within
+            .take(limit)
+            .map(|(key, kept)| kept.entry(key))
+            .collect())
     }
 
     async fn list_back(
@@ -157,7 +185,10 @@ impl Store for MemoryStore {
         let within = below
             .skip_while(|(key, _)| key.as_str() > prefix && !key.starts_with(prefix))
             .take_while(|(key, _)| key.starts_with(prefix));
-        Ok(within.take(limit).map(|(_, entry)| entry.clone()).collect())
+        Ok(within
+            .take(limit)
+            .map(|(key, kept)| kept.entry(key))
+            .collect())
     }
 
     async fn transact(
@@ -184,7 +215,10 @@ impl Store for MemoryStore {
 
     async fn describe(&self) -> Result<StoreInfo, StoreError> {
         let state = self.read().await?;
-        let sizes = state.entries.values().map(|e| e.key.len() + e.value.len());
+        let sizes = state
+            .entries
+            .iter()
+            .map(|(key, e)| key.len() + e.value.len());
         Ok(StoreInfo {
             kind: "memory",
             location: "memory".to_owned(),

@@ -100,7 +100,11 @@ pub(super) fn prepare<'a>(
     if !spec.hostname.is_empty() {
         command.env("HOSTNAME", &spec.hostname);
     }
-    command.envs(spec.env.iter().map(|(key, value)| (key, value)));
+    command.envs(
+        spec.env
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str())),
+    );
     // Nothing maps ports: the process has to listen on the published one itself.
     if let Some(port) = spec.ports.first() {
         command.env("PORT", port.host_port.to_string());

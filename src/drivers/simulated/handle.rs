@@ -61,7 +61,7 @@ impl Handle {
             let back = world.unreachable && !unreachable;
             world.unreachable = unreachable;
             if back {
-                let none = super::strings::Interner::default().labels(&BTreeMap::new());
+                let none = super::strings::Interner::default().labels::<&str>(&BTreeMap::new());
                 // Nobody may be listening.
                 let _ = world.events.send((EngineEvent::Resynchronise, none));
                 world.earlier.notify_waiters();

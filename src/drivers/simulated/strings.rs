@@ -26,11 +26,11 @@ impl Interner {
         held
     }
 
-    pub(super) fn labels(&mut self, labels: &BTreeMap<String, String>) -> Labels {
+    pub(super) fn labels<T: AsRef<str>>(&mut self, labels: &BTreeMap<T, T>) -> Labels {
         Labels(
             labels
                 .iter()
-                .map(|(key, value)| (self.get(key), self.get(value)))
+                .map(|(key, value)| (self.get(key.as_ref()), self.get(value.as_ref())))
                 .collect(),
         )
     }

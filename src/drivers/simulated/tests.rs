@@ -17,7 +17,7 @@ fn spec(name: &str) -> ContainerSpec {
         entrypoint: None,
         cmd: None,
         env: Vec::new(),
-        labels: BTreeMap::from([("lain.owner".to_owned(), "test".to_owned())]),
+        labels: BTreeMap::from([("lain.owner".into(), "test".into())]),
         user: String::new(),
         workdir: String::new(),
         hostname: String::new(),

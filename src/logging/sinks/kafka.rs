@@ -46,7 +46,7 @@ pub struct Options {
     pub brokers: String,
     /// The topic; `{{proc_full}}`, `{{app}}`, `{{proc}}`, `{{proc_type}}`, `{{node}}` stand for what they say.
     pub topic: String,
-    /// `lz4`, `snappy` or `none`.
+    /// `gzip`, `lz4`, `snappy`, `zstd` or `none`.
     pub compression: String,
     /// How long librdkafka gathers a batch.
     pub linger: Duration,

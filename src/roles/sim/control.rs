@@ -67,8 +67,8 @@ pub fn settings(name: &NodeName) -> Settings {
         role: "server",
         node: name.clone(),
         site: Site {
-            owner: "simulation".to_owned(),
-            domain: "lain.local".to_owned(),
+            owner: "simulation".into(),
+            domain: "lain.local".into(),
             volumes: "/volumes".to_owned(),
             cpus: 4,
             publish: IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -56,7 +56,7 @@ pub fn deploy(
         versions: BTreeMap::new(),
         revision: 0,
         good: true,
-        hashes: Default::default(),
+        texts: Default::default(),
     };
     let changes = known
         .map(|app| changes(&app.record, &release))

@@ -11,6 +11,7 @@ use crate::ports::control::{Caller, ControlError, CrashFilter, Selector};
 use crate::web::params::did_you_mean;
 use chrono::Utc;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The most that is kept of operations, reports, audit records and lines, each.
 const KEPT: usize = 10_000;
@@ -111,7 +112,7 @@ impl World {
         let now = Utc::now();
         let ended_at = state.is_final().then_some(now);
         let step = |step: &PlanStep| OperationStep {
-            step: step.clone(),
+            step: Arc::new(step.clone()),
             state,
             detail: String::new(),
             started_at: Some(now),

@@ -56,7 +56,7 @@ impl Handle {
             versions: BTreeMap::new(),
             revision: existing.as_ref().map_or(0, |v| v.record.revision) + 1,
             good: false,
-            hashes: Default::default(),
+            texts: Default::default(),
         };
         self.check_release(
             &release,

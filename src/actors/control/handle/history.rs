@@ -8,7 +8,9 @@ use crate::actors::hub::{Event, Level};
 use crate::domain::id::AppName;
 use crate::domain::record::{AppRecord, Release, keys};
 use crate::domain::revision::{Revision, rollback_target};
-use crate::domain::view::{ChangeAnswer, OperationView, PlanView, RevisionOutcome, RevisionView};
+use crate::domain::view::{
+    ChangeAnswer, OperationView, PlanStep, PlanView, RevisionOutcome, RevisionView,
+};
 use crate::ports::control::{Caller, ControlError, Precondition};
 use crate::ports::store::Change;
 
@@ -245,7 +247,7 @@ impl Handle {
         Ok(ChangeAnswer {
             plan: PlanView {
                 app: name.to_string(),
-                steps: open.map(|s| s.step.clone()).collect(),
+                steps: open.map(|s| PlanStep::clone(&s.step)).collect(),
             },
             operation: Some(operation),
             revision: app.record.revision,

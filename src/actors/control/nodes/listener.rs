@@ -133,7 +133,7 @@ async fn greet(args: &Args, acceptor: &TlsAcceptor, stream: TcpStream) -> Result
             let joined = ToAgent::Joined {
                 certificate,
                 authority: args.authority.certificate.clone(),
-                owner: args.shared.settings.site.owner.clone(),
+                owner: args.shared.settings.site.owner.to_string(),
             };
             sender.send(&joined).await.map_err(|e| e.to_string())
         }

@@ -8,6 +8,7 @@
 //! └── node/<this host>      supervisor            in this process (`lain dev`), see `agent`
 //! ```
 
+pub mod asked;
 pub mod balance;
 pub mod generation;
 pub mod join;

@@ -250,7 +250,7 @@ async fn write(
     let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     let welcome = ToAgent::Welcome {
         protocol: crate::link::message::PROTOCOL,
-        owner: shared.settings.site.owner.clone(),
+        owner: shared.settings.site.owner.to_string(),
         beat_ms: millis(times.heartbeat),
         fence_ms: millis(times.fence_after()),
     };

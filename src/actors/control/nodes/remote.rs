@@ -117,7 +117,7 @@ pub async fn retire(
         }
         tokio::select! {
             biased;
-            changed = seen.changed() => if changed.is_err() { break },
+            () = seen.changed() => {},
             changed = presence.changed() => if changed.is_err() { break },
         }
     }

@@ -3,12 +3,15 @@
 use crate::actors::control::nodes::table::Node;
 use crate::domain::id::NodeName;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// All nodes.
 #[derive(Default)]
 pub struct Nodes {
     nodes: RwLock<BTreeMap<NodeName, Arc<Node>>>,
+    /// How often any of them has changed, come or gone.
+    changes: Arc<AtomicU64>,
 }
 
 impl Nodes {
@@ -24,16 +27,25 @@ impl Nodes {
         nodes.values().cloned().collect()
     }
 
+    /// How often any of them has changed, come or gone: while this is the same, so is what placement reads of them.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
     /// Adds a node; one of the same name is replaced.
     pub fn insert(&self, node: Arc<Node>) {
+        node.counts_in(Arc::clone(&self.changes));
         let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
         nodes.insert(node.name.clone(), node);
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Forgets a node.
     pub fn remove(&self, name: &NodeName) -> Option<Arc<Node>> {
         let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
-        nodes.remove(name)
+        let removed = nodes.remove(name);
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        removed
     }
 
     /// The node whose certificate has this fingerprint.

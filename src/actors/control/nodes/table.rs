@@ -4,23 +4,21 @@
 //! views, none of which ever waits for an actor. Desired containers are soft: `instance` actors assign them
 //! anew after a restart.
 
+pub use crate::actors::control::nodes::asked::{Asked, Link, send_input};
 pub use crate::actors::control::nodes::roll::Nodes;
 
 use crate::domain::id::NodeName;
 use crate::domain::node_state::{self, Event, Monitor, NodeState, Notice};
 use crate::domain::view::{ActorView, SinkView};
-use crate::link::message::{Input, Reply, Request, ToAgent};
+use crate::link::message::Request;
 use crate::ports::agent::{Desired, NodeFacts, NodeRecord};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 pub use crate::domain::node_state::Presence;
-
-/// Parts of an answer that may wait for their reader before the request is given up.
-const REPLIES_WAITING: usize = 4096;
 
 /// One node.
 pub struct Node {
@@ -31,6 +29,8 @@ pub struct Node {
     state: Mutex<State>,
     revision: watch::Sender<u64>,
     changed: watch::Sender<u64>,
+    /// Counts the changes of all nodes.
+    all_changes: OnceLock<Arc<AtomicU64>>,
     next_request: AtomicU64,
     /// Held from the reading of the record to the writing of the changed one.
     pub changing: tokio::sync::Mutex<()>,
@@ -43,7 +43,7 @@ struct State {
     since: Duration,
     /// What its actor has not made known yet.
     notices: VecDeque<Notice>,
-    facts: Option<NodeFacts>,
+    facts: Option<Arc<NodeFacts>>,
     tree: Option<Arc<ActorView>>,
     sinks: Vec<SinkView>,
     desired: BTreeMap<String, Desired>,
@@ -52,82 +52,6 @@ struct State {
     /// The same by revision.
     by_revision: BTreeMap<u64, String>,
     link: Option<Arc<Link>>,
-}
-
-/// A connection to a node's agent.
-pub struct Link {
-    /// What is to be sent.
-    pub outgoing: mpsc::Sender<ToAgent>,
-    pending: Mutex<HashMap<u64, mpsc::Sender<Reply>>>,
-}
-
-impl Link {
-    /// A link whose messages go to `outgoing`.
-    pub fn new(outgoing: mpsc::Sender<ToAgent>) -> Arc<Self> {
-        Arc::new(Self {
-            outgoing,
-            pending: Mutex::default(),
-        })
-    }
-
-    fn pending(&self) -> MutexGuard<'_, HashMap<u64, mpsc::Sender<Reply>>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Hands an answer to whoever asked. A reader that is too slow loses its answer, not the link.
-    pub fn answered(&self, id: u64, reply: Reply) {
-        let last = reply.is_last();
-        let mut pending = self.pending();
-        let Some(asker) = pending.get(&id) else {
-            return;
-        };
-        let failed = asker.try_send(reply).is_err();
-        if last || failed {
-            pending.remove(&id);
-        }
-        if failed && !last {
-            // Full or gone: the agent need not go on. A full queue of ours cannot lose the link either.
-            let _ = self.outgoing.try_send(ToAgent::Cancel { id });
-        }
-    }
-}
-
-/// A request to a node that is being answered.
-pub struct Asked {
-    link: Arc<Link>,
-    id: u64,
-    replies: mpsc::Receiver<Reply>,
-}
-
-impl Asked {
-    /// The next part of the answer; `None` when the link broke.
-    pub async fn next(&mut self) -> Option<Reply> {
-        self.replies.recv().await
-    }
-
-    /// The input side alone.
-    pub fn inputs(&self) -> (Arc<Link>, u64) {
-        (Arc::clone(&self.link), self.id)
-    }
-}
-
-/// Sends more input for a request.
-///
-/// # Errors
-/// When the link is gone.
-pub async fn send_input(link: &Link, id: u64, input: Input) -> Result<(), String> {
-    let message = ToAgent::Input { id, input };
-    let sent = link.outgoing.send(message).await;
-    sent.map_err(|_| "the link to the node is gone".to_owned())
-}
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        if self.link.pending().remove(&self.id).is_some() {
-            // Best effort: an agent that goes on answering is told again by the next part.
-            let _ = self.link.outgoing.try_send(ToAgent::Cancel { id: self.id });
-        }
-    }
 }
 
 /// What of the desired containers changed since a revision.
@@ -160,7 +84,7 @@ impl Node {
             name: record.name.clone(),
             local,
             state: Mutex::new(State {
-                facts: record.facts.clone(),
+                facts: record.facts.clone().map(Arc::new),
                 record,
                 monitor,
                 since: now,
@@ -174,6 +98,7 @@ impl Node {
             }),
             revision: watch::channel(1).0,
             changed: watch::channel(0).0,
+            all_changes: OnceLock::new(),
             next_request: AtomicU64::new(1),
             changing: tokio::sync::Mutex::default(),
         })
@@ -185,6 +110,15 @@ impl Node {
 
     fn tell(&self) {
         self.changed.send_modify(|n| *n += 1);
+        if let Some(all) = self.all_changes.get() {
+            all.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Its changes count in `all`, too, from now on.
+    pub fn counts_in(&self, all: Arc<AtomicU64>) {
+        // A node is added to one roll, once.
+        let _ = self.all_changes.set(all);
     }
 
     /// How often it has changed.
@@ -293,13 +227,13 @@ impl Node {
     }
 
     /// What it is, as it last said.
-    pub fn facts(&self) -> Option<NodeFacts> {
+    pub fn facts(&self) -> Option<Arc<NodeFacts>> {
         self.lock().facts.clone()
     }
 
     /// What it is, as it says now.
     pub fn set_facts(&self, facts: NodeFacts) {
-        self.lock().facts = Some(facts);
+        self.lock().facts = Some(Arc::new(facts));
         self.tell();
     }
 
@@ -333,7 +267,7 @@ impl Node {
         let gone = link.is_none();
         let before = std::mem::replace(&mut self.lock().link, link);
         if let Some(before) = before {
-            before.pending().clear();
+            before.end();
         }
         if gone {
             self.on(Event::LinkClosed, now);
@@ -473,14 +407,8 @@ impl Node {
             .link()
             .ok_or_else(|| format!("node {} is not connected", self.name))?;
         let id = self.next_request.fetch_add(1, Ordering::Relaxed);
-        let (sender, replies) = mpsc::channel(REPLIES_WAITING);
-        link.pending().insert(id, sender);
-        let asked = Asked { link, id, replies };
-        let ask = ToAgent::Ask { id, request };
-        match asked.link.outgoing.send(ask).await {
-            Ok(()) => Ok(asked),
-            Err(_) => Err(format!("node {} is not connected any more", self.name)),
-        }
+        let asked = Asked::of(link, id, request).await;
+        asked.ok_or_else(|| format!("node {} is not connected any more", self.name))
     }
 }
 
