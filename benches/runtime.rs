@@ -42,7 +42,7 @@ fn spec(name: &str, port: u16) -> ContainerSpec {
         entrypoint: None,
         cmd: None,
         env: Vec::new(),
-        labels: labels(),
+        labels: BTreeMap::from([("lain.owner".into(), "bench".into())]),
         user: String::new(),
         workdir: String::new(),
         hostname: String::new(),

@@ -2,6 +2,7 @@
 //!
 //! Called by `rollout` and the control handle. Everything here may be repeated after a crash at any point.
 
+use crate::actors::agent::cell::ContainerCell;
 use crate::actors::agent::node;
 use crate::actors::control::evict::evict;
 use crate::actors::control::steps::deadline;
@@ -14,6 +15,7 @@ use crate::domain::record::{AppRecord, Placement, Release, keys};
 use crate::domain::rollout::Machine;
 use crate::domain::spec::model::{ProcSpec, UpdateSpec};
 use crate::domain::view::{OperationState, OperationStep, OperationView, PlanAction};
+use crate::ports::agent::Want;
 use crate::ports::store::{self, Compare, Outcome, StoreError};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -176,11 +178,16 @@ pub fn absent(
         let waits = p.gave_up > 0 || p.unplaced.is_some() || p.evicted;
         !ends && !waits && placing::is_to_run(Some(record), p) && !record.removing
     };
+    // One that was being put away when its step was given up may still be known, and is desired by nobody.
+    let is_desired = |cell: &Arc<ContainerCell>| {
+        let node = shared.nodes.get(cell.node());
+        node.is_some_and(|n| n.desired(cell.name()).is_some_and(|d| d.want == Want::Run))
+    };
     let absent = placements.iter().filter(runs_on).filter(|p| {
         let planned = steps.iter().any(|s| s.instance == p.instance);
         // On this very host its own actor looks after that, and may only have begun to adopt it.
         let remote = shared.nodes.get(&p.node).is_some_and(|n| !n.local);
-        remote && !planned && shared.node.of(&p.instance).is_empty()
+        remote && !planned && !shared.node.of(&p.instance).iter().any(is_desired)
     });
     let absent = absent.map(|p| Step {
         action: PlanAction::Create,
