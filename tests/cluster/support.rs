@@ -321,16 +321,11 @@ impl Cluster {
 
     /// An agent whose host's clock is `ahead` seconds ahead of the others; the monotonic one goes as theirs.
     pub fn join_with_clock(&self, node: u32, ahead: i32, command: &str) {
-        let mut words = self.agent_words(node, command);
-        let lies = [
-            format!("LD_PRELOAD={}", faketime().display()),
-            format!("FAKETIME={ahead:+}s"),
-            "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
-        ];
-        let after_env = words.iter().position(|w| w == "env").unwrap() + 1;
-        words.splice(after_env..after_env, lies);
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        self.rig(&words);
+        let library = faketime();
+        let library = library.display();
+        let lies =
+            format!("LD_PRELOAD={library} FAKETIME={ahead:+}s FAKETIME_DONT_FAKE_MONOTONIC=1");
+        self.join_with(node, &format!("{lies} {command}"));
     }
 
     /// An agent that has joined before.

@@ -172,9 +172,8 @@ impl Instance {
             self.set_unplaced(Some(reason.to_owned()));
             return;
         }
-        if let Some(work) = self.carrying.as_mut().and_then(|c| c.work.take()) {
-            ctx.cancel_future(work);
-        }
+        // Kept without its work: it goes on at the other node.
+        self.carrying = self.cut_off(ctx);
         let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
         let turn = Arc::clone(&self.assigning);
         let work = async move { relocate::rehome_in_turn(&shared, &id, &cause, turn).await };
@@ -194,13 +193,19 @@ impl Instance {
 
     /// It has a node: the step that was cut off when it had none goes on, or else it just runs.
     fn go_on(&mut self, ctx: &mut Context<Self>) {
-        match self.carrying.take() {
-            Some(Carrying { step, reply, work }) => {
-                work.map(|work| ctx.cancel_future(work));
-                self.begin(None, step, reply, ctx);
-            }
+        match self.cut_off(ctx) {
+            Some(Carrying { step, reply, .. }) => self.begin(None, step, reply, ctx),
             None => self.assign(ctx),
         }
+    }
+
+    /// Takes the step in progress, and ends the work for it.
+    fn cut_off(&mut self, ctx: &mut Context<Self>) -> Option<Carrying> {
+        let mut carrying = self.carrying.take()?;
+        if let Some(work) = carrying.work.take() {
+            ctx.cancel_future(work);
+        }
+        Some(carrying)
     }
 
     fn set_unplaced(&self, reason: Option<String>) {
@@ -419,8 +424,7 @@ impl Handler<RetryNow> for Instance {
 impl Handler<Carry> for Instance {
     type Result = ();
     fn handle(&mut self, Carry { step, reply }: Carry, ctx: &mut Self::Context) {
-        if let Some(Carrying { work, reply, .. }) = self.carrying.take() {
-            work.map(|work| ctx.cancel_future(work));
+        if let Some(Carrying { reply, .. }) = self.cut_off(ctx) {
             // Whoever asked may be gone: the newer step stands all the same. So below.
             let _ = reply.send(Err(Failure::from(
                 "a newer change took its place".to_owned(),
@@ -475,10 +479,9 @@ impl Handler<MoveAway> for Instance {
 impl Handler<Withdraw> for Instance {
     type Result = ResponseActFuture<Self, ()>;
     fn handle(&mut self, _: Withdraw, ctx: &mut Self::Context) -> Self::Result {
-        let Some(Carrying { work, reply, step }) = self.carrying.take() else {
+        let Some(Carrying { reply, step, .. }) = self.cut_off(ctx) else {
             return Box::pin(std::future::ready(()).into_actor(self));
         };
-        work.map(|work| ctx.cancel_future(work));
         let _ = reply.send(Err(Failure::from("it was given up".to_owned())));
         let (shared, id) = (Arc::clone(&self.shared), self.id.clone());
         let putting_back = async move { draining::put_back(&shared, &id).await };

@@ -82,17 +82,17 @@ pub fn canaries_of(
     plan::canaries(steps, left, is_placed)
 }
 
+/// The procs that a record wants, with operators' changes applied, by name: of each there are many instances.
+fn procs_of(record: &AppRecord) -> BTreeMap<ProcName, Arc<ProcSpec>> {
+    let procs = record.procs().into_iter();
+    procs.map(|p| (p.name.clone(), Arc::new(p))).collect()
+}
+
 /// How the steps of an operation are carried out: in which stages, and by when; what waits for a canary's judgement
 /// comes last.
 pub fn machine(shared: &Shared, record: &AppRecord, steps: Vec<Step>) -> Machine {
-    let mut procs: BTreeMap<ProcName, Option<ProcSpec>> = BTreeMap::new();
-    for step in &steps {
-        let name = &step.instance.proc;
-        if !procs.contains_key(name) {
-            procs.insert(name.clone(), record.proc(name));
-        }
-    }
-    let proc = |id: &InstanceId| procs.get(&id.proc).and_then(Option::as_ref);
+    let procs = procs_of(record);
+    let proc = |id: &InstanceId| procs.get(&id.proc).map(|proc| &**proc);
     let window = |id: &InstanceId| match proc(id) {
         Some(proc) => proc
             .update
@@ -283,18 +283,13 @@ async fn place(shared: &Arc<Shared>, record: &AppRecord, steps: &[Step]) -> Resu
     let creates = creates.filter(|s| shared.world.placement(&s.instance).is_none());
     let creates: Vec<&Step> = creates.collect();
     let mut wanted = Vec::with_capacity(creates.len());
-    let mut procs: BTreeMap<&ProcName, Arc<ProcSpec>> = BTreeMap::new();
+    let procs = procs_of(record);
     for step in &creates {
         let name = &step.instance.proc;
-        let proc = match procs.get(name) {
-            Some(proc) => Arc::clone(proc),
-            None => {
-                let proc = record.proc(name);
-                Arc::new(proc.ok_or_else(|| format!("proc {name} is gone"))?)
-            }
-        };
-        procs.insert(name, Arc::clone(&proc));
-        wanted.push((step.instance.clone(), proc, step.version));
+        let proc = procs
+            .get(name)
+            .ok_or_else(|| format!("proc {name} is gone"))?;
+        wanted.push((step.instance.clone(), Arc::clone(proc), step.version));
     }
     // From the choice of nodes to the mirror that the next choice looks at, nobody else chooses.
     let _turn = shared.placing.lock().await;

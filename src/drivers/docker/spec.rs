@@ -4,13 +4,13 @@
 
 use super::Options;
 use crate::domain::spec::model::{Port, Protocol};
-use crate::domain::texts::Text;
+use crate::domain::texts::strings;
 use crate::ports::runtime::{ContainerSpec, Mount, PublishedPort, Resources, RuntimeError};
 use bollard::models::{
     ContainerCreateBody, ContainerUpdateBody, HostConfig, HostConfigLogConfig, PortBinding,
     PortMap, RestartPolicy, RestartPolicyNameEnum,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// The scheduler's period, in µs: the kernel's default.
@@ -46,12 +46,6 @@ pub(super) fn create_body(
         host_config: Some(host_config(spec, options)?),
         ..ContainerCreateBody::default()
     })
-}
-
-/// Texts as the engine's client takes them.
-fn strings(texts: &BTreeMap<Text, Text>) -> impl Iterator<Item = (String, String)> {
-    let pair = |(key, value): (&Text, &Text)| (key.to_string(), value.to_string());
-    texts.iter().map(pair)
 }
 
 fn host_config(spec: &ContainerSpec, options: &Options) -> Result<HostConfig, RuntimeError> {
@@ -161,7 +155,7 @@ mod tests {
             image: "lain/hello:1".into(),
             entrypoint: Some(vec!["/bin/sh".into(), "-c".into()]),
             cmd: None,
-            env: vec![("PORT".into(), "80".into()), ("EMPTY".into(), Text::new())],
+            env: vec![("PORT".into(), "80".into()), ("EMPTY".into(), "".into())],
             labels: BTreeMap::from([("lain.owner".into(), "dev".into())]),
             user: String::new(),
             workdir: "/app".into(),

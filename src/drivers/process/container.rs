@@ -8,7 +8,7 @@ use super::folder::{self, Folder, Life, Run, State};
 use super::{Options, UNKNOWN_EXIT, command, io_failed};
 use crate::domain::crash::Exit;
 use crate::domain::id::ContainerId;
-use crate::domain::texts::Text;
+use crate::domain::texts::strings;
 use crate::drivers::pidfd::{self, Process};
 use crate::ports::runtime::{
     ContainerSpec, ContainerState, ContainerStatus, RuntimeError, Started,
@@ -41,8 +41,7 @@ impl Container {
     /// The container in a folder. Whether its process still runs is another question.
     pub(super) fn found(id: ContainerId, folder: Folder) -> Self {
         let (path, spec, state) = folder.into_parts();
-        let label = |(key, value): (&Text, &Text)| (key.to_string(), value.to_string());
-        let labels = Arc::new(spec.labels.iter().map(label).collect());
+        let labels = Arc::new(strings(&spec.labels).collect());
         Self {
             id,
             path,

@@ -16,11 +16,6 @@ pub struct Link {
 }
 
 impl Link {
-    /// Requests that were open on it are answered by its end.
-    pub fn end(&self) {
-        self.pending().clear();
-    }
-
     /// A link whose messages go to `outgoing`.
     pub fn new(outgoing: mpsc::Sender<ToAgent>) -> Arc<Self> {
         Arc::new(Self {
@@ -31,6 +26,11 @@ impl Link {
 
     fn pending(&self) -> MutexGuard<'_, HashMap<u64, mpsc::Sender<Reply>>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Requests that were open on it are answered by its end.
+    pub fn end(&self) {
+        self.pending().clear();
     }
 
     /// Hands an answer to whoever asked. A reader that is too slow loses its answer, not the link.
